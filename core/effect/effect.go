@@ -1,0 +1,268 @@
+// Package effect is everything that the core can ask of the world, and everything the world reports back.
+//
+// A machine is stepped with an input and a Set; it appends what it wants done to the Set and returns.
+// The driver (node in production, sim in simulation) carries the Set out, then resets and reuses it.
+// What takes time comes back as Completions in a later event.
+//
+// Invariants:
+//
+//  1. Effects are independent. Only effects on one log are carried out in the order emitted; the
+//     simulator shuffles the rest. A reply that must wait for a write is emitted when the write's
+//     completion has come back, never beside the write.
+//  2. Bytes in an effect are immutable from the moment they are emitted. The only exception is the
+//     storage engine, which stamps a batch's offset and leader epoch (and, on log-append-time topics,
+//     its time) once, on the way to the disk.
+//  3. Nothing in a Set points at a machine's own mutable state.
+//
+// Deliberately absent: timers (a machine states its Deadline), logging (machines emit Notes), and
+// anything that names a socket or a file.
+package effect
+
+import (
+	"github.com/weirmq/weir/core/model"
+)
+
+// Set collects the effects of one step. The zero value is ready to use.
+type Set struct {
+	Appends  []Append   // write these batches; reported by Appended
+	Reads    []Read     // resolve these ranges and reply with them
+	Lookups  []Lookup   // find an offset by time; reported by LookedUp
+	Opens    []Open     // a partition exists here from now on, with this configuration
+	Deletes  []Delete   // a partition is gone; reported by Deleted
+	Retains  []Retain   // apply a partition's retention; reported by Retained
+	Produced []Produced // one partition's outcome of a produce request
+	Replies  []Reply    // whole replies of every other kind
+	Notes    []Note     // facts, for logs, metrics and traces
+	Marks    Marks      // rare paths that this step took
+}
+
+// Reset empties the set and keeps its memory.
+func (s *Set) Reset() {
+	clear(s.Appends)
+	clear(s.Reads)
+	clear(s.Replies)
+	clear(s.Opens)
+	clear(s.Notes)
+	s.Appends, s.Reads, s.Lookups = s.Appends[:0], s.Reads[:0], s.Lookups[:0]
+	s.Opens, s.Deletes, s.Retains = s.Opens[:0], s.Deletes[:0], s.Retains[:0]
+	s.Produced, s.Replies, s.Notes = s.Produced[:0], s.Replies[:0], s.Notes[:0]
+	s.Marks = Marks{}
+}
+
+// Empty reports whether nothing was asked for. Notes and marks do not count: they ask for nothing.
+func (s *Set) Empty() bool {
+	return len(s.Appends)+len(s.Reads)+len(s.Lookups)+len(s.Opens)+len(s.Deletes)+
+		len(s.Retains)+len(s.Produced)+len(s.Replies) == 0
+}
+
+// RequestID names one request of one connection: where a reply goes.
+type RequestID struct {
+	Conn    ConnID
+	Request uint64 // counts a connection's requests from 0
+}
+
+// ConnID names a connection to this node, unique for the life of the process.
+type ConnID uint64
+
+// Append asks for one batch to be written and made durable.
+type Append struct {
+	Partition   model.TopicPartition
+	BaseOffset  model.Offset
+	LeaderEpoch model.LeaderEpoch
+	// AppendTime, unless NoTimestamp, is stamped as the batch's time (message.timestamp.type=LogAppendTime).
+	AppendTime model.Timestamp
+	// Batch is one record batch as the client sent it; the engine stamps it in place.
+	Batch []byte
+	// Release, if set, names the request whose frame the batch is part of; the driver may reuse the
+	// frame when every append of the request has completed.
+	Release RequestID
+}
+
+// Appended reports that everything of a partition below NextOffset is durable here, or that writing it
+// failed. One Appended may stand for many Appends.
+type Appended struct {
+	Partition  model.TopicPartition
+	NextOffset model.Offset
+	Failure    Failure
+}
+
+// Read asks for ranges of logs to be resolved and sent as the reply to a fetch.
+type Read struct {
+	To    RequestID
+	Fetch *FetchReply
+}
+
+// FetchReply is the outcome of a fetch request. The broker fills everything but Records; the storage
+// engine fills Records for the parts that have something to read.
+type FetchReply struct {
+	Code  int16 // a top-level error; Parts is then empty
+	Parts []FetchPart
+}
+
+// FetchPart is one partition's share of a FetchReply.
+type FetchPart struct {
+	Index            int32 // which of the request's partitions this answers
+	Code             int16
+	Partition        model.TopicPartition
+	HighWatermark    model.Offset
+	LastStableOffset model.Offset
+	LogStartOffset   model.Offset
+	// From and To bound the read: whole batches from the one that holds From, none that starts at or
+	// after To. Equal bounds read nothing.
+	From, To model.Offset
+	// BytesMax is a soft limit: the first batch is returned even if it is larger when FirstWhole is set.
+	BytesMax   int32
+	FirstWhole bool
+	Records    Records
+}
+
+// Records is what a read found: bytes in memory, or runs of bytes in files, never both.
+type Records struct {
+	Bytes   []byte
+	Regions []Region
+}
+
+// LenBytes is the records' size.
+func (r Records) LenBytes() int {
+	n := len(r.Bytes)
+	for _, region := range r.Regions {
+		n += region.Len()
+	}
+	return n
+}
+
+// Region is a run of bytes in a file that the transport sends by itself. The holder must Release it once.
+type Region interface {
+	Len() int
+	// ReadAt copies from the region; off counts from its start.
+	ReadAt(p []byte, off int64) (int, error)
+	Release()
+}
+
+// Lookup asks for the first offset whose record is at or after a time, or for the record with the
+// greatest time.
+type Lookup struct {
+	To        RequestID
+	Index     int32
+	Partition model.TopicPartition
+	Timestamp model.Timestamp // MaxTimestamp asks for the greatest
+	Limit     model.Offset    // ignore records at or after this offset: the high watermark
+}
+
+// MaxTimestamp in a Lookup asks for the record with the greatest timestamp (KIP-734).
+const MaxTimestamp model.Timestamp = -3
+
+// LookedUp answers a Lookup. Offset is NoOffset when no record qualifies.
+type LookedUp struct {
+	To        RequestID
+	Index     int32
+	Partition model.TopicPartition
+	Offset    model.Offset
+	Timestamp model.Timestamp
+	Failure   Failure
+}
+
+// Open tells the storage engine that a partition exists here, or that its configuration changed.
+// Opening what is open only changes the configuration.
+type Open struct {
+	Partition model.TopicPartition
+	Config    LogConfig
+}
+
+// LogConfig is what storage needs to know of a topic's configuration. Kafka's names and meanings.
+type LogConfig struct {
+	SegmentBytes       int32
+	SegmentMs          int64
+	IndexIntervalBytes int32
+	RetentionMs        int64 // -1: for ever
+	RetentionBytes     int64 // -1: unlimited
+}
+
+// Delete removes a partition's files for good.
+type Delete struct{ Partition model.TopicPartition }
+
+// Deleted reports that a partition's files are gone.
+type Deleted struct {
+	Partition model.TopicPartition
+	Failure   Failure
+}
+
+// Retain asks for a partition's old segments to be removed by its retention configuration. No record
+// at or above HighWatermark is removed.
+type Retain struct {
+	Partition     model.TopicPartition
+	HighWatermark model.Offset
+	Wall          model.Timestamp
+}
+
+// Retained reports where a partition's log starts after a Retain.
+type Retained struct {
+	Partition      model.TopicPartition
+	LogStartOffset model.Offset
+	FreedBytes     int64
+	Failure        Failure
+}
+
+// Damaged reports that bytes which had been made durable no longer check out. The partition is
+// unusable here until an operator (or, with replicas, a peer) repairs it; they are never served.
+type Damaged struct {
+	Partition model.TopicPartition
+	Detail    string
+}
+
+// Failure says why an operation did not happen. It is a value, not an error: machines compare it.
+type Failure uint8
+
+// The failures that a machine can tell apart.
+const (
+	OK       Failure = iota
+	DiskFull         // refused before anything was written; may succeed later
+	Broken           // the partition is damaged or its files cannot be used
+	Missing          // the partition is not open here
+)
+
+// String names the failure.
+func (f Failure) String() string {
+	return [...]string{"ok", "disk full", "broken", "missing"}[f]
+}
+
+// Completions is what a turn of the storage engine reports. The zero value is ready to use.
+type Completions struct {
+	Appended []Appended
+	LookedUp []LookedUp
+	Deleted  []Deleted
+	Retained []Retained
+	Damaged  []Damaged
+	Notes    []Note
+}
+
+// Reset empties the completions and keeps their memory.
+func (c *Completions) Reset() {
+	clear(c.Notes)
+	c.Appended, c.LookedUp, c.Deleted = c.Appended[:0], c.LookedUp[:0], c.Deleted[:0]
+	c.Retained, c.Damaged, c.Notes = c.Retained[:0], c.Damaged[:0], c.Notes[:0]
+}
+
+// Empty reports whether there is nothing to deliver to the broker. Notes alone are nothing.
+func (c *Completions) Empty() bool {
+	return len(c.Appended)+len(c.LookedUp)+len(c.Deleted)+len(c.Retained)+len(c.Damaged) == 0
+}
+
+// Produced is one partition's outcome of a produce request.
+type Produced struct {
+	To             RequestID
+	Index          int32 // which of the request's partitions this answers
+	Code           int16
+	BaseOffset     model.Offset
+	AppendTime     model.Timestamp // NoTimestamp unless the topic stamps append times
+	LogStartOffset model.Offset
+}
+
+// Reply answers a request that has one answer.
+type Reply struct {
+	To   RequestID
+	Body Body
+}
+
+// Body is the closed sum of reply bodies; reply.go lists them.
+type Body interface{ body() }

@@ -1,0 +1,57 @@
+package effect
+
+// Mark names a rare path. A machine sets it when it takes the path; a simulation campaign fails when a
+// mark was never reached, so that every rare path is known to be exercised.
+type Mark uint8
+
+// The marks. Names are package.path.
+const (
+	MarkProduceDuplicate       Mark = iota // a retried batch was answered from the window of five
+	MarkProduceOutOfOrder                  // a sequence gap was refused
+	MarkProduceEpochFenced                 // a lower producer epoch was refused
+	MarkProduceEpochBumped                 // a higher producer epoch began at sequence 0
+	MarkProduceUnknownProducer             // a producer without state was accepted at a sequence above 0
+	MarkProduceParkedTwice                 // a duplicate of a batch that is not yet durable was parked beside it
+	MarkProduceTimedOut                    // a parked produce reached its deadline
+	MarkFetchParked                        // a fetch waited for data
+	MarkFetchWoken                         // a parked fetch was completed by data
+	MarkFetchTimedOut                      // a parked fetch was completed by its deadline
+	MarkFetchOutOfRange                    // a fetch asked outside the log
+	MarkAutoCreated                        // a topic was created by asking for it
+	MarkTopicRecreated                     // a name was reused with a new id
+	MarkDiskFullRefused                    // an append was refused for lack of space
+	MarkPartitionOffline                   // a partition was taken offline
+	MarkRetentionAdvanced                  // retention moved a log start offset
+	MarkCount                              // how many there are; not a mark
+)
+
+var markNames = [MarkCount]string{
+	MarkProduceDuplicate: "produce.duplicate", MarkProduceOutOfOrder: "produce.out_of_order",
+	MarkProduceEpochFenced: "produce.epoch_fenced", MarkProduceEpochBumped: "produce.epoch_bumped",
+	MarkProduceUnknownProducer: "produce.unknown_producer", MarkProduceParkedTwice: "produce.parked_twice",
+	MarkProduceTimedOut: "produce.timed_out", MarkFetchParked: "fetch.parked", MarkFetchWoken: "fetch.woken",
+	MarkFetchTimedOut: "fetch.timed_out", MarkFetchOutOfRange: "fetch.out_of_range",
+	MarkAutoCreated: "topic.auto_created", MarkTopicRecreated: "topic.recreated",
+	MarkDiskFullRefused: "disk.full_refused", MarkPartitionOffline: "partition.offline",
+	MarkRetentionAdvanced: "retention.advanced",
+}
+
+// String is the mark's name in reports.
+func (m Mark) String() string {
+	if m >= MarkCount {
+		return "unknown"
+	}
+	return markNames[m]
+}
+
+// Marks is a set of marks.
+type Marks struct{ bits uint64 }
+
+// Set adds a mark.
+func (m *Marks) Set(k Mark) { m.bits |= 1 << k }
+
+// Has reports whether a mark was set.
+func (m Marks) Has(k Mark) bool { return m.bits&(1<<k) != 0 }
+
+// Merge adds all of another set's marks.
+func (m *Marks) Merge(o Marks) { m.bits |= o.bits }

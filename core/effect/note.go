@@ -1,0 +1,57 @@
+package effect
+
+import "github.com/weirmq/weir/core/model"
+
+// Note is a fact that a machine states for people: the node turns notes into log lines and metrics, the
+// simulator into traces. Nothing in the core reads one.
+type Note struct {
+	Kind      NoteKind
+	Partition model.TopicPartition
+	Topic     string
+	Offset    model.Offset
+	Count     int64  // what it counts is said at the kind
+	Detail    string // for people; never parsed
+}
+
+// NoteKind says what happened.
+type NoteKind uint8
+
+// The kinds of notes.
+const (
+	NoteTopicCreated     NoteKind = iota + 1 // Count: partitions
+	NoteTopicDeleted                         // Count: partitions
+	NotePartitionOpened                      // Offset: log end offset
+	NotePartitionOffline                     // Detail: why
+	NoteSegmentRolled                        // Offset: the new segment's base offset; Count: bytes of the old one
+	NoteSegmentDeleted                       // Offset: its base offset; Count: bytes
+	NoteCheckpointed                         // Count: journal bytes released
+	NoteRecovered                            // Count: journal entries replayed; Offset: log end offset
+	NoteTailDropped                          // bytes that were never made durable were cut off; Count: bytes
+	NoteDamageFound                          // Detail: file, position, what was wrong
+	NoteDuplicateBatch                       // a retry was recognised; Offset: where the original is
+	NoteSequenceRefused                      // Detail: expected and found
+	NoteDiskFull                             // Detail: what was refused
+	NoteProducerIDBlock                      // Count: first id of the block
+	NoteProducerExpired                      // Count: producers forgotten
+	NoteJournalRecycled                      // Count: file number
+	noteKindCount
+)
+
+var noteNames = [noteKindCount]string{
+	NoteTopicCreated: "topic_created", NoteTopicDeleted: "topic_deleted",
+	NotePartitionOpened: "partition_opened", NotePartitionOffline: "partition_offline",
+	NoteSegmentRolled: "segment_rolled", NoteSegmentDeleted: "segment_deleted",
+	NoteCheckpointed: "checkpointed", NoteRecovered: "recovered", NoteTailDropped: "tail_dropped",
+	NoteDamageFound: "damage_found", NoteDuplicateBatch: "duplicate_batch",
+	NoteSequenceRefused: "sequence_refused", NoteDiskFull: "disk_full",
+	NoteProducerIDBlock: "producer_id_block", NoteProducerExpired: "producer_expired",
+	NoteJournalRecycled: "journal_recycled",
+}
+
+// String is the note's name in logs and traces.
+func (k NoteKind) String() string {
+	if k == 0 || k >= noteKindCount {
+		return "unknown"
+	}
+	return noteNames[k]
+}

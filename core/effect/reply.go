@@ -1,0 +1,96 @@
+package effect
+
+import "github.com/weirmq/weir/core/model"
+
+// OffsetsListed answers a ListOffsets request.
+type OffsetsListed struct{ Parts []OffsetListed }
+
+// OffsetListed is one partition's answer.
+type OffsetListed struct {
+	Index       int32
+	Code        int16
+	Offset      model.Offset
+	Timestamp   model.Timestamp
+	LeaderEpoch model.LeaderEpoch
+}
+
+// TopicsDescribed answers a request for topics by name, by id or for all of them.
+type TopicsDescribed struct {
+	ClusterID  string
+	Controller model.NodeID
+	Brokers    []Broker
+	Topics     []TopicDescribed
+}
+
+// Broker is a node as clients see it.
+type Broker struct {
+	ID   model.NodeID
+	Host string
+	Port int32
+	Rack string
+}
+
+// TopicDescribed is one topic as clients see it. Name is empty and ID zero where the question did not
+// say and the answer does not know.
+type TopicDescribed struct {
+	Code       int16
+	Name       string
+	ID         model.TopicID
+	Internal   bool
+	Partitions []PartitionDescribed // shared and immutable
+}
+
+// PartitionDescribed is one partition as clients see it.
+type PartitionDescribed struct {
+	Code        int16
+	Partition   model.Partition
+	Leader      model.NodeID
+	LeaderEpoch model.LeaderEpoch
+	Replicas    []model.NodeID
+	ISR         []model.NodeID
+	Offline     []model.NodeID
+}
+
+// TopicsCreated answers a request to create topics, in the request's order.
+type TopicsCreated struct{ Topics []TopicCreated }
+
+// TopicCreated is one topic's outcome.
+type TopicCreated struct {
+	Name              string
+	ID                model.TopicID
+	Code              int16
+	Message           string
+	PartitionCount    int32
+	ReplicationFactor int16
+	Configs           []ConfigEntry
+}
+
+// ConfigEntry is one configuration of a topic: its value and whether it is the default.
+type ConfigEntry struct {
+	Name, Value string
+	Default     bool
+}
+
+// TopicsDeleted answers a request to delete topics, in the request's order.
+type TopicsDeleted struct{ Topics []TopicDeleted }
+
+// TopicDeleted is one topic's outcome.
+type TopicDeleted struct {
+	Name    string
+	ID      model.TopicID
+	Code    int16
+	Message string
+}
+
+// ProducerIDAssigned answers InitProducerId.
+type ProducerIDAssigned struct {
+	Code  int16
+	ID    model.ProducerID
+	Epoch model.ProducerEpoch
+}
+
+func (*OffsetsListed) body()      {}
+func (*TopicsDescribed) body()    {}
+func (*TopicsCreated) body()      {}
+func (*TopicsDeleted) body()      {}
+func (*ProducerIDAssigned) body() {}
