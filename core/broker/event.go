@@ -1,0 +1,154 @@
+package broker
+
+import (
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
+)
+
+// Event is everything that can happen to a broker: the closed sum that the node's queue, the simulator's
+// heap and traces carry as values. Each kind is a pointer to one of the structs below; the broker may
+// keep what they point at, so nobody changes an event after handing it over.
+type Event interface{ event() }
+
+// TopicRef names a topic as a request did: by name, or by id (from Produce 13 and Fetch 13 on).
+type TopicRef struct {
+	Name string // empty if the request used the id
+	ID   model.TopicID
+}
+
+// Produce asks for batches to be appended. Each part is answered by its own effect.Produced; with acks 0
+// nothing is answered.
+type Produce struct {
+	To      effect.RequestID
+	Acks    int16 // 0, 1 or -1
+	Timeout model.Time
+	Wall    model.Timestamp
+	Parts   []ProducePart
+}
+
+// ProducePart is one partition's batch, already validated down to its records by the session.
+type ProducePart struct {
+	Index     int32
+	Topic     TopicRef
+	Partition model.Partition
+	Header    record.Header
+	Batch     []byte
+}
+
+// Fetch asks for records. It is answered by one effect.Read, at once or when enough has arrived or its
+// wait is over.
+type Fetch struct {
+	To       effect.RequestID
+	Wait     model.Time
+	BytesMin int32
+	BytesMax int32
+	// ReadCommitted limits the answer to the last stable offset (KIP-98).
+	ReadCommitted bool
+	Parts         []FetchPart
+}
+
+// FetchPart is one partition of a Fetch.
+type FetchPart struct {
+	Index              int32
+	Topic              TopicRef
+	Partition          model.Partition
+	CurrentLeaderEpoch model.LeaderEpoch // NoLeaderEpoch: not checked (KIP-320)
+	Offset             model.Offset
+	BytesMax           int32
+}
+
+// ListOffsets asks for offsets by time. It is answered by one effect.OffsetsListed.
+type ListOffsets struct {
+	To            effect.RequestID
+	ReadCommitted bool
+	Parts         []ListOffsetsPart
+}
+
+// ListOffsetsPart is one partition of a ListOffsets. Timestamp is a time, or one of the constants below.
+type ListOffsetsPart struct {
+	Index              int32
+	Topic              TopicRef
+	Partition          model.Partition
+	CurrentLeaderEpoch model.LeaderEpoch
+	Timestamp          model.Timestamp
+}
+
+// Special timestamps of ListOffsets.
+const (
+	LatestTimestamp   model.Timestamp = -1
+	EarliestTimestamp model.Timestamp = -2
+	// -3 is effect.MaxTimestamp (KIP-734).
+	EarliestLocalTimestamp model.Timestamp = -4 // KIP-405: the earliest on local disks, here the earliest
+	LatestTieredTimestamp  model.Timestamp = -5 // KIP-1005: the latest in remote storage, here none
+)
+
+// DescribeTopics asks for topics by name or id, or for all of them. It is answered by one
+// effect.TopicsDescribed.
+type DescribeTopics struct {
+	To         effect.RequestID
+	All        bool
+	Topics     []TopicRef
+	AutoCreate bool // the client allows it; the broker's configuration must, too
+	Wall       model.Timestamp
+}
+
+// CreateTopics asks for topics. It is answered by one effect.TopicsCreated when they are durable, or
+// at once when ValidateOnly.
+type CreateTopics struct {
+	To           effect.RequestID
+	ValidateOnly bool
+	Topics       []CreateTopic
+}
+
+// CreateTopic is one topic to create.
+type CreateTopic struct {
+	Name              string
+	PartitionCount    int32 // -1: the broker's default (KIP-464)
+	ReplicationFactor int16 // -1: the broker's default
+	Assignments       []Assignment
+	Configs           []ConfigSetting
+}
+
+// Assignment places one partition by hand.
+type Assignment struct {
+	Partition model.Partition
+	Replicas  []model.NodeID
+}
+
+// ConfigSetting sets one configuration; a missing value is refused.
+type ConfigSetting struct {
+	Name, Value string
+	Null        bool
+}
+
+// DeleteTopics asks for topics to be deleted. It is answered by one effect.TopicsDeleted.
+type DeleteTopics struct {
+	To     effect.RequestID
+	Topics []TopicRef
+}
+
+// InitProducerID asks for a producer id. It is answered by one effect.ProducerIDAssigned.
+type InitProducerID struct {
+	To effect.RequestID
+	// ID and Epoch are what the producer has, to be given a higher epoch (KIP-360), or the No values.
+	ID    model.ProducerID
+	Epoch model.ProducerEpoch
+}
+
+// Disconnected says that a connection is gone: nobody waits for its parked requests any more. What it
+// asked to be written is written all the same.
+type Disconnected struct{ Conn effect.ConnID }
+
+// Completed carries what the storage engine finished.
+type Completed struct{ effect.Completions }
+
+func (*Produce) event()        {}
+func (*Fetch) event()          {}
+func (*ListOffsets) event()    {}
+func (*DescribeTopics) event() {}
+func (*CreateTopics) event()   {}
+func (*DeleteTopics) event()   {}
+func (*InitProducerID) event() {}
+func (*Disconnected) event()   {}
+func (*Completed) event()      {}
