@@ -19,6 +19,7 @@
 package effect
 
 import (
+	"github.com/weirmq/weir/core/log"
 	"github.com/weirmq/weir/core/model"
 )
 
@@ -71,6 +72,9 @@ type Append struct {
 	LeaderEpoch model.LeaderEpoch
 	// AppendTime, unless NoTimestamp, is stamped as the batch's time (message.timestamp.type=LogAppendTime).
 	AppendTime model.Timestamp
+	// Attempt is echoed in a failed Appended: the machine counts it up whenever it has learnt of a
+	// failure, so that it can tell the failures of appends that it had already given up.
+	Attempt uint32
 	// Batch is one record batch as the client sent it; the engine stamps it in place.
 	Batch []byte
 	// Release, if set, names the request whose frame the batch is part of; the driver may reuse the
@@ -78,12 +82,17 @@ type Append struct {
 	Release RequestID
 }
 
-// Appended reports that everything of a partition below NextOffset is durable here, or that writing it
-// failed. One Appended may stand for many Appends.
+// Appended reports that everything of a partition below NextOffset is durable here, or that an append
+// was refused. One successful Appended may stand for many Appends; every refused Append has its own.
+//
+// An append is refused, too, when its base offset is not the log's end: what was sent behind a refused
+// append can never be written in its place.
 type Appended struct {
 	Partition  model.TopicPartition
 	NextOffset model.Offset
 	Failure    Failure
+	Attempt    uint32     // of a refused Append
+	State      *log.State // of a refused Append: a copy of what the log really holds, staged appends included; nil if Broken or Missing
 }
 
 // Read asks for ranges of logs to be resolved and sent as the reply to a fetch.
@@ -95,8 +104,11 @@ type Read struct {
 // FetchReply is the outcome of a fetch request. The broker fills everything but Records; the storage
 // engine fills Records for the parts that have something to read.
 type FetchReply struct {
-	Code  int16 // a top-level error; Parts is then empty
-	Parts []FetchPart
+	Code int16 // a top-level error; Parts is then empty
+	// BytesMax bounds the records of all parts together, filled in the order of Parts. It is soft: the first
+	// batch of the whole reply is returned even if it is larger (KIP-74).
+	BytesMax int32
+	Parts    []FetchPart
 }
 
 // FetchPart is one partition's share of a FetchReply.
@@ -110,10 +122,9 @@ type FetchPart struct {
 	// From and To bound the read: whole batches from the one that holds From, none that starts at or
 	// after To. Equal bounds read nothing.
 	From, To model.Offset
-	// BytesMax is a soft limit: the first batch is returned even if it is larger when FirstWhole is set.
-	BytesMax   int32
-	FirstWhole bool
-	Records    Records
+	// BytesMax bounds this part's records, softly as FetchReply's does.
+	BytesMax int32
+	Records  Records
 }
 
 // Records is what a read found: bytes in memory, or runs of bytes in files, never both.
@@ -193,6 +204,8 @@ type Retain struct {
 	Partition     model.TopicPartition
 	HighWatermark model.Offset
 	Wall          model.Timestamp
+	// ProducerExpirationMs forgets producers that have not written for this long (producer.id.expiration.ms).
+	ProducerExpirationMs int64
 }
 
 // Retained reports where a partition's log starts after a Retain.

@@ -12,7 +12,6 @@ const (
 	MarkProduceEpochBumped                 // a higher producer epoch began at sequence 0
 	MarkProduceUnknownProducer             // a producer without state was accepted at a sequence above 0
 	MarkProduceParkedTwice                 // a duplicate of a batch that is not yet durable was parked beside it
-	MarkProduceTimedOut                    // a parked produce reached its deadline
 	MarkFetchParked                        // a fetch waited for data
 	MarkFetchWoken                         // a parked fetch was completed by data
 	MarkFetchTimedOut                      // a parked fetch was completed by its deadline
@@ -29,7 +28,7 @@ var markNames = [MarkCount]string{
 	MarkProduceDuplicate: "produce.duplicate", MarkProduceOutOfOrder: "produce.out_of_order",
 	MarkProduceEpochFenced: "produce.epoch_fenced", MarkProduceEpochBumped: "produce.epoch_bumped",
 	MarkProduceUnknownProducer: "produce.unknown_producer", MarkProduceParkedTwice: "produce.parked_twice",
-	MarkProduceTimedOut: "produce.timed_out", MarkFetchParked: "fetch.parked", MarkFetchWoken: "fetch.woken",
+	MarkFetchParked: "fetch.parked", MarkFetchWoken: "fetch.woken",
 	MarkFetchTimedOut: "fetch.timed_out", MarkFetchOutOfRange: "fetch.out_of_range",
 	MarkAutoCreated: "topic.auto_created", MarkTopicRecreated: "topic.recreated",
 	MarkDiskFullRefused: "disk.full_refused", MarkPartitionOffline: "partition.offline",

@@ -1,0 +1,323 @@
+package replica
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/invariant"
+	"github.com/weirmq/weir/core/log"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
+)
+
+// Replica is one replica of one partition.
+//
+//	          Damaged, Broken
+//	online ─────────────────────► offline        (an operator repairs the files and restarts the node)
+type Replica struct {
+	partition model.TopicPartition
+	epoch     model.LeaderEpoch
+
+	state         *log.State   // everything decided, durable or not
+	highWatermark model.Offset // what may be read, and what acks=all waits for
+	attempt       uint32       // how many refusals by storage have been dealt with
+	parked        []parked     // produce requests that wait for the high watermark, in offset order
+	parkedFrom    int          // the first of parked that still waits; those before it are done
+	offline       string       // why the partition cannot be used; empty while it can
+}
+
+// parked is one partition's share of a produce request that waits to be durable.
+type parked struct {
+	to         effect.RequestID
+	index      int32
+	baseOffset model.Offset
+	nextOffset model.Offset
+	appendTime model.Timestamp
+	// duplicate marks a retry that waits beside its original; it did not append anything.
+	duplicate bool
+}
+
+// New makes the replica of a partition from what its log holds. All of it is durable.
+func New(tp model.TopicPartition, epoch model.LeaderEpoch, state *log.State) *Replica {
+	return &Replica{partition: tp, epoch: epoch, state: state, highWatermark: state.EndOffset()}
+}
+
+// Produce is one batch for this partition.
+type Produce struct {
+	To         effect.RequestID
+	Index      int32
+	Acks       int16
+	AppendTime model.Timestamp // NoTimestamp unless the topic stamps append times
+	Header     record.Header
+	Batch      []byte
+}
+
+// Produce decides about a batch: refused, a duplicate, or appended. With acks=all the answer comes when
+// the batch is durable; with acks=1 there is no weaker promise yet that would be cheaper to keep, so it
+// waits, too; with acks=0 nothing is answered.
+func (r *Replica) Produce(in Produce, out *effect.Set) {
+	if r.offline != "" {
+		r.refuse(in, kerr.KafkaStorageError.Code, out)
+		return
+	}
+	verdict := r.state.CheckSequence(in.Header)
+	switch verdict.Kind {
+	case log.Fenced:
+		out.Marks.Set(effect.MarkProduceEpochFenced)
+		r.refuse(in, kerr.InvalidProducerEpoch.Code, out)
+		return
+	case log.OutOfOrder:
+		out.Marks.Set(effect.MarkProduceOutOfOrder)
+		out.Notes = append(out.Notes, effect.Note{
+			Kind: effect.NoteSequenceRefused, Partition: r.partition, Offset: r.state.EndOffset(),
+			Detail: fmt.Sprintf("producer %d epoch %d: sequence %d, expected %d",
+				in.Header.ProducerID, in.Header.ProducerEpoch, in.Header.BaseSequence, verdict.Expected),
+		})
+		r.refuse(in, kerr.OutOfOrderSequenceNumber.Code, out)
+		return
+	case log.Duplicate:
+		r.duplicate(in, verdict.BaseOffset, out)
+		return
+	case log.AcceptNewEpoch:
+		out.Marks.Set(effect.MarkProduceEpochBumped)
+	case log.AcceptUnknown:
+		out.Marks.Set(effect.MarkProduceUnknownProducer)
+	case log.Accept:
+	}
+	r.append(in, out)
+}
+
+func (r *Replica) append(in Produce, out *effect.Set) {
+	h := in.Header
+	h.BaseOffset, h.LeaderEpoch = r.state.EndOffset(), r.epoch
+	r.state.Apply(h)
+	out.Appends = append(out.Appends, effect.Append{
+		Partition: r.partition, BaseOffset: h.BaseOffset, LeaderEpoch: r.epoch, AppendTime: in.AppendTime,
+		Attempt: r.attempt, Batch: in.Batch, Release: in.To,
+	})
+	if in.Acks != 0 {
+		r.park(parked{
+			to: in.To, index: in.Index, baseOffset: h.BaseOffset, nextOffset: h.NextOffset(),
+			appendTime: in.AppendTime,
+		})
+	}
+}
+
+// duplicate answers a retry with where its original stands, once the original is durable: the producer
+// must not take a retry's acknowledgement for more than the original's.
+func (r *Replica) duplicate(in Produce, base model.Offset, out *effect.Set) {
+	out.Marks.Set(effect.MarkProduceDuplicate)
+	out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteDuplicateBatch, Partition: r.partition, Offset: base})
+	if in.Acks == 0 {
+		return
+	}
+	next := base + model.Offset(in.Header.RecordCount)
+	p := parked{
+		to: in.To, index: in.Index, baseOffset: base, nextOffset: next,
+		appendTime: in.AppendTime, duplicate: true,
+	}
+	if next <= r.highWatermark {
+		r.acknowledge(p, out)
+		return
+	}
+	out.Marks.Set(effect.MarkProduceParkedTwice)
+	r.park(p)
+}
+
+// park inserts in offset order. Only duplicates arrive out of order, so the walk is short.
+func (r *Replica) park(p parked) {
+	r.parked = append(r.parked, p)
+	for i := len(r.parked) - 1; i > r.parkedFrom && r.parked[i].nextOffset < r.parked[i-1].nextOffset; i-- {
+		r.parked[i], r.parked[i-1] = r.parked[i-1], r.parked[i]
+	}
+}
+
+func (r *Replica) refuse(in Produce, code int16, out *effect.Set) {
+	if in.Acks == 0 {
+		return
+	}
+	out.Produced = append(out.Produced, effect.Produced{
+		To: in.To, Index: in.Index, Code: code, BaseOffset: model.NoOffset, AppendTime: model.NoTimestamp,
+		LogStartOffset: r.state.StartOffset(),
+	})
+}
+
+func (r *Replica) acknowledge(p parked, out *effect.Set) {
+	out.Produced = append(out.Produced, effect.Produced{
+		To: p.to, Index: p.index, BaseOffset: p.baseOffset, AppendTime: p.appendTime,
+		LogStartOffset: r.state.StartOffset(),
+	})
+}
+
+// Appended takes in that the log is durable up to an offset, or that an append was refused. It reports
+// whether the high watermark moved, so that the broker can wake the fetches that wait for it.
+func (r *Replica) Appended(in effect.Appended, out *effect.Set) (advanced bool) {
+	if in.Failure != effect.OK {
+		r.appendRefused(in, out)
+		return false
+	}
+	if in.NextOffset <= r.highWatermark || r.offline != "" {
+		return false
+	}
+	if in.NextOffset > r.state.EndOffset() {
+		invariant.Checkf(false, "%v: durable to %d beyond log end offset %d", r.partition, in.NextOffset, r.state.EndOffset())
+	}
+	r.highWatermark = in.NextOffset
+	r.releaseParked(out)
+	return true
+}
+
+func (r *Replica) releaseParked(out *effect.Set) {
+	for r.parkedFrom < len(r.parked) && r.parked[r.parkedFrom].nextOffset <= r.highWatermark {
+		r.acknowledge(r.parked[r.parkedFrom], out)
+		r.parkedFrom++
+	}
+	switch {
+	case r.parkedFrom == len(r.parked):
+		r.parked, r.parkedFrom = r.parked[:0], 0
+	case r.parkedFrom >= 64 && r.parkedFrom*2 >= len(r.parked):
+		n := copy(r.parked, r.parked[r.parkedFrom:])
+		r.parked, r.parkedFrom = r.parked[:n], 0
+	}
+}
+
+// appendRefused starts again from what storage really holds. Every append behind the refused one was
+// refused with it, so every parked request above the log's real end has failed. The disk was full
+// before a byte of them was written: the producer may safely retry.
+func (r *Replica) appendRefused(in effect.Appended, out *effect.Set) {
+	if in.Failure != effect.DiskFull {
+		r.GoOffline("an append failed: "+in.Failure.String(), out)
+		return
+	}
+	if in.Attempt != r.attempt || r.offline != "" {
+		return // refused behind an append whose refusal has been dealt with
+	}
+	invariant.Check(in.State != nil, "a refused append says what the log holds")
+	r.attempt++
+	r.state = in.State
+	out.Marks.Set(effect.MarkDiskFullRefused)
+	keep := r.parked[:r.parkedFrom]
+	for _, p := range r.parked[r.parkedFrom:] {
+		if p.nextOffset <= r.state.EndOffset() {
+			keep = append(keep, p)
+			continue
+		}
+		r.fail(p, kerr.KafkaStorageError.Code, out)
+	}
+	r.parked = keep
+}
+
+func (r *Replica) fail(p parked, code int16, out *effect.Set) {
+	out.Produced = append(out.Produced, effect.Produced{
+		To: p.to, Index: p.index, Code: code, BaseOffset: model.NoOffset, AppendTime: model.NoTimestamp,
+		LogStartOffset: r.state.StartOffset(),
+	})
+}
+
+// GoOffline stops all use of the partition and says why. Parked requests fail; whether their batches
+// survive is for recovery to find out.
+func (r *Replica) GoOffline(why string, out *effect.Set) {
+	if r.offline != "" {
+		return
+	}
+	r.offline = why
+	out.Marks.Set(effect.MarkPartitionOffline)
+	out.Notes = append(out.Notes, effect.Note{
+		Kind: effect.NotePartitionOffline, Partition: r.partition, Offset: r.state.EndOffset(), Detail: why,
+	})
+	for _, p := range r.parked[r.parkedFrom:] {
+		r.fail(p, kerr.KafkaStorageError.Code, out)
+	}
+	r.parked, r.parkedFrom = nil, 0
+}
+
+// Delete fails every parked request: the topic is gone.
+func (r *Replica) Delete(out *effect.Set) {
+	for _, p := range r.parked[r.parkedFrom:] {
+		r.fail(p, kerr.UnknownTopicOrPartition.Code, out)
+	}
+	r.parked, r.parkedFrom = nil, 0
+}
+
+// Retained takes in where retention left the log's start.
+func (r *Replica) Retained(in effect.Retained, out *effect.Set) {
+	if in.LogStartOffset <= r.state.StartOffset() {
+		return
+	}
+	if in.LogStartOffset > r.highWatermark {
+		invariant.Checkf(false, "%v: retention to %d passed the high watermark %d", r.partition, in.LogStartOffset, r.highWatermark)
+	}
+	r.state.AdvanceStart(in.LogStartOffset)
+	out.Marks.Set(effect.MarkRetentionAdvanced)
+}
+
+// Expire forgets producers that have not written for ttlMs.
+func (r *Replica) Expire(wall model.Timestamp, ttlMs int64, out *effect.Set) {
+	if n := r.state.Expire(wall, ttlMs); n > 0 {
+		out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteProducerExpired, Partition: r.partition, Count: int64(n)})
+	}
+}
+
+// Bounds is how far a reader may go.
+type Bounds struct {
+	LogStartOffset   model.Offset
+	HighWatermark    model.Offset
+	LastStableOffset model.Offset
+}
+
+// Bounds is how far this replica may be read now.
+func (r *Replica) Bounds() Bounds {
+	return Bounds{LogStartOffset: r.state.StartOffset(), HighWatermark: r.highWatermark, LastStableOffset: r.highWatermark}
+}
+
+// CheckEpoch decides whether a client's idea of the leader epoch lets it go on (KIP-320).
+func (r *Replica) CheckEpoch(epoch model.LeaderEpoch) (code int16) {
+	switch {
+	case epoch == model.NoLeaderEpoch || epoch == r.epoch:
+		return 0
+	case epoch < r.epoch:
+		return kerr.FencedLeaderEpoch.Code
+	}
+	return kerr.UnknownLeaderEpoch.Code
+}
+
+// Partition is which partition this is a replica of.
+func (r *Replica) Partition() model.TopicPartition { return r.partition }
+
+// LeaderEpoch is the epoch that this replica leads in.
+func (r *Replica) LeaderEpoch() model.LeaderEpoch { return r.epoch }
+
+// EpochOf is the leader epoch of the record at an offset.
+func (r *Replica) EpochOf(o model.Offset) model.LeaderEpoch { return r.state.EpochOf(o) }
+
+// LogEndOffset is where the next record goes.
+func (r *Replica) LogEndOffset() model.Offset { return r.state.EndOffset() }
+
+// Offline is why the partition cannot be used, or empty.
+func (r *Replica) Offline() string { return r.offline }
+
+// ParkedCount is how many produce requests wait here.
+func (r *Replica) ParkedCount() int { return len(r.parked) - r.parkedFrom }
+
+// Check verifies the invariants; it walks everything.
+func (r *Replica) Check() error {
+	if err := r.state.Check(); err != nil {
+		return fmt.Errorf("%v: %w", r.partition, err)
+	}
+	if r.highWatermark > r.state.EndOffset() || r.state.StartOffset() > r.highWatermark {
+		return fmt.Errorf("%v: log start %d, high watermark %d, log end %d",
+			r.partition, r.state.StartOffset(), r.highWatermark, r.state.EndOffset())
+	}
+	waiting := r.parked[r.parkedFrom:]
+	for i := range waiting {
+		if waiting[i].nextOffset <= r.highWatermark {
+			return fmt.Errorf("%v: parked at %d below the high watermark %d", r.partition, waiting[i].nextOffset, r.highWatermark)
+		}
+		if i > 0 && waiting[i].nextOffset < waiting[i-1].nextOffset {
+			return fmt.Errorf("%v: parked requests out of offset order", r.partition)
+		}
+	}
+	return nil
+}
