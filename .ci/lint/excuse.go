@@ -1,0 +1,136 @@
+package main
+
+import (
+	"go/ast"
+	"go/token"
+	"slices"
+	"strings"
+
+	"golang.org/x/tools/go/analysis"
+	"honnef.co/go/tools/unused"
+)
+
+// excusable makes a obey `//lint:ignore CHECK[,CHECK] reason`, which go vet by itself knows nothing of.
+// A directive without a reason excuses nothing; one that excuses nothing is a finding.
+func excusable(a *analysis.Analyzer) *analysis.Analyzer {
+	run := a.Run
+	a.Run = func(pass *analysis.Pass) (any, error) {
+		ignores := parseIgnores(pass, a.Name)
+		filtered := *pass
+		filtered.Report = func(d analysis.Diagnostic) {
+			at := pass.Fset.Position(d.Pos)
+			for _, ig := range ignores {
+				if ig.file == at.Filename && (ig.line == at.Line || ig.line+1 == at.Line) {
+					ig.used = true
+					return
+				}
+			}
+			if !strings.HasPrefix(d.Message, a.Name) {
+				d.Message = a.Name + ": " + d.Message
+			}
+			pass.Report(d)
+		}
+		result, err := run(&filtered)
+		for _, ig := range ignores {
+			if !ig.used {
+				pass.Reportf(ig.pos, "//lint:ignore %s excuses nothing here, or has no reason", a.Name)
+			}
+		}
+		return result, err
+	}
+	return a
+}
+
+type ignore struct {
+	file string
+	line int
+	pos  token.Pos
+	used bool
+}
+
+// parseIgnores finds the directives that name check.
+func parseIgnores(pass *analysis.Pass, check string) []*ignore {
+	var found []*ignore
+	for _, file := range pass.Files {
+		for _, group := range file.Comments {
+			for _, c := range group.List {
+				fields := strings.Fields(c.Text)
+				if len(fields) < 2 || fields[0] != "//lint:ignore" || !slices.Contains(strings.Split(fields[1], ","), check) {
+					continue
+				}
+				at := pass.Fset.Position(c.Pos())
+				ig := &ignore{file: at.Filename, line: at.Line, pos: c.Pos()}
+				if len(fields) == 2 {
+					ig.line = -1
+				}
+				found = append(found, ig)
+			}
+		}
+	}
+	return found
+}
+
+// outsideTests makes a (errcheck) look at code that ships: not at tests, not at deferred Close calls.
+func outsideTests(a *analysis.Analyzer) *analysis.Analyzer {
+	run := a.Run
+	a.Run = func(pass *analysis.Pass) (any, error) {
+		deferred := deferredCloses(pass)
+		filtered := *pass
+		filtered.Report = func(d analysis.Diagnostic) {
+			at := pass.Fset.Position(d.Pos)
+			if strings.HasSuffix(at.Filename, "_test.go") || deferred[position{at.Filename, at.Line}] {
+				return
+			}
+			d.Message += "; handle it, or drop it on purpose with `_ =`"
+			pass.Report(d)
+		}
+		return run(&filtered)
+	}
+	return a
+}
+
+type position struct {
+	file string
+	line int
+}
+
+// deferredCloses are the lines of `defer x.Close()`.
+func deferredCloses(pass *analysis.Pass) map[position]bool {
+	found := map[position]bool{}
+	for _, file := range pass.Files {
+		ast.Inspect(file, func(n ast.Node) bool {
+			if d, ok := n.(*ast.DeferStmt); ok {
+				if sel, ok := d.Call.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "Close" {
+					at := pass.Fset.Position(d.Call.Rparen)
+					found[position{at.Filename, at.Line}] = true
+					at = pass.Fset.Position(d.Pos())
+					found[position{at.Filename, at.Line}] = true
+				}
+			}
+			return true
+		})
+	}
+	return found
+}
+
+// unusedCode reports what staticcheck's unused computes: unexported code that nothing in its package,
+// tests included, refers to.
+var unusedCode = &analysis.Analyzer{
+	Name:     "U1000",
+	Doc:      "unused code",
+	Requires: []*analysis.Analyzer{unused.Analyzer.Analyzer},
+	Run: func(pass *analysis.Pass) (any, error) {
+		for _, obj := range pass.ResultOf[unused.Analyzer.Analyzer].(unused.Result).Unused {
+			if obj.Kind == "type param" {
+				continue
+			}
+			for _, file := range pass.Files {
+				f := pass.Fset.File(file.Package)
+				if f.Name() == obj.Position.Filename && obj.Position.Line <= f.LineCount() {
+					pass.Reportf(f.LineStart(obj.Position.Line), "%s %s is unused", obj.Kind, obj.Name)
+				}
+			}
+		}
+		return nil, nil
+	},
+}
