@@ -34,7 +34,9 @@
 //  1. No input makes this package panic, loop without progress, or allocate more than the caller's
 //     limit plus a constant. Lengths on the wire are believed only as far as bytes back them.
 //  2. What ValidateProduced accepts, every consumer that follows Kafka's format can read: framings
-//     that only we would understand (linked lz4 blocks, S2 blocks, zstd dictionaries) are refused.
+//     that Java's consumers refuse (linked lz4 blocks, several lz4 frames, zstd dictionaries and windows
+//     above 128 MiB) are refused. One exception: S2's extension of snappy is accepted, because telling
+//     it from snappy costs as much as decoding it, and no Kafka client writes it.
 //  3. After ValidateProduced the header is true: counts, offsets, and max timestamp are those of the
 //     records.
 //  4. Checking an uncompressed batch allocates nothing. Compressed batches are inflated into a buffer

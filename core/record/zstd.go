@@ -88,7 +88,7 @@ func zstdBound(src []byte, limit int) (int, error) {
 			rest = rest[4:]
 		}
 		if h.HasFCS {
-			bound = h.FrameContentSize
+			bound = min(bound, h.FrameContentSize)
 		}
 		total += bound
 		src = rest
