@@ -1,0 +1,177 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/weirmq/weir/core/model"
+)
+
+// Plan is everything about a run that chance decides beforehand: sizes, knobs, clients and every fault
+// with its time. It is data: print it with String, edit it, read it back with ParsePlan. What chance decides
+// during the run is drawn from Seed per site and entity (package draw), so a plan with one fault less
+// leaves the rest as it was.
+type Plan struct {
+	Seed  uint64
+	Mode  Mode
+	Until model.Time // the fault phase ends and everything heals
+	// Settle is how long after Until all that was asked may take to complete.
+	Settle    model.Time
+	EventsMax int64
+
+	Knobs   Knobs
+	Net     NetPlan
+	Disk    DiskPlan
+	Nodes   []NodePlan
+	Loads   []Load
+	Strikes []Strike
+}
+
+// Mode names a size and an intensity of plan.
+type Mode string
+
+// The modes.
+const (
+	Lite  Mode = "lite"  // one node, seconds of simulated time, thousands of seeds
+	Swarm Mode = "swarm" // longer, more clients, more of everything
+	Calm  Mode = "calm"  // lite without any fault: then nothing may fail or be retried
+)
+
+// Modes lists the modes.
+func Modes() []Mode { return []Mode{Lite, Swarm, Calm} }
+
+// Knobs are the product's settings, small enough that everything rolls over within seconds.
+type Knobs struct {
+	JournalFileBytes   int64
+	CheckpointBytes    int64
+	InPlaceBytesMin    int64 // 0: never
+	Regions            bool  // fetches are answered with file regions
+	SegmentBytes       int64
+	IndexIntervalBytes int64
+	DefaultPartitions  int64
+	AutoCreate         bool
+	// A node's loop and its I/O turn start so long after there is something to do, on average: other
+	// interleavings of the same inputs.
+	LoopDelay model.Time
+	IODelay   model.Time
+}
+
+// NetPlan is the network's everyday behaviour; faults come on top.
+type NetPlan struct {
+	DelayMin       model.Time
+	DelayMean      model.Time // added, exponentially distributed
+	SegmentPercent int64      // of writes, which arrive in pieces
+	BytesPerSecond int64      // of one direction of one connection; 0: unlimited
+}
+
+// DiskPlan is a disk's everyday behaviour.
+type DiskPlan struct {
+	OpMean   model.Time
+	SyncMin  model.Time
+	SyncMean model.Time
+}
+
+// NodePlan is what sets one machine apart: its clocks.
+type NodePlan struct {
+	ID            int64
+	WallOffset    model.Time
+	WallDriftPPM  int64
+	ClockDriftPPM int64
+}
+
+// Load is one workload with its own topics.
+type Load struct {
+	ID         int64
+	Kind       string // a workload's name: see package workload
+	Clients    int64
+	Topics     int64
+	Partitions int64
+	ValueBytes int64      // greatest size of a record's value
+	Gap        model.Time // mean time between a client's operations
+	Records    int64      // greatest number of records in a batch
+	Codec      int64      // 0 to 4 as on the wire, or -1: each batch draws one
+	Linger     model.Time
+}
+
+// Strike is one fault at one time. Which fields matter depends on the kind.
+type Strike struct {
+	ID   int64
+	Kind Fault
+	At   model.Time
+	For  model.Time // how long it lasts; how long a node stays down
+	Node int64      // 0: all
+
+	Ops     int64      // crash, power: strike inside the n-th disk operation from At on; 0: at once
+	Again   int64      // crash, power: kill recovery inside its n-th disk operation; 0: do not
+	Flips   int64      // crash, power: bits that flip while the node is down
+	Percent int64      // reset, blackhole, clog: of connections
+	Late    model.Time // reset: how late the dead connection's bytes may still arrive
+	Room    int64      // disk-full: bytes left
+	Mean    model.Time // disk-slow: mean of an operation
+	By      model.Time // wall-step: how far
+	Evict   bool       // sync-error: failed pages are read back after a restart
+}
+
+// Has reports whether the plan can make a fault happen at all, so that a fleet knows what to expect.
+func (p *Plan) Has(f Fault) bool {
+	for _, s := range p.Strikes {
+		switch {
+		case s.Kind == f:
+			return true
+		case f == FaultBitFlip && s.Flips > 0, f == FaultCrashInOp && s.Ops > 0, f == FaultCrashAgain && s.Again > 0:
+			return true
+		case f == FaultLateDelivery && s.Late > 0, s.Kind == FaultPower && (f == FaultTornPage || f == FaultNameLost):
+			return true
+		}
+	}
+	switch f {
+	case FaultSegment:
+		return p.Net.SegmentPercent > 0
+	case FaultBandwidth:
+		return p.Net.BytesPerSecond > 0
+	case FaultClockRate:
+		return slices.ContainsFunc(p.Nodes, func(n NodePlan) bool { return n.WallDriftPPM != 0 || n.ClockDriftPPM != 0 })
+	case FaultHostile:
+		return slices.ContainsFunc(p.Loads, func(l Load) bool { return l.Kind == "hostile" })
+	}
+	return false
+}
+
+// validate refuses plans that make no sense, wherever they came from.
+func (p *Plan) validate() error {
+	switch {
+	case !slices.Contains(Modes(), p.Mode):
+		return fmt.Errorf("plan: unknown mode %q", p.Mode)
+	case p.Until <= 0 || p.Settle <= 0 || p.EventsMax <= 0:
+		return fmt.Errorf("plan: until, settle and events_max must be positive")
+	case p.Until > model.Time(24*time.Hour) || p.Settle > model.Time(24*time.Hour):
+		return fmt.Errorf("plan: until and settle are a day at most")
+	case len(p.Nodes) != 1:
+		return fmt.Errorf("plan: this version simulates one node, not %d", len(p.Nodes))
+	case p.Knobs.JournalFileBytes < 4096 || p.Knobs.SegmentBytes < 128 || p.Knobs.IndexIntervalBytes < 1 || p.Knobs.CheckpointBytes < 1:
+		return fmt.Errorf("plan: a knob is too small")
+	case p.Knobs.SegmentBytes > 1<<30 || p.Knobs.JournalFileBytes > 1<<30:
+		return fmt.Errorf("plan: a knob is too large")
+	case p.Knobs.DefaultPartitions < 1 || p.Knobs.DefaultPartitions > 100:
+		return fmt.Errorf("plan: default_partitions is 1 to 100")
+	case p.Knobs.LoopDelay < 0 || p.Knobs.IODelay < 0 || p.Net.DelayMin < 0 || p.Net.DelayMean < 0 || p.Disk.OpMean < 0 ||
+		p.Disk.SyncMin < 0 || p.Disk.SyncMean < 0 || p.Net.BytesPerSecond < 0:
+		return fmt.Errorf("plan: a delay or a rate is negative")
+	}
+	for _, l := range p.Loads {
+		if l.Clients < 1 || l.Clients > 1000 || l.Topics < 1 || l.Topics > 1000 || l.Partitions < 1 || l.Partitions > 1000 ||
+			l.ValueBytes < 0 || l.ValueBytes > 1<<26 || l.Records < 1 || l.Records > 1<<20 || l.Gap <= 0 || l.Codec < -1 || l.Codec > 4 || l.Linger < 0 {
+			return fmt.Errorf("plan: load %d is out of bounds", l.ID)
+		}
+	}
+	for _, s := range p.Strikes {
+		if s.Kind == FaultNone || s.Kind > FaultWallStep {
+			return fmt.Errorf("plan: strike %d: %s is not a fault that strikes at a time", s.ID, s.Kind)
+		}
+		if s.At < 0 || s.For < 0 || s.Ops < 0 || s.Again < 0 || s.Flips < 0 || s.Percent < 0 || s.Percent > 100 || s.Late < 0 || s.Room < 0 || s.Mean < 0 {
+			return fmt.Errorf("plan: strike %d is out of bounds", s.ID)
+		}
+	}
+	return nil
+}

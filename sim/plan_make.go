@@ -1,0 +1,188 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/sim/draw"
+)
+
+const (
+	us = model.Time(time.Microsecond)
+	ms = model.Time(time.Millisecond)
+	sc = model.Time(time.Second)
+)
+
+// MakePlan draws the plan of a seed. Every class of fault is left out of half the seeds: a fault that is
+// always on hides what only happens without it. Intensities are log-uniform.
+func MakePlan(seed uint64, mode Mode) *Plan {
+	m := planner{root: draw.Seed(seed), p: &Plan{Seed: seed, Mode: mode}}
+	p := m.p
+	p.Until, p.Settle, p.EventsMax = 2*sc, 60*sc, 2_000_000
+	if mode == Swarm {
+		r := m.stream("length", 0)
+		p.Until, p.EventsMax = model.Time(r.LogUniform(int64(5*sc), int64(30*sc))), 50_000_000
+	}
+	m.knobs()
+	m.environment()
+	m.loads()
+	if mode != Calm {
+		m.strikes()
+	}
+	return p
+}
+
+type planner struct {
+	root draw.Seed
+	p    *Plan
+}
+
+func (m *planner) stream(site string, entity uint64) *draw.Stream {
+	return m.root.Stream("plan."+site, entity)
+}
+
+func (m *planner) knobs() {
+	r, k := m.stream("knobs", 0), &m.p.Knobs
+	k.JournalFileBytes = 4096 * r.LogUniform(4, 64)
+	k.CheckpointBytes = r.LogUniform(k.JournalFileBytes/2, k.JournalFileBytes*4)
+	if r.Percent(50) {
+		k.InPlaceBytesMin = r.LogUniform(256, 16384)
+	}
+	k.Regions = r.Percent(50)
+	k.SegmentBytes = r.LogUniform(1024, 1<<18)
+	k.IndexIntervalBytes = r.LogUniform(1, 8192)
+	k.DefaultPartitions = r.Between(1, 3)
+	k.AutoCreate = r.Percent(50)
+	if r.Percent(50) {
+		k.LoopDelay = model.Time(r.LogUniform(int64(us), int64(ms)))
+	}
+	if r.Percent(50) {
+		k.IODelay = model.Time(r.LogUniform(int64(us), int64(5*ms)))
+	}
+}
+
+func (m *planner) environment() {
+	p, r := m.p, m.stream("environment", 0)
+	p.Net.DelayMin = 50 * us
+	p.Net.DelayMean = model.Time(r.LogUniform(int64(50*us), int64(3*ms)))
+	p.Disk.OpMean = model.Time(r.LogUniform(int64(us), int64(20*us)))
+	p.Disk.SyncMin = 50 * us
+	p.Disk.SyncMean = model.Time(r.LogUniform(int64(100*us), int64(20*ms)))
+	if p.Mode != Calm {
+		if r.Percent(50) {
+			p.Net.SegmentPercent = r.LogUniform(1, 50)
+		}
+		if r.Percent(25) {
+			p.Net.BytesPerSecond = r.LogUniform(200_000, 100_000_000)
+		}
+	}
+	n := NodePlan{ID: 1}
+	if p.Mode != Calm && r.Percent(50) {
+		n.WallOffset = model.Time(r.Between(-int64(300*sc), int64(300*sc)))
+		n.WallDriftPPM = r.Between(-200, 200)
+		n.ClockDriftPPM = r.Between(-50_000, 50_000)
+	}
+	p.Nodes = []NodePlan{n}
+}
+
+func (m *planner) loads() {
+	p := m.p
+	for i, kind := range []string{"log", "admin", "retention", "hostile"} {
+		r := m.stream("load."+kind, 0)
+		if kind != "log" && !r.Percent(50) || kind == "hostile" && p.Mode == Calm {
+			continue
+		}
+		l := Load{
+			ID: int64(i + 1), Kind: kind,
+			Clients: r.Between(2, 4), Topics: 1, Partitions: r.Between(1, 3),
+			ValueBytes: r.LogUniform(16, 4096), Gap: model.Time(r.LogUniform(int64(2*ms), int64(20*ms))),
+			Records: r.LogUniform(1, 20), Codec: r.Between(-1, 4),
+		}
+		if r.Percent(50) {
+			l.Linger = model.Time(r.LogUniform(int64(100*us), int64(10*ms)))
+		}
+		if kind != "log" {
+			l.Clients, l.Gap = r.Between(1, 2), model.Time(r.LogUniform(int64(10*ms), int64(60*ms)))
+		}
+		if p.Mode == Swarm {
+			l.Clients, l.Topics, l.Partitions = l.Clients*r.Between(1, 3), r.Between(1, 3), r.Between(1, 6)
+		}
+		p.Loads = append(p.Loads, l)
+	}
+}
+
+// strikes draws every class on its own, then keeps a quarter of the timeline free of new faults, so that
+// what a fault set off can run its course.
+func (m *planner) strikes() {
+	p := m.p
+	quiet := model.Time(m.stream("quiet", 0).Between(0, int64(p.Until*3/4)))
+	seconds := max(1, int64(p.Until/sc))
+	for kind := FaultCrash; kind <= FaultWallStep; kind++ {
+		r := m.stream("strike", uint64(kind))
+		if r.Percent(50) {
+			continue
+		}
+		most := seconds
+		if kind == FaultCrash || kind == FaultPower {
+			most = 1 + seconds
+		}
+		for range r.LogUniform(1, max(2, most)) {
+			s := Strike{Kind: kind, Node: 1, At: model.Time(r.Between(int64(20*ms), int64(p.Until)))}
+			if s.At >= quiet && s.At < quiet+p.Until/4 {
+				s.At = model.Time(r.Between(0, int64(p.Until*3/4)))
+				if s.At >= quiet {
+					s.At += p.Until / 4
+				}
+			}
+			m.details(&s, r)
+			p.Strikes = append(p.Strikes, s)
+		}
+	}
+	slices.SortStableFunc(p.Strikes, func(a, b Strike) int { return int(a.At - b.At) })
+	for i := range p.Strikes {
+		p.Strikes[i].ID = int64(i + 1)
+	}
+}
+
+func (m *planner) details(s *Strike, r *draw.Stream) {
+	switch s.Kind {
+	case FaultCrash, FaultPower:
+		s.For = model.Time(r.LogUniform(int64(ms), int64(500*ms)))
+		if r.Percent(60) {
+			s.Ops = r.LogUniform(1, 60)
+		}
+		if r.Percent(30) {
+			s.Again = r.LogUniform(1, 40)
+		}
+		if m.stream("flips", 0).Percent(15) {
+			s.Flips = r.Between(1, 2)
+		}
+	case FaultSyncError:
+		s.For = model.Time(r.LogUniform(int64(ms), int64(500*ms)))
+		s.Evict = r.Percent(50)
+	case FaultDiskFull:
+		s.For = model.Time(r.LogUniform(int64(10*ms), int64(600*ms)))
+		s.Room = r.LogUniform(1, 1<<17) - 1
+	case FaultDiskSlow:
+		s.For = model.Time(r.LogUniform(int64(10*ms), int64(500*ms)))
+		s.Mean = model.Time(r.LogUniform(int64(ms), int64(100*ms)))
+	case FaultPause:
+		s.For = model.Time(r.LogUniform(int64(10*ms), int64(2*sc)))
+	case FaultReset:
+		s.Percent = r.Between(10, 100)
+		if r.Percent(50) {
+			s.Late = model.Time(r.LogUniform(int64(ms), int64(2*sc)))
+		}
+	case FaultBlackhole, FaultClog:
+		s.For = model.Time(r.LogUniform(int64(10*ms), int64(sc)))
+		s.Percent = r.Between(10, 100)
+	case FaultRefuse, FaultSilence:
+		s.For = model.Time(r.LogUniform(int64(10*ms), int64(sc)))
+	case FaultWallStep:
+		s.By = model.Time(r.LogUniform(int64(ms), int64(300*sc)))
+		if r.Percent(50) {
+			s.By = -s.By
+		}
+	}
+}
