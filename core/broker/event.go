@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
@@ -98,34 +99,13 @@ type DescribeTopics struct {
 type CreateTopics struct {
 	To           effect.RequestID
 	ValidateOnly bool
-	Topics       []CreateTopic
-}
-
-// CreateTopic is one topic to create.
-type CreateTopic struct {
-	Name              string
-	PartitionCount    int32 // -1: the broker's default (KIP-464)
-	ReplicationFactor int16 // -1: the broker's default
-	Assignments       []Assignment
-	Configs           []ConfigSetting
-}
-
-// Assignment places one partition by hand.
-type Assignment struct {
-	Partition model.Partition
-	Replicas  []model.NodeID
-}
-
-// ConfigSetting sets one configuration; a missing value is refused.
-type ConfigSetting struct {
-	Name, Value string
-	Null        bool
+	Topics       []controller.CreateTopic
 }
 
 // DeleteTopics asks for topics to be deleted. It is answered by one effect.TopicsDeleted.
 type DeleteTopics struct {
 	To     effect.RequestID
-	Topics []TopicRef
+	Topics []controller.DeleteTopic
 }
 
 // InitProducerID asks for a producer id. It is answered by one effect.ProducerIDAssigned.

@@ -17,7 +17,6 @@ const (
 	MarkFetchTimedOut                      // a parked fetch was completed by its deadline
 	MarkFetchOutOfRange                    // a fetch asked outside the log
 	MarkAutoCreated                        // a topic was created by asking for it
-	MarkTopicRecreated                     // a name was reused with a new id
 	MarkDiskFullRefused                    // an append was refused for lack of space
 	MarkPartitionOffline                   // a partition was taken offline
 	MarkRetentionAdvanced                  // retention moved a log start offset
@@ -30,7 +29,7 @@ var markNames = [MarkCount]string{
 	MarkProduceUnknownProducer: "produce.unknown_producer", MarkProduceParkedTwice: "produce.parked_twice",
 	MarkFetchParked: "fetch.parked", MarkFetchWoken: "fetch.woken",
 	MarkFetchTimedOut: "fetch.timed_out", MarkFetchOutOfRange: "fetch.out_of_range",
-	MarkAutoCreated: "topic.auto_created", MarkTopicRecreated: "topic.recreated",
+	MarkAutoCreated:     "topic.auto_created",
 	MarkDiskFullRefused: "disk.full_refused", MarkPartitionOffline: "partition.offline",
 	MarkRetentionAdvanced: "retention.advanced",
 }

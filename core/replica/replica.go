@@ -25,6 +25,7 @@ type Replica struct {
 	attempt       uint32       // how many refusals by storage have been dealt with
 	parked        []parked     // produce requests that wait for the high watermark, in offset order
 	parkedFrom    int          // the first of parked that still waits; those before it are done
+	sizes         sizes        // of the newest batches
 	offline       string       // why the partition cannot be used; empty while it can
 }
 
@@ -93,6 +94,7 @@ func (r *Replica) append(in Produce, out *effect.Set) {
 	h := in.Header
 	h.BaseOffset, h.LeaderEpoch = r.state.EndOffset(), r.epoch
 	r.state.Apply(h)
+	r.sizes.note(h.NextOffset(), h.SizeBytes)
 	out.Appends = append(out.Appends, effect.Append{
 		Partition: r.partition, BaseOffset: h.BaseOffset, LeaderEpoch: r.epoch, AppendTime: in.AppendTime,
 		Attempt: r.attempt, Batch: in.Batch, Release: in.To,
@@ -197,6 +199,7 @@ func (r *Replica) appendRefused(in effect.Appended, out *effect.Set) {
 	invariant.Check(in.State != nil, "a refused append says what the log holds")
 	r.attempt++
 	r.state = in.State
+	r.sizes.forget()
 	out.Marks.Set(effect.MarkDiskFullRefused)
 	keep := r.parked[:r.parkedFrom]
 	for _, p := range r.parked[r.parkedFrom:] {
@@ -270,6 +273,11 @@ type Bounds struct {
 // Bounds is how far this replica may be read now.
 func (r *Replica) Bounds() Bounds {
 	return Bounds{LogStartOffset: r.state.StartOffset(), HighWatermark: r.highWatermark, LastStableOffset: r.highWatermark}
+}
+
+// ReadableBytes is about how many bytes a reader at an offset would find below the high watermark.
+func (r *Replica) ReadableBytes(from model.Offset) int64 {
+	return r.sizes.between(from, r.highWatermark)
 }
 
 // CheckEpoch decides whether a client's idea of the leader epoch lets it go on (KIP-320).

@@ -1,0 +1,251 @@
+package broker
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirmq/weir/core/controller"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/invariant"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/replica"
+)
+
+// Config is what a broker needs to know.
+type Config struct {
+	ClusterID string
+	// Advertised is how clients reach this node.
+	Advertised effect.Broker
+	// AutoCreateTopics creates a topic when a client asks for it and allows it (auto.create.topics.enable).
+	AutoCreateTopics bool
+	// RetentionCheckInterval is how often each partition's retention is applied (log.retention.check.interval.ms).
+	RetentionCheckInterval model.Time
+	// ProducerExpirationMs is how long an idle producer is remembered (producer.id.expiration.ms).
+	ProducerExpirationMs int64
+	Controller           controller.Config
+}
+
+// Broker is the machine of one loop.
+type Broker struct {
+	config     Config
+	now        model.Time
+	controller *controller.Controller
+	partitions partitions
+	fetches    fetches
+	listings   map[effect.RequestID]*listing
+	describes  map[effect.RequestID]*DescribeTopics // wait for topics to be created
+	ids        producerIDs
+	retention  retention
+}
+
+// Step takes in one event.
+func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
+	b.advance(now)
+	switch ev := ev.(type) {
+	case *Produce:
+		b.produce(ev, out)
+	case *Fetch:
+		b.fetch(ev, out)
+	case *ListOffsets:
+		b.listOffsets(ev, out)
+	case *DescribeTopics:
+		b.describeTopics(ev, out)
+	case *CreateTopics:
+		b.controller.Create(ev.To, ev.Topics, ev.ValidateOnly, out)
+	case *DeleteTopics:
+		b.controller.Delete(ev.To, ev.Topics, out)
+	case *InitProducerID:
+		b.initProducerID(ev, out)
+	case *Disconnected:
+		b.fetches.drop(ev.Conn)
+	case *Completed:
+		b.completed(ev, out)
+	default:
+		invariant.Checkf(false, "an event of unknown kind: %T", ev)
+	}
+	b.settle(out)
+}
+
+// Tick does what was due by now. wall is the time of day.
+func (b *Broker) Tick(now model.Time, wall model.Timestamp, out *effect.Set) {
+	b.advance(now)
+	for f := b.fetches.due(now); f != nil; f = b.fetches.due(now) {
+		out.Marks.Set(effect.MarkFetchTimedOut)
+		b.finishFetch(f, out)
+	}
+	b.retain(now, wall, out)
+	b.settle(out)
+}
+
+// Deadline is when Tick must be called next; 0 means never.
+func (b *Broker) Deadline() model.Time {
+	d := b.fetches.deadline()
+	if r := b.retention.next; r != 0 && len(b.partitions.order) > 0 && (d == 0 || r < d) {
+		d = r
+	}
+	return d
+}
+
+func (b *Broker) advance(now model.Time) {
+	if now < b.now {
+		invariant.Checkf(false, "time went back from %d to %d", b.now, now)
+	}
+	b.now = now
+}
+
+// settle completes what the controller decided without writing, until it waits for the disk.
+func (b *Broker) settle(out *effect.Set) {
+	for {
+		done, ok := b.controller.Settle(out)
+		if !ok {
+			return
+		}
+		b.controllerDone(done, out)
+	}
+}
+
+func (b *Broker) completed(ev *Completed, out *effect.Set) {
+	for _, a := range ev.Appended {
+		if a.Partition == controller.MetadataPartition {
+			if done, ok := b.controller.Appended(a, out); ok {
+				b.controllerDone(done, out)
+			}
+			continue
+		}
+		if p := b.partitions.get(a.Partition); p != nil {
+			b.appended(p, a, out)
+		}
+	}
+	for _, l := range ev.LookedUp {
+		b.lookedUp(l, out)
+	}
+	for _, r := range ev.Retained {
+		if p := b.partitions.get(r.Partition); p != nil && r.Failure == effect.OK {
+			p.replica.Retained(r, out)
+		}
+	}
+	for _, d := range ev.Damaged {
+		if p := b.partitions.get(d.Partition); p != nil {
+			p.replica.GoOffline(d.Detail, out)
+			b.wake(p, out)
+		}
+	}
+}
+
+func (b *Broker) appended(p *partition, a effect.Appended, out *effect.Set) {
+	before := p.replica.Bounds().HighWatermark
+	if p.replica.Appended(a, out) {
+		b.wakeWith(p, p.replica.ReadableBytes(before), out)
+	}
+	if p.replica.Offline() != "" {
+		b.wake(p, out)
+	}
+}
+
+func (b *Broker) produce(ev *Produce, out *effect.Set) {
+	for i := range ev.Parts {
+		part := &ev.Parts[i]
+		p, code := b.find(part.Topic, part.Partition)
+		if code == 0 {
+			code = checkBatch(p.topic, part, ev)
+		}
+		if code != 0 {
+			if ev.Acks != 0 {
+				out.Produced = append(out.Produced, effect.Produced{
+					To: ev.To, Index: part.Index, Code: code,
+					BaseOffset: model.NoOffset, AppendTime: model.NoTimestamp, LogStartOffset: model.NoOffset,
+				})
+			}
+			continue
+		}
+		in := replica.Produce{
+			To: ev.To, Index: part.Index, Acks: ev.Acks, AppendTime: model.NoTimestamp, Header: part.Header, Batch: part.Batch,
+		}
+		if p.topic.Config.LogAppendTime {
+			in.AppendTime = ev.Wall
+		}
+		p.replica.Produce(in, out)
+	}
+}
+
+// checkBatch applies the topic's configuration to a batch.
+func checkBatch(t *controller.Topic, part *ProducePart, ev *Produce) (code int16) {
+	c := &t.Config
+	switch {
+	case part.Header.SizeBytes > int(c.MessageBytesMax):
+		return kerr.MessageTooLarge.Code
+	case ev.Acks == -1 && c.MinInSyncReplicas > 1:
+		return kerr.NotEnoughReplicas.Code
+	case !c.LogAppendTime && int64(part.Header.MaxTimestamp-ev.Wall) > c.TimestampAfterMsMax:
+		return kerr.InvalidTimestamp.Code
+	}
+	return 0
+}
+
+// find is the partition that a request means, or the code to refuse it with.
+func (b *Broker) find(ref TopicRef, index model.Partition) (*partition, int16) {
+	t, code := b.topic(ref)
+	if code != 0 {
+		return nil, code
+	}
+	if p := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: index}); p != nil {
+		return p, 0
+	}
+	return nil, kerr.UnknownTopicOrPartition.Code
+}
+
+// topic is the topic that a request means, or the code to refuse it with.
+func (b *Broker) topic(ref TopicRef) (*controller.Topic, int16) {
+	if ref.Name != "" || ref.ID.IsZero() {
+		if t := b.controller.Image().Named(ref.Name); t != nil {
+			return t, 0
+		}
+		return nil, kerr.UnknownTopicOrPartition.Code
+	}
+	if t := b.controller.Image().Identified(ref.ID); t != nil {
+		return t, 0
+	}
+	return nil, kerr.UnknownTopicID.Code
+}
+
+// PartitionCount is how many partitions this broker holds.
+func (b *Broker) PartitionCount() int { return len(b.partitions.order) }
+
+// OfflineCount is how many of them cannot be used.
+func (b *Broker) OfflineCount() int {
+	n := 0
+	for _, p := range b.partitions.order {
+		if p.replica.Offline() != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// TopicCount is how many topics there are.
+func (b *Broker) TopicCount() int { return b.controller.Image().TopicCount() }
+
+// ParkedFetchCount is how many fetches wait for data.
+func (b *Broker) ParkedFetchCount() int { return len(b.fetches.heap) }
+
+// Check verifies the invariants of the broker and of every machine in it.
+func (b *Broker) Check() error {
+	if err := b.controller.Check(); err != nil {
+		return fmt.Errorf("controller: %w", err)
+	}
+	if err := b.partitions.check(b.controller.Image()); err != nil {
+		return err
+	}
+	return b.fetches.check(&b.partitions)
+}
+
+// Bounds is how far a partition may be read; the second result says whether it is here. The simulator
+// compares it with what it knows to be durable.
+func (b *Broker) Bounds(tp model.TopicPartition) (replica.Bounds, bool) {
+	p := b.partitions.get(tp)
+	if p == nil {
+		return replica.Bounds{}, false
+	}
+	return p.replica.Bounds(), true
+}

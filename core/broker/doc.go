@@ -1,0 +1,20 @@
+// Package broker composes the machines of one loop: it routes what happens to the replica, the
+// controller or the parked request that it concerns, owns their deadlines, and knows none of their rules.
+//
+// Inputs are Events (event.go lists them all), outputs are effects. One goroutine in production, one
+// event handler in simulation, calls Step and Tick; nothing in here waits.
+//
+//	session ──Event──► Step ──► replica / controller / fetch ──► effect.Set
+//	storage ─Completed─►
+//
+// Invariants:
+//
+//  1. Every request is answered exactly once: a Produce with acks by one effect.Produced per part, a Fetch
+//     by one effect.Read, everything else by one effect.Reply, unless its connection is gone.
+//  2. A parked fetch is registered at every partition it waits for, and has a deadline: it always has a wake-up.
+//  3. Partitions exist here exactly for the topics of the controller's image.
+//  4. now never goes backwards.
+//
+// Deliberately absent: versions and encoding (session), bytes on disk (storage), rules of a partition
+// (replica), rules of topics (controller).
+package broker

@@ -1,0 +1,248 @@
+package broker
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
+)
+
+// parkedFetch is a fetch that waits until enough has arrived or its time is over.
+type parkedFetch struct {
+	ev       *Fetch
+	deadline model.Time
+	number   uint64 // breaks ties between deadlines: first parked, first out
+	place    int    // in fetches.heap
+	// readableBytes is about what an answer now would hold.
+	readableBytes int64
+	at            []*partition // where it waits
+}
+
+// fetches are the parked fetches, as a heap by deadline.
+type fetches struct {
+	heap   []*parkedFetch
+	count  uint64
+	byConn map[effect.ConnID][]*parkedFetch
+}
+
+// fetch answers at once if anything is wrong, if enough is there, or if the client will not wait.
+func (b *Broker) fetch(ev *Fetch, out *effect.Set) {
+	f := &parkedFetch{ev: ev, deadline: b.now + ev.Wait}
+	ready := ev.Wait <= 0 || ev.BytesMin <= 0 || len(ev.Parts) == 0
+	for i := range ev.Parts {
+		part := &ev.Parts[i]
+		p, code := b.find(part.Topic, part.Partition)
+		if code == 0 {
+			code = b.fetchCode(p, part)
+		}
+		if code != 0 {
+			ready = true
+			break
+		}
+		f.readableBytes += p.replica.ReadableBytes(part.Offset)
+		f.at = append(f.at, p)
+	}
+	if ready || f.readableBytes >= int64(ev.BytesMin) {
+		b.answerFetch(ev, out)
+		return
+	}
+	out.Marks.Set(effect.MarkFetchParked)
+	b.fetches.park(f)
+}
+
+// fetchCode checks one part against its partition.
+func (b *Broker) fetchCode(p *partition, part *FetchPart) int16 {
+	if p.replica.Offline() != "" {
+		return kerr.KafkaStorageError.Code
+	}
+	if code := p.replica.CheckEpoch(part.CurrentLeaderEpoch); code != 0 {
+		return code
+	}
+	// A client may know a higher end than the high watermark: it may wait there. Beyond the log end
+	// offset there is nothing to wait for.
+	if bounds := p.replica.Bounds(); part.Offset < bounds.LogStartOffset || part.Offset > p.replica.LogEndOffset() {
+		return kerr.OffsetOutOfRange.Code
+	}
+	return 0
+}
+
+// answerFetch gives every part its bounds and hands the reading to storage.
+func (b *Broker) answerFetch(ev *Fetch, out *effect.Set) {
+	reply := &effect.FetchReply{BytesMax: ev.BytesMax, Parts: make([]effect.FetchPart, len(ev.Parts))}
+	for i := range ev.Parts {
+		part, answer := &ev.Parts[i], &reply.Parts[i]
+		answer.Index, answer.BytesMax = part.Index, part.BytesMax
+		answer.HighWatermark, answer.LastStableOffset, answer.LogStartOffset = model.NoOffset, model.NoOffset, model.NoOffset
+		p, code := b.find(part.Topic, part.Partition)
+		if code != 0 {
+			answer.Code = code
+			continue
+		}
+		answer.Partition = p.replica.Partition()
+		if answer.Code = b.fetchCode(p, part); answer.Code != 0 {
+			if answer.Code == kerr.OffsetOutOfRange.Code {
+				out.Marks.Set(effect.MarkFetchOutOfRange)
+			}
+			continue
+		}
+		bounds := p.replica.Bounds()
+		answer.HighWatermark, answer.LastStableOffset = bounds.HighWatermark, bounds.LastStableOffset
+		answer.LogStartOffset = bounds.LogStartOffset
+		to := bounds.HighWatermark
+		if ev.ReadCommitted {
+			to = bounds.LastStableOffset
+		}
+		answer.From, answer.To = part.Offset, max(part.Offset, to)
+	}
+	out.Reads = append(out.Reads, effect.Read{To: ev.To, Fetch: reply})
+}
+
+// wakeWith tells the fetches that wait at a partition that so many bytes have become readable.
+func (b *Broker) wakeWith(p *partition, bytes int64, out *effect.Set) {
+	for i := 0; i < len(p.waiting); {
+		f := p.waiting[i]
+		f.readableBytes += bytes
+		if f.readableBytes < int64(f.ev.BytesMin) {
+			i++
+			continue
+		}
+		out.Marks.Set(effect.MarkFetchWoken)
+		b.finishFetch(f, out) // removes f from p.waiting
+	}
+}
+
+// wake answers every fetch that waits at a partition: something about it has changed.
+func (b *Broker) wake(p *partition, out *effect.Set) {
+	for len(p.waiting) > 0 {
+		b.finishFetch(p.waiting[0], out)
+	}
+}
+
+func (b *Broker) finishFetch(f *parkedFetch, out *effect.Set) {
+	b.fetches.remove(f)
+	b.answerFetch(f.ev, out)
+}
+
+func (fs *fetches) park(f *parkedFetch) {
+	fs.count++
+	f.number = fs.count
+	for _, p := range f.at {
+		p.waiting = append(p.waiting, f)
+	}
+	if fs.byConn == nil {
+		fs.byConn = make(map[effect.ConnID][]*parkedFetch)
+	}
+	fs.byConn[f.ev.To.Conn] = append(fs.byConn[f.ev.To.Conn], f)
+	f.place = len(fs.heap)
+	fs.heap = append(fs.heap, f)
+	fs.up(f.place)
+}
+
+// remove takes a fetch out of everything that knows it.
+func (fs *fetches) remove(f *parkedFetch) {
+	for _, p := range f.at {
+		if i := slices.Index(p.waiting, f); i >= 0 {
+			p.waiting = slices.Delete(p.waiting, i, i+1)
+		}
+	}
+	conn := f.ev.To.Conn
+	mine := fs.byConn[conn]
+	if i := slices.Index(mine, f); i >= 0 {
+		mine = slices.Delete(mine, i, i+1)
+	}
+	if len(mine) == 0 {
+		delete(fs.byConn, conn)
+	} else {
+		fs.byConn[conn] = mine
+	}
+	i, last := f.place, len(fs.heap)-1
+	fs.swap(i, last)
+	fs.heap[last] = nil
+	fs.heap = fs.heap[:last]
+	if i < last {
+		fs.up(i)
+		fs.down(i)
+	}
+}
+
+// drop forgets the fetches of a connection that is gone.
+func (fs *fetches) drop(conn effect.ConnID) {
+	for len(fs.byConn[conn]) > 0 {
+		fs.remove(fs.byConn[conn][0])
+	}
+}
+
+// due is a fetch whose deadline has come, nil if there is none.
+func (fs *fetches) due(now model.Time) *parkedFetch {
+	if len(fs.heap) == 0 || fs.heap[0].deadline > now {
+		return nil
+	}
+	return fs.heap[0]
+}
+
+// deadline is the earliest deadline, 0 if nothing is parked.
+func (fs *fetches) deadline() model.Time {
+	if len(fs.heap) == 0 {
+		return 0
+	}
+	return fs.heap[0].deadline
+}
+
+func (fs *fetches) less(i, j int) bool {
+	a, b := fs.heap[i], fs.heap[j]
+	return a.deadline < b.deadline || a.deadline == b.deadline && a.number < b.number
+}
+
+func (fs *fetches) swap(i, j int) {
+	fs.heap[i], fs.heap[j] = fs.heap[j], fs.heap[i]
+	fs.heap[i].place, fs.heap[j].place = i, j
+}
+
+func (fs *fetches) up(i int) {
+	for parent := (i - 1) / 2; i > 0 && fs.less(i, parent); parent = (i - 1) / 2 {
+		fs.swap(i, parent)
+		i = parent
+	}
+}
+
+func (fs *fetches) down(i int) {
+	for {
+		child := 2*i + 1
+		if child >= len(fs.heap) {
+			return
+		}
+		if child+1 < len(fs.heap) && fs.less(child+1, child) {
+			child++
+		}
+		if !fs.less(child, i) {
+			return
+		}
+		fs.swap(i, child)
+		i = child
+	}
+}
+
+func (fs *fetches) check(ps *partitions) error {
+	for i, f := range fs.heap {
+		if f.place != i || i > 0 && fs.less(i, (i-1)/2) {
+			return fmt.Errorf("the heap of parked fetches is out of order at %d", i)
+		}
+		if !slices.Contains(fs.byConn[f.ev.To.Conn], f) {
+			return fmt.Errorf("a parked fetch is unknown to its connection %d", f.ev.To.Conn)
+		}
+		readableBytes := int64(0)
+		for k, p := range f.at {
+			if !slices.Contains(p.waiting, f) || ps.get(p.replica.Partition()) != p {
+				return fmt.Errorf("a parked fetch has no wake-up at %v", p.replica.Partition())
+			}
+			readableBytes += p.replica.ReadableBytes(f.ev.Parts[k].Offset)
+		}
+		if readableBytes >= int64(f.ev.BytesMin) {
+			return fmt.Errorf("a fetch is parked for %d bytes with %d readable", f.ev.BytesMin, readableBytes)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package broker
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
+)
+
+// listing is a ListOffsets request that waits for storage to look up times.
+type listing struct {
+	to      effect.RequestID
+	answer  *effect.OffsetsListed
+	missing int // how many parts storage still owes
+}
+
+func (b *Broker) listOffsets(ev *ListOffsets, out *effect.Set) {
+	l := &listing{to: ev.To, answer: &effect.OffsetsListed{Parts: make([]effect.OffsetListed, len(ev.Parts))}}
+	for i := range ev.Parts {
+		if b.listPart(ev, i, &l.answer.Parts[i], out) {
+			l.missing++
+		}
+	}
+	if l.missing > 0 {
+		b.listings[ev.To] = l
+		return
+	}
+	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: l.answer})
+}
+
+// listPart answers one part, or asks storage and reports that it did.
+func (b *Broker) listPart(ev *ListOffsets, i int, answer *effect.OffsetListed, out *effect.Set) (asked bool) {
+	part := &ev.Parts[i]
+	*answer = effect.OffsetListed{
+		Index: part.Index, Offset: model.NoOffset, Timestamp: model.NoTimestamp, LeaderEpoch: model.NoLeaderEpoch,
+	}
+	p, code := b.find(part.Topic, part.Partition)
+	switch {
+	case code != 0:
+	case p.replica.Offline() != "":
+		code = kerr.KafkaStorageError.Code
+	default:
+		code = p.replica.CheckEpoch(part.CurrentLeaderEpoch)
+	}
+	if answer.Code = code; code != 0 {
+		return false
+	}
+	bounds := p.replica.Bounds()
+	limit := bounds.HighWatermark
+	if ev.ReadCommitted {
+		limit = bounds.LastStableOffset
+	}
+	switch part.Timestamp {
+	case LatestTimestamp:
+		answer.Offset, answer.LeaderEpoch = limit, p.replica.LeaderEpoch()
+	case EarliestTimestamp, EarliestLocalTimestamp:
+		answer.Offset, answer.LeaderEpoch = bounds.LogStartOffset, p.replica.EpochOf(bounds.LogStartOffset)
+	case LatestTieredTimestamp:
+	default:
+		if part.Timestamp < 0 && part.Timestamp != effect.MaxTimestamp {
+			answer.Code = kerr.UnsupportedVersion.Code
+			return false
+		}
+		out.Lookups = append(out.Lookups, effect.Lookup{
+			To: ev.To, Index: int32(i), Partition: p.replica.Partition(), Timestamp: part.Timestamp, Limit: limit,
+		})
+		return true
+	}
+	return false
+}
+
+// lookedUp takes in one part that storage looked up.
+func (b *Broker) lookedUp(in effect.LookedUp, out *effect.Set) {
+	l := b.listings[in.To]
+	if l == nil {
+		return // its connection is gone and its number was forgotten
+	}
+	answer := &l.answer.Parts[in.Index]
+	if in.Failure != effect.OK {
+		answer.Code = kerr.KafkaStorageError.Code
+	} else if in.Offset != model.NoOffset {
+		answer.Offset, answer.Timestamp = in.Offset, in.Timestamp
+		if p := b.partitions.get(in.Partition); p != nil {
+			answer.LeaderEpoch = p.replica.EpochOf(in.Offset)
+		}
+	}
+	if l.missing--; l.missing > 0 {
+		return
+	}
+	delete(b.listings, in.To)
+	out.Replies = append(out.Replies, effect.Reply{To: l.to, Body: l.answer})
+}

@@ -1,0 +1,95 @@
+package broker
+
+import (
+	"fmt"
+
+	"github.com/weirmq/weir/core/controller"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/log"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
+	"github.com/weirmq/weir/core/replica"
+	"github.com/weirmq/weir/core/storage"
+)
+
+// Open makes a broker from what storage recovered: it loads the metadata log, opens the partitions of
+// every topic in it, and removes the files of partitions that no topic has. out receives notes for the
+// driver to report; it holds nothing to carry out.
+//
+// It fails if the metadata log is damaged or cannot be read by this version: nothing is known of any
+// topic then, and nothing may be deleted for not being known.
+func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *effect.Set) (*Broker, error) {
+	recovered := make(map[model.TopicPartition]*storage.Recovered, len(rec.Partitions))
+	for i := range rec.Partitions {
+		recovered[rec.Partitions[i].Partition] = &rec.Partitions[i]
+	}
+	image, end, err := loadMetadata(config, engine, recovered[controller.MetadataPartition])
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		config:     config,
+		controller: controller.New(config.Controller, image, end),
+		listings:   make(map[effect.RequestID]*listing),
+		describes:  make(map[effect.RequestID]*DescribeTopics),
+	}
+	var opens effect.Set
+	opens.Opens = append(opens.Opens, effect.Open{Partition: controller.MetadataPartition, Config: metadataLog()})
+	for t := range image.Topics {
+		for _, d := range t.Partitions {
+			tp := model.TopicPartition{Topic: t.ID, Partition: d.Partition}
+			b.partitions.add(&partition{topic: t, replica: openReplica(tp, d.LeaderEpoch, recovered[tp], out)})
+			opens.Opens = append(opens.Opens, effect.Open{Partition: tp, Config: t.Config.Log})
+		}
+	}
+	var done effect.Completions
+	engine.Perform(&opens, &done)
+	out.Notes = append(out.Notes, done.Notes...)
+	err = engine.DeleteUnknown(func(tp model.TopicPartition) bool {
+		return tp == controller.MetadataPartition || b.partitions.get(tp) != nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("remove the files of deleted topics: %w", err)
+	}
+	b.retention.next = 1
+	return b, nil
+}
+
+// metadataLog keeps everything: metadata has no retention until it has snapshots.
+func metadataLog() effect.LogConfig {
+	c := controller.DefaultTopicConfig().Log
+	c.RetentionMs, c.RetentionBytes = -1, -1
+	return c
+}
+
+func loadMetadata(config Config, engine *storage.Engine, rec *storage.Recovered) (*controller.Image, model.Offset, error) {
+	image := controller.NewImage()
+	if rec == nil {
+		return image, 0, nil
+	}
+	if rec.Damage != "" {
+		return nil, 0, fmt.Errorf("the metadata log is damaged: %s", rec.Damage)
+	}
+	err := engine.ReadAll(controller.MetadataPartition, func(batch record.Batch) error {
+		return image.ApplyBatch(batch, &config.Controller.Topic, func(controller.Change) {})
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("load the metadata log: %w", err)
+	}
+	return image, rec.State.EndOffset(), nil
+}
+
+func openReplica(tp model.TopicPartition, epoch model.LeaderEpoch, rec *storage.Recovered, out *effect.Set) *replica.Replica {
+	if rec == nil {
+		return replica.New(tp, epoch, log.New(0))
+	}
+	state := rec.State
+	if state == nil {
+		state = log.New(0)
+	}
+	r := replica.New(tp, epoch, state)
+	if rec.Damage != "" {
+		r.GoOffline(rec.Damage, out)
+	}
+	return r
+}

@@ -1,0 +1,106 @@
+package broker
+
+import (
+	"fmt"
+
+	"github.com/weirmq/weir/core/controller"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/replica"
+)
+
+// partition is what the broker keeps of one partition.
+type partition struct {
+	topic   *controller.Topic // as of the newest image
+	replica *replica.Replica
+	waiting []*parkedFetch // fetches to be woken when the high watermark moves
+	place   int            // in partitions.order
+}
+
+// partitions finds partitions by name and walks them in an order that depends on nothing but history.
+type partitions struct {
+	byID  map[model.TopicPartition]*partition
+	order []*partition
+}
+
+func (ps *partitions) get(tp model.TopicPartition) *partition { return ps.byID[tp] }
+
+func (ps *partitions) add(p *partition) {
+	if ps.byID == nil {
+		ps.byID = make(map[model.TopicPartition]*partition)
+	}
+	p.place = len(ps.order)
+	ps.order = append(ps.order, p)
+	ps.byID[p.replica.Partition()] = p
+}
+
+func (ps *partitions) remove(p *partition) {
+	last := ps.order[len(ps.order)-1]
+	ps.order[p.place], last.place = last, p.place
+	ps.order[len(ps.order)-1] = nil
+	ps.order = ps.order[:len(ps.order)-1]
+	delete(ps.byID, p.replica.Partition())
+}
+
+func (ps *partitions) check(image *controller.Image) error {
+	if len(ps.byID) != len(ps.order) {
+		return fmt.Errorf("%d partitions by id, %d in order", len(ps.byID), len(ps.order))
+	}
+	for i, p := range ps.order {
+		tp := p.replica.Partition()
+		if p.place != i || ps.byID[tp] != p {
+			return fmt.Errorf("partition %v is filed wrongly", tp)
+		}
+		if image.Identified(tp.Topic) != p.topic {
+			return fmt.Errorf("partition %v has another topic than the image", tp)
+		}
+		if err := p.replica.Check(); err != nil {
+			return err
+		}
+	}
+	count := 0
+	for t := range image.Topics {
+		count += len(t.Partitions)
+	}
+	if count != len(ps.order) {
+		return fmt.Errorf("the image has %d partitions, the broker %d", count, len(ps.order))
+	}
+	return nil
+}
+
+// retention spreads the retention checks of all partitions over the interval: each Tick looks at a few.
+type retention struct {
+	next   model.Time // when the next few are due; 0 before the first Tick
+	cursor int        // where in partitions.order they begin
+}
+
+// retentionStep is how many partitions one Tick looks at.
+const retentionStep = 64
+
+func (b *Broker) retain(now model.Time, wall model.Timestamp, out *effect.Set) {
+	if now < b.retention.next {
+		return
+	}
+	order := b.partitions.order
+	if b.retention.cursor >= len(order) {
+		b.retention.cursor = 0
+	}
+	few := order[b.retention.cursor:min(b.retention.cursor+retentionStep, len(order))]
+	b.retention.cursor += len(few)
+	steps := model.Time(max(1, (len(order)+retentionStep-1)/retentionStep))
+	b.retention.next = now + max(1, b.config.RetentionCheckInterval/steps)
+	for _, p := range few {
+		bounds := p.replica.Bounds()
+		if p.replica.Offline() != "" {
+			continue
+		}
+		p.replica.Expire(wall, b.config.ProducerExpirationMs, out)
+		if bounds.LogStartOffset == bounds.HighWatermark {
+			continue
+		}
+		out.Retains = append(out.Retains, effect.Retain{
+			Partition: p.replica.Partition(), HighWatermark: bounds.HighWatermark, Wall: wall,
+			ProducerExpirationMs: b.config.ProducerExpirationMs,
+		})
+	}
+}

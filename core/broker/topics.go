@@ -1,0 +1,189 @@
+package broker
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirmq/weir/core/controller"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/log"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/replica"
+)
+
+// describeTopics answers from the image, after creating what is missing if that is wanted and allowed.
+func (b *Broker) describeTopics(ev *DescribeTopics, out *effect.Set) {
+	if missing := b.creatable(ev); len(missing) > 0 {
+		b.describes[ev.To] = ev
+		b.controller.Ensure(ev.To, missing, out)
+		return
+	}
+	b.answerDescribe(ev, out)
+}
+
+func (b *Broker) creatable(ev *DescribeTopics) []string {
+	if !ev.AutoCreate || !b.config.AutoCreateTopics || ev.All {
+		return nil
+	}
+	var names []string
+	for _, ref := range ev.Topics {
+		if ref.Name != "" && b.controller.Image().Named(ref.Name) == nil && controller.NameProblem(ref.Name) == "" {
+			names = append(names, ref.Name)
+		}
+	}
+	return names
+}
+
+func (b *Broker) answerDescribe(ev *DescribeTopics, out *effect.Set) {
+	answer := &effect.TopicsDescribed{
+		ClusterID: b.config.ClusterID, Controller: b.config.Advertised.ID, Brokers: []effect.Broker{b.config.Advertised},
+	}
+	if ev.All {
+		for t := range b.controller.Image().Topics {
+			answer.Topics = append(answer.Topics, b.describe(t))
+		}
+	}
+	for _, ref := range ev.Topics {
+		t, code := b.topic(ref)
+		switch {
+		case code == 0:
+			answer.Topics = append(answer.Topics, b.describe(t))
+		case ref.Name != "" && controller.NameProblem(ref.Name) != "":
+			answer.Topics = append(answer.Topics, effect.TopicDescribed{Code: kerr.InvalidTopicException.Code, Name: ref.Name})
+		default:
+			answer.Topics = append(answer.Topics, effect.TopicDescribed{Code: code, Name: ref.Name, ID: ref.ID})
+		}
+	}
+	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: answer})
+}
+
+// describe says of an offline partition that it has no leader; everything else is the image's.
+func (b *Broker) describe(t *controller.Topic) effect.TopicDescribed {
+	d := effect.TopicDescribed{Name: t.Name, ID: t.ID, Partitions: t.Partitions}
+	copied := false
+	for i := range t.Partitions {
+		p := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: t.Partitions[i].Partition})
+		if p == nil || p.replica.Offline() == "" {
+			continue
+		}
+		if !copied {
+			d.Partitions = append([]effect.PartitionDescribed(nil), t.Partitions...)
+			copied = true
+		}
+		at := &d.Partitions[i]
+		at.Code, at.Leader, at.Offline = kerr.LeaderNotAvailable.Code, -1, at.Replicas
+	}
+	return d
+}
+
+// controllerDone carries out what the controller made durable.
+func (b *Broker) controllerDone(done controller.Done, out *effect.Set) {
+	for i, ch := range done.Changes {
+		switch {
+		case ch.Created != nil:
+			if b.retention.next == 0 {
+				b.retention.next = b.now + 1
+			}
+			out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteTopicCreated, Topic: ch.Created.Name})
+		case ch.Partition != nil:
+			b.partitionAdded(ch.Partition, out)
+			// Creating a topic adds its partitions one after the other; only the last has the whole topic.
+			if i+1 == len(done.Changes) || done.Changes[i+1].Partition == nil {
+				b.refresh(ch.Partition)
+			}
+		case ch.Configured != nil:
+			b.configured(ch.Configured, out)
+		case ch.Deleted != nil:
+			b.topicDeleted(ch.Deleted, out)
+		}
+	}
+	for _, to := range done.Ensured {
+		if ev := b.describes[to]; ev != nil {
+			delete(b.describes, to)
+			b.answerDescribe(ev, out)
+		}
+	}
+	b.blockAllocated(done, out)
+}
+
+// partitionAdded opens the newest partition of a topic.
+func (b *Broker) partitionAdded(t *controller.Topic, out *effect.Set) {
+	newest := t.Partitions[len(t.Partitions)-1]
+	tp := model.TopicPartition{Topic: t.ID, Partition: newest.Partition}
+	b.partitions.add(&partition{topic: t, replica: replica.New(tp, newest.LeaderEpoch, log.New(0))})
+	out.Opens = append(out.Opens, effect.Open{Partition: tp, Config: t.Config.Log})
+}
+
+func (b *Broker) configured(t *controller.Topic, out *effect.Set) {
+	b.refresh(t)
+	for _, d := range t.Partitions {
+		out.Opens = append(out.Opens, effect.Open{
+			Partition: model.TopicPartition{Topic: t.ID, Partition: d.Partition}, Config: t.Config.Log,
+		})
+	}
+}
+
+// refresh shows every partition of a topic the topic as it is now.
+func (b *Broker) refresh(t *controller.Topic) {
+	for _, d := range t.Partitions {
+		b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: d.Partition}).topic = t
+	}
+}
+
+func (b *Broker) topicDeleted(t *controller.Topic, out *effect.Set) {
+	for _, d := range t.Partitions {
+		tp := model.TopicPartition{Topic: t.ID, Partition: d.Partition}
+		p := b.partitions.get(tp)
+		p.replica.Delete(out)
+		b.partitions.remove(p)
+		b.wake(p, out)
+		out.Deletes = append(out.Deletes, effect.Delete{Partition: tp})
+	}
+	out.Notes = append(out.Notes, effect.Note{
+		Kind: effect.NoteTopicDeleted, Topic: t.Name, Count: int64(len(t.Partitions)),
+	})
+}
+
+// producerIDs gives out ids of a durable block.
+type producerIDs struct {
+	next, last model.ProducerID // last is exclusive
+	asked      bool             // a block is on its way
+	waiting    []effect.RequestID
+}
+
+// initProducerID gives an id that nobody has had. A producer without transactional id that asks again
+// gets a new one, too: nothing is known of the old one here (KIP-360 applies to transactions).
+func (b *Broker) initProducerID(ev *InitProducerID, out *effect.Set) {
+	b.ids.waiting = append(b.ids.waiting, ev.To)
+	b.giveOut(out)
+}
+
+func (b *Broker) giveOut(out *effect.Set) {
+	for len(b.ids.waiting) > 0 && b.ids.next < b.ids.last {
+		out.Replies = append(out.Replies, effect.Reply{
+			To: b.ids.waiting[0], Body: &effect.ProducerIDAssigned{ID: b.ids.next},
+		})
+		b.ids.next++
+		b.ids.waiting = b.ids.waiting[1:]
+	}
+	if len(b.ids.waiting) > 0 && !b.ids.asked {
+		b.ids.asked = true
+		b.controller.Allocate(out)
+	}
+}
+
+func (b *Broker) blockAllocated(done controller.Done, out *effect.Set) {
+	switch {
+	case done.BlockFrom < done.BlockTo:
+		b.ids.next, b.ids.last, b.ids.asked = done.BlockFrom, done.BlockTo, false
+		out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteProducerIDBlock, Count: int64(done.BlockFrom)})
+		b.giveOut(out)
+	case done.BlockFailed:
+		b.ids.asked = false
+		for _, to := range b.ids.waiting {
+			out.Replies = append(out.Replies, effect.Reply{To: to, Body: &effect.ProducerIDAssigned{
+				Code: kerr.CoordinatorNotAvailable.Code, ID: model.NoProducerID, Epoch: model.NoProducerEpoch,
+			}})
+		}
+		b.ids.waiting = nil
+	}
+}

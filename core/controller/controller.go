@@ -1,0 +1,483 @@
+package controller
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/invariant"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/protocol"
+	"github.com/weirmq/weir/core/record"
+)
+
+// MetadataPartition is where metadata records are kept.
+var MetadataPartition = model.TopicPartition{Topic: model.MetadataTopicID}
+
+// producerIDBlock is how many producer ids are made durable at a time, as in Kafka.
+const producerIDBlock = 1000
+
+// Config is what a controller needs to know.
+type Config struct {
+	NodeID model.NodeID
+	// IDSeed makes topic ids: it must be random and differ at every start.
+	IDSeed [16]byte
+	// PartitionCountDefault is for topics created without a partition count (num.partitions).
+	PartitionCountDefault int32
+	// PartitionCountMax bounds the partitions of all topics together.
+	PartitionCountMax int
+	Topic             TopicConfig // the defaults
+}
+
+// Controller is the machine that changes the cluster's metadata.
+type Controller struct {
+	config Config
+	image  *Image
+	// end is where the next metadata batch goes.
+	end model.Offset
+	// attempt counts refused appends; see effect.Append.
+	attempt uint32
+	idCount uint64
+	// partitionCount is that of all topics in the image.
+	partitionCount int
+
+	queued []*request // not yet decided
+	turn   *turn      // what is being written; nil while nothing is
+
+	builder record.Builder
+	encoded []byte
+}
+
+// request is one thing that somebody asked of the controller.
+type request struct {
+	to   effect.RequestID
+	kind requestKind
+	// One of these, by kind.
+	creates []CreateTopic
+	deletes []DeleteTopic
+	// The answer as it grows; it is given when it is durable.
+	created []effect.TopicCreated
+	deleted []effect.TopicDeleted
+}
+
+type requestKind uint8
+
+const (
+	createTopics requestKind = iota + 1
+	ensureTopics             // creation by asking for a topic: answered by the broker, which describes them then
+	deleteTopics
+	allocateIDs
+)
+
+// turn is one batch of metadata records on its way to the disk, and who waits for it.
+type turn struct {
+	batch    record.Batch
+	next     model.Offset
+	requests []*request
+	values   [][]byte
+	// touched names the topics that the turn creates or deletes: nobody else may in this turn.
+	touched        map[string]bool
+	partitionCount int // added less removed
+	nextProducerID model.ProducerID
+}
+
+// Done is what a completed turn comes to: the changes, in order, and the answers.
+type Done struct {
+	Changes []Change
+	// Ensured are requests that waited for topics to be there or to have been refused.
+	Ensured []effect.RequestID
+	// BlockFrom and BlockTo are producer ids that may be given out now, from inclusive to exclusive.
+	BlockFrom, BlockTo model.ProducerID
+	// BlockFailed says that a block was asked for and could not be written.
+	BlockFailed bool
+}
+
+// CreateTopic is one topic to create.
+type CreateTopic struct {
+	Name              string
+	PartitionCount    int32 // -1: the default (KIP-464)
+	ReplicationFactor int16 // -1: the default
+	Assignments       []Assignment
+	Settings          []ConfigSetting
+}
+
+// Assignment places one partition by hand.
+type Assignment struct {
+	Partition model.Partition
+	Replicas  []model.NodeID
+}
+
+// DeleteTopic is one topic to delete, by name or by id.
+type DeleteTopic struct {
+	Name string // empty if asked by id
+	ID   model.TopicID
+}
+
+// New makes a controller over an image that was loaded from the metadata log up to end.
+func New(config Config, image *Image, end model.Offset) *Controller {
+	c := &Controller{config: config, image: image, end: end}
+	for t := range image.Topics {
+		c.partitionCount += len(t.Partitions)
+	}
+	return c
+}
+
+// Image is the metadata as of everything durable. Its topics are immutable; it is not.
+func (c *Controller) Image() *Image { return c.image }
+
+// Create asks for topics; the answer is an effect.TopicsCreated.
+func (c *Controller) Create(to effect.RequestID, topics []CreateTopic, validateOnly bool, out *effect.Set) {
+	if validateOnly {
+		t := c.newTurn()
+		created := make([]effect.TopicCreated, 0, len(topics))
+		for i := range topics {
+			answer, _ := c.decideCreate(&topics[i], t)
+			created = append(created, answer)
+		}
+		reply(to, &effect.TopicsCreated{Topics: created}, out)
+		return
+	}
+	c.ask(&request{to: to, kind: createTopics, creates: topics}, out)
+}
+
+// Ensure asks for topics with default settings, for somebody who wants to use them. Whether each could
+// be created shows in the image once the request comes up in Done.Ensured.
+func (c *Controller) Ensure(to effect.RequestID, names []string, out *effect.Set) {
+	r := &request{to: to, kind: ensureTopics}
+	for _, name := range names {
+		r.creates = append(r.creates, CreateTopic{Name: name, PartitionCount: -1, ReplicationFactor: -1})
+	}
+	out.Marks.Set(effect.MarkAutoCreated)
+	c.ask(r, out)
+}
+
+// Delete asks for topics to be deleted; the answer is an effect.TopicsDeleted.
+func (c *Controller) Delete(to effect.RequestID, topics []DeleteTopic, out *effect.Set) {
+	c.ask(&request{to: to, kind: deleteTopics, deletes: topics}, out)
+}
+
+// Allocate asks for a block of producer ids; it comes up in Done.
+func (c *Controller) Allocate(out *effect.Set) {
+	c.ask(&request{kind: allocateIDs}, out)
+}
+
+func (c *Controller) ask(r *request, out *effect.Set) {
+	c.queued = append(c.queued, r)
+	if c.turn == nil {
+		c.begin(out)
+	}
+}
+
+// begin decides everything that waits and can be decided together, and writes it. Requests that come to
+// nothing but refusals are answered with the turn, too, or at once if the turn writes nothing.
+func (c *Controller) begin(out *effect.Set) {
+	t := c.newTurn()
+	later := c.queued[:0:0]
+	for _, r := range c.queued {
+		if len(later) > 0 || c.conflicts(r, t) {
+			later = append(later, r)
+			continue
+		}
+		c.decide(r, t)
+		t.requests = append(t.requests, r)
+	}
+	c.queued = later
+	c.turn = t
+	if len(t.values) == 0 {
+		return // the broker completes an empty turn by calling Settle
+	}
+	c.builder.Begin(record.NewOptions(record.CodecNone))
+	for _, v := range t.values {
+		c.builder.Append(record.Record{Value: v, Timestamp: model.NoTimestamp})
+	}
+	t.batch = record.Batch(append([]byte(nil), c.builder.Finish()...))
+	t.next = c.end + model.Offset(len(t.values))
+	out.Appends = append(out.Appends, effect.Append{
+		Partition: MetadataPartition, BaseOffset: c.end, LeaderEpoch: 0, AppendTime: model.NoTimestamp,
+		Attempt: c.attempt, Batch: t.batch,
+	})
+	c.end = t.next
+}
+
+func (c *Controller) newTurn() *turn {
+	return &turn{touched: make(map[string]bool), nextProducerID: c.image.nextProducerID}
+}
+
+// conflicts reports whether a request touches a topic that the turn already touches.
+func (c *Controller) conflicts(r *request, t *turn) bool {
+	for i := range r.creates {
+		if t.touched[r.creates[i].Name] {
+			return true
+		}
+	}
+	for i := range r.deletes {
+		if topic := c.find(r.deletes[i]); topic != nil && t.touched[topic.Name] {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Controller) find(d DeleteTopic) *Topic {
+	if d.Name != "" {
+		return c.image.Named(d.Name)
+	}
+	return c.image.Identified(d.ID)
+}
+
+func (c *Controller) decide(r *request, t *turn) {
+	switch r.kind {
+	case createTopics, ensureTopics:
+		for i := range r.creates {
+			answer, records := c.decideCreate(&r.creates[i], t)
+			t.values = append(t.values, records...)
+			r.created = append(r.created, answer)
+		}
+	case deleteTopics:
+		for _, d := range r.deletes {
+			r.deleted = append(r.deleted, c.decideDelete(d, t))
+		}
+	case allocateIDs:
+		t.nextProducerID += producerIDBlock
+		t.add(c.encode(&protocol.ProducerIDsRecord{
+			BrokerID: int32(c.config.NodeID), NextProducerID: int64(t.nextProducerID),
+		}, 0))
+	default:
+		invariant.Checkf(false, "request kind %d", r.kind)
+	}
+}
+
+func (t *turn) add(values ...[]byte) { t.values = append(t.values, values...) }
+
+// decideCreate checks one topic and returns its answer and, unless it is refused, its records.
+func (c *Controller) decideCreate(in *CreateTopic, t *turn) (effect.TopicCreated, [][]byte) {
+	answer := effect.TopicCreated{Name: in.Name, PartitionCount: -1, ReplicationFactor: -1}
+	refuse := func(e *kerr.Error, format string, args ...any) (effect.TopicCreated, [][]byte) {
+		answer.Code, answer.Message = e.Code, fmt.Sprintf(format, args...)
+		return answer, nil
+	}
+	if why := NameProblem(in.Name); why != "" {
+		return refuse(kerr.InvalidTopicException, "topic name %q %s", in.Name, why)
+	}
+	if c.image.Named(in.Name) != nil {
+		return refuse(kerr.TopicAlreadyExists, "topic %q already exists", in.Name)
+	}
+	if t.touched[in.Name] {
+		return refuse(kerr.InvalidRequest, "topic %q is named twice in one request", in.Name)
+	}
+	count, why := c.partitionCountOf(in)
+	if why != nil {
+		return refuse(why.error, "%s", why.message)
+	}
+	if c.partitionCount+t.partitionCount+int(count) > c.config.PartitionCountMax {
+		return refuse(kerr.PolicyViolation, "this node takes %d partitions and has %d", c.config.PartitionCountMax, c.partitionCount+t.partitionCount)
+	}
+	config, err := c.config.Topic.With(in.Settings)
+	if err != nil {
+		return refuse(kerr.InvalidConfig, "%s", err.Error())
+	}
+
+	topic := Topic{Name: in.Name, ID: c.newTopicID(), Settings: in.Settings, Config: config}
+	records := make([][]byte, 0, int(count)+1+len(in.Settings))
+	records = append(records, c.encode(&protocol.TopicRecord{Name: in.Name, TopicID: [16]byte(topic.ID)}, 0))
+	self := []int32{int32(c.config.NodeID)}
+	for p := range count {
+		rec := &protocol.PartitionRecord{}
+		rec.Default()
+		rec.PartitionID, rec.TopicID, rec.Replicas, rec.Isr, rec.Leader = p, [16]byte(topic.ID), self, self, self[0]
+		records = append(records, c.encode(rec, 0))
+	}
+	for _, s := range in.Settings {
+		rec := &protocol.ConfigRecord{ResourceType: topicResource, ResourceName: in.Name, Name: s.Name}
+		rec.Value.Value, rec.Value.Valid = s.Value, true
+		records = append(records, c.encode(rec, 0))
+	}
+	t.touched[in.Name] = true
+	t.partitionCount += int(count)
+	answer.ID, answer.PartitionCount, answer.ReplicationFactor, answer.Configs = topic.ID, count, 1, topic.Entries()
+	return answer, records
+}
+
+type refusal struct {
+	error   *kerr.Error
+	message string
+}
+
+// partitionCountOf checks the shape of a topic: one node holds one replica of each partition.
+func (c *Controller) partitionCountOf(in *CreateTopic) (int32, *refusal) {
+	if len(in.Assignments) > 0 {
+		if in.PartitionCount != -1 || in.ReplicationFactor != -1 {
+			return 0, &refusal{kerr.InvalidRequest, "a topic with assignments has neither a partition count nor a replication factor"}
+		}
+		seen := make([]bool, len(in.Assignments))
+		for _, a := range in.Assignments {
+			if a.Partition < 0 || int(a.Partition) >= len(seen) || seen[a.Partition] {
+				return 0, &refusal{kerr.InvalidReplicaAssignment, "assignments number the partitions from 0 without gaps"}
+			}
+			seen[a.Partition] = true
+			if len(a.Replicas) != 1 || a.Replicas[0] != c.config.NodeID {
+				return 0, &refusal{kerr.InvalidReplicaAssignment, fmt.Sprintf("partition %d must be on node %d, the only one", a.Partition, c.config.NodeID)}
+			}
+		}
+		return int32(len(seen)), nil
+	}
+	if in.ReplicationFactor != -1 && in.ReplicationFactor != 1 {
+		return 0, &refusal{kerr.InvalidReplicationFactor, fmt.Sprintf("replication factor %d on one node; it can be 1", in.ReplicationFactor)}
+	}
+	switch {
+	case in.PartitionCount == -1:
+		return c.config.PartitionCountDefault, nil
+	case in.PartitionCount < 1:
+		return 0, &refusal{kerr.InvalidPartitions, fmt.Sprintf("a topic has at least one partition, not %d", in.PartitionCount)}
+	case int64(in.PartitionCount) > int64(c.config.PartitionCountMax):
+		return 0, &refusal{kerr.InvalidPartitions, fmt.Sprintf("%d partitions; this node takes %d in all", in.PartitionCount, c.config.PartitionCountMax)}
+	}
+	return in.PartitionCount, nil
+}
+
+func (c *Controller) decideDelete(in DeleteTopic, t *turn) effect.TopicDeleted {
+	answer := effect.TopicDeleted{Name: in.Name, ID: in.ID}
+	topic := c.find(in)
+	switch {
+	case topic == nil && in.Name != "":
+		answer.Code, answer.Message = kerr.UnknownTopicOrPartition.Code, fmt.Sprintf("topic %q does not exist", in.Name)
+		return answer
+	case topic == nil:
+		answer.Code, answer.Message = kerr.UnknownTopicID.Code, fmt.Sprintf("no topic has the id %v", in.ID)
+		return answer
+	case t.touched[topic.Name]:
+		answer.Code, answer.Message = kerr.InvalidRequest.Code, fmt.Sprintf("topic %q is named twice in one request", topic.Name)
+		return answer
+	}
+	t.touched[topic.Name] = true
+	t.partitionCount -= len(topic.Partitions)
+	t.add(c.encode(&protocol.RemoveTopicRecord{TopicID: [16]byte(topic.ID)}, 0))
+	answer.Name, answer.ID = topic.Name, topic.ID
+	return answer
+}
+
+func (c *Controller) encode(rec protocol.Record, version int16) []byte {
+	return protocol.AppendMetadataRecord(nil, rec, version)
+}
+
+// newTopicID draws an id from the seed of this start and a counter.
+func (c *Controller) newTopicID() model.TopicID {
+	for {
+		c.idCount++
+		var in [25]byte
+		copy(in[:16], c.config.IDSeed[:])
+		binary.BigEndian.PutUint64(in[16:24], c.idCount)
+		var id model.TopicID
+		binary.BigEndian.PutUint64(id[:8], xxhash.Sum64(in[:]))
+		in[24] = 1
+		binary.BigEndian.PutUint64(id[8:], xxhash.Sum64(in[:]))
+		id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80 // a UUID of version 4, as clients print them
+		if c.image.Identified(id) == nil && !id.IsZero() && id != model.MetadataTopicID {
+			return id
+		}
+	}
+}
+
+// Settle completes a turn that had nothing to write; the broker calls it after every input. It reports
+// whether it did anything.
+func (c *Controller) Settle(out *effect.Set) (Done, bool) {
+	if c.turn == nil || len(c.turn.values) > 0 {
+		return Done{}, false
+	}
+	return c.finish(nil, out), true
+}
+
+// Appended takes in that the turn is durable, or that it was refused.
+func (c *Controller) Appended(in effect.Appended, out *effect.Set) (Done, bool) {
+	if c.turn == nil || len(c.turn.values) == 0 {
+		return Done{}, false
+	}
+	if in.Failure != effect.OK {
+		if in.Attempt != c.attempt {
+			return Done{}, false
+		}
+		c.attempt++
+		c.end = c.turn.next - model.Offset(len(c.turn.values))
+		return c.finish(kerr.KafkaStorageError, out), true
+	}
+	if in.NextOffset < c.turn.next {
+		return Done{}, false
+	}
+	return c.finish(nil, out), true
+}
+
+// finish applies and answers the turn, then begins the next one.
+func (c *Controller) finish(failed *kerr.Error, out *effect.Set) Done {
+	t := c.turn
+	c.turn = nil
+	var done Done
+	if failed == nil && len(t.values) > 0 {
+		done.BlockFrom = c.image.nextProducerID
+		err := c.image.ApplyBatch(t.batch, &c.config.Topic, func(ch Change) { done.Changes = append(done.Changes, ch) })
+		if err != nil {
+			invariant.Checkf(false, "the controller wrote metadata that it cannot apply: %v", err)
+		}
+		done.BlockTo = c.image.nextProducerID
+		c.partitionCount += t.partitionCount
+	}
+	for _, r := range t.requests {
+		c.answer(r, failed, &done, out)
+	}
+	if len(c.queued) > 0 {
+		c.begin(out)
+	}
+	return done
+}
+
+func (c *Controller) answer(r *request, failed *kerr.Error, done *Done, out *effect.Set) {
+	const why = "the disk is full: the change was not written"
+	switch r.kind {
+	case createTopics:
+		for i := range r.created {
+			if failed != nil && r.created[i].Code == 0 {
+				r.created[i] = effect.TopicCreated{Name: r.created[i].Name, Code: failed.Code, Message: why, PartitionCount: -1, ReplicationFactor: -1}
+			}
+		}
+		reply(r.to, &effect.TopicsCreated{Topics: r.created}, out)
+	case ensureTopics:
+		done.Ensured = append(done.Ensured, r.to)
+	case deleteTopics:
+		for i := range r.deleted {
+			if failed != nil && r.deleted[i].Code == 0 {
+				r.deleted[i].Code, r.deleted[i].Message = failed.Code, why
+			}
+		}
+		reply(r.to, &effect.TopicsDeleted{Topics: r.deleted}, out)
+	case allocateIDs:
+		done.BlockFailed = failed != nil
+	}
+}
+
+func reply(to effect.RequestID, body effect.Body, out *effect.Set) {
+	out.Replies = append(out.Replies, effect.Reply{To: to, Body: body})
+}
+
+// Check verifies the invariants.
+func (c *Controller) Check() error {
+	if len(c.image.names) != len(c.image.byName) || len(c.image.names) != len(c.image.byID) {
+		return fmt.Errorf("image: %d names, %d by name, %d by id", len(c.image.names), len(c.image.byName), len(c.image.byID))
+	}
+	partitionCount := 0
+	for i, name := range c.image.names {
+		t := c.image.byName[name]
+		if t == nil || c.image.byID[t.ID] != t || i > 0 && c.image.names[i-1] >= name {
+			return fmt.Errorf("image: topic %q is filed wrongly", name)
+		}
+		partitionCount += len(t.Partitions)
+	}
+	if partitionCount != c.partitionCount {
+		return fmt.Errorf("%d partitions counted, %d there", c.partitionCount, partitionCount)
+	}
+	if c.turn == nil && len(c.queued) > 0 {
+		return fmt.Errorf("%d requests wait and nothing is under way", len(c.queued))
+	}
+	return nil
+}

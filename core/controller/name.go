@@ -1,0 +1,25 @@
+package controller
+
+// NameProblem says why a name cannot be a topic's, or nothing. Kafka's rule: 1 to 249 of letters, digits,
+// dot, underscore and hyphen, and neither "." nor "..". Names that begin with two underscores are kept
+// for internal topics by convention only, so they pass.
+func NameProblem(name string) string {
+	switch {
+	case name == "":
+		return "is empty"
+	case name == "." || name == "..":
+		return "is a directory's"
+	case len(name) > 249:
+		return "is longer than 249 characters"
+	case name == "__cluster_metadata":
+		return "is the metadata log's"
+	}
+	for i := range len(name) {
+		c := name[i]
+		ok := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-'
+		if !ok {
+			return "has a character other than letters, digits, '.', '_' and '-'"
+		}
+	}
+	return ""
+}

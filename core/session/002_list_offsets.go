@@ -1,0 +1,56 @@
+package session
+
+import (
+	"github.com/weirmq/weir/core/broker"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/protocol"
+)
+
+// offsetsAsked remembers where each part of a request stands, and the response in the making.
+type offsetsAsked struct {
+	response *protocol.ListOffsetsResponse
+	places   []place
+}
+
+func (s *Session) receiveListOffsets(rq *request, out *Out) {
+	var in protocol.ListOffsetsRequest
+	if !s.decodeWhole(rq, &in, out) {
+		return
+	}
+	asked := &offsetsAsked{response: new(protocol.ListOffsetsResponse)}
+	asked.response.Default()
+	ev := &broker.ListOffsets{To: rq.id, ReadCommitted: in.IsolationLevel == 1}
+	for t := range in.Topics {
+		topic := &in.Topics[t]
+		answer := protocol.Add(&asked.response.Topics)
+		answer.Name = topic.Name
+		for i := range topic.Partitions {
+			partition := &topic.Partitions[i]
+			protocol.Add(&answer.Partitions).PartitionIndex = partition.PartitionIndex
+			ev.Parts = append(ev.Parts, broker.ListOffsetsPart{
+				Index: int32(len(asked.places)), Topic: broker.TopicRef{Name: topic.Name},
+				Partition:          model.Partition(partition.PartitionIndex),
+				CurrentLeaderEpoch: model.LeaderEpoch(partition.CurrentLeaderEpoch),
+				Timestamp:          model.Timestamp(partition.Timestamp),
+			})
+			asked.places = append(asked.places, place{int32(t), int32(i)})
+		}
+	}
+	rq.slot.asked = asked
+	out.Events = append(out.Events, ev)
+}
+
+func respondListOffsets(sl *slot, in *effect.OffsetsListed) protocol.Message {
+	asked := sl.asked.(*offsetsAsked)
+	for i := range in.Parts {
+		part := &in.Parts[i]
+		at := asked.places[part.Index]
+		answer := &asked.response.Topics[at.topic].Partitions[at.partition]
+		answer.ErrorCode, answer.Offset, answer.Timestamp = part.Code, int64(part.Offset), int64(part.Timestamp)
+		if sl.version >= 4 {
+			answer.LeaderEpoch = int32(part.LeaderEpoch)
+		}
+	}
+	return asked.response
+}

@@ -1,0 +1,67 @@
+package session
+
+import (
+	"github.com/weirmq/weir/core/broker"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/protocol"
+)
+
+func (s *Session) receiveMetadata(rq *request, out *Out) {
+	var in protocol.MetadataRequest
+	if !s.decodeWhole(rq, &in, out) {
+		return
+	}
+	ev := &broker.DescribeTopics{To: rq.id, Wall: rq.wall, AutoCreate: in.AllowAutoTopicCreation || rq.version < 4}
+	// Version 0 has no null and asks for all topics with an empty list; from version 1 on empty means none.
+	ev.All = in.Topics == nil || rq.version == 0 && len(in.Topics) == 0
+	for i := range in.Topics {
+		t := &in.Topics[i]
+		ref := broker.TopicRef{Name: t.Name.Value}
+		// Ids in versions 10 and 11 were never usable (KIP-516).
+		if !t.Name.Valid && rq.version >= 12 {
+			ref.ID = model.TopicID(t.TopicID)
+		}
+		ev.Topics = append(ev.Topics, ref)
+	}
+	out.Events = append(out.Events, ev)
+}
+
+func respondMetadata(sl *slot, in *effect.TopicsDescribed) protocol.Message {
+	r := new(protocol.MetadataResponse)
+	r.Default()
+	r.ClusterID, r.ControllerID = protocol.String(in.ClusterID), int32(in.Controller)
+	for _, b := range in.Brokers {
+		to := protocol.Add(&r.Brokers)
+		to.NodeID, to.Host, to.Port = int32(b.ID), b.Host, b.Port
+		if b.Rack != "" {
+			to.Rack = protocol.String(b.Rack)
+		}
+	}
+	for i := range in.Topics {
+		t := &in.Topics[i]
+		to := protocol.Add(&r.Topics)
+		to.ErrorCode, to.IsInternal = t.Code, t.Internal
+		to.Name = protocol.NullString{Value: t.Name, Valid: t.Name != "" || sl.version < 12}
+		if sl.version >= 10 {
+			to.TopicID = [16]byte(t.ID)
+		}
+		for k := range t.Partitions {
+			p := &t.Partitions[k]
+			at := protocol.Add(&to.Partitions)
+			at.ErrorCode, at.PartitionIndex, at.LeaderID = p.Code, int32(p.Partition), int32(p.Leader)
+			at.LeaderEpoch = int32(p.LeaderEpoch)
+			at.ReplicaNodes, at.IsrNodes = nodeIDs(at.ReplicaNodes, p.Replicas), nodeIDs(at.IsrNodes, p.ISR)
+			at.OfflineReplicas = nodeIDs(at.OfflineReplicas, p.Offline)
+		}
+	}
+	return r
+}
+
+func nodeIDs(to []int32, ids []model.NodeID) []int32 {
+	to = to[:0]
+	for _, id := range ids {
+		to = append(to, int32(id))
+	}
+	return to
+}

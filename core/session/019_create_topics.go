@@ -1,0 +1,63 @@
+package session
+
+import (
+	"github.com/weirmq/weir/core/broker"
+	"github.com/weirmq/weir/core/controller"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/protocol"
+)
+
+func (s *Session) receiveCreateTopics(rq *request, out *Out) {
+	var in protocol.CreateTopicsRequest
+	if !s.decodeWhole(rq, &in, out) {
+		return
+	}
+	ev := &broker.CreateTopics{To: rq.id, ValidateOnly: in.ValidateOnly}
+	for i := range in.Topics {
+		t := &in.Topics[i]
+		c := controller.CreateTopic{Name: t.Name, PartitionCount: t.NumPartitions, ReplicationFactor: t.ReplicationFactor}
+		for k := range t.Assignments {
+			a := controller.Assignment{Partition: model.Partition(t.Assignments[k].PartitionIndex)}
+			for _, id := range t.Assignments[k].BrokerIDs {
+				a.Replicas = append(a.Replicas, model.NodeID(id))
+			}
+			c.Assignments = append(c.Assignments, a)
+		}
+		for k := range t.Configs {
+			v := t.Configs[k].Value
+			c.Settings = append(c.Settings, controller.ConfigSetting{Name: t.Configs[k].Name, Value: v.Value, Null: !v.Valid})
+		}
+		ev.Topics = append(ev.Topics, c)
+	}
+	out.Events = append(out.Events, ev)
+}
+
+// Where a configuration's value comes from, in Kafka's numbers.
+const (
+	configFromTopic   = 1
+	configFromDefault = 5
+)
+
+func respondCreateTopics(sl *slot, in *effect.TopicsCreated) protocol.Message {
+	r := new(protocol.CreateTopicsResponse)
+	r.Default()
+	for i := range in.Topics {
+		t := &in.Topics[i]
+		to := protocol.Add(&r.Topics)
+		to.Name, to.TopicID, to.ErrorCode = t.Name, [16]byte(t.ID), t.Code
+		to.NumPartitions, to.ReplicationFactor = t.PartitionCount, t.ReplicationFactor
+		if t.Message != "" {
+			to.ErrorMessage = protocol.String(t.Message)
+		}
+		// Java's admin client fails on a null list here.
+		for _, c := range t.Configs {
+			e := protocol.Add(&to.Configs)
+			e.Name, e.Value, e.ConfigSource = c.Name, protocol.String(c.Value), configFromTopic
+			if c.Default {
+				e.ConfigSource = configFromDefault
+			}
+		}
+	}
+	return r
+}

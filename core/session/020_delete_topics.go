@@ -1,0 +1,40 @@
+package session
+
+import (
+	"github.com/weirmq/weir/core/broker"
+	"github.com/weirmq/weir/core/controller"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/protocol"
+)
+
+func (s *Session) receiveDeleteTopics(rq *request, out *Out) {
+	var in protocol.DeleteTopicsRequest
+	if !s.decodeWhole(rq, &in, out) {
+		return
+	}
+	ev := &broker.DeleteTopics{To: rq.id}
+	for _, name := range in.TopicNames {
+		ev.Topics = append(ev.Topics, controller.DeleteTopic{Name: name})
+	}
+	for i := range in.Topics {
+		t := &in.Topics[i]
+		ev.Topics = append(ev.Topics, controller.DeleteTopic{Name: t.Name.Value, ID: model.TopicID(t.TopicID)})
+	}
+	out.Events = append(out.Events, ev)
+}
+
+func respondDeleteTopics(sl *slot, in *effect.TopicsDeleted) protocol.Message {
+	r := new(protocol.DeleteTopicsResponse)
+	r.Default()
+	for i := range in.Topics {
+		t := &in.Topics[i]
+		to := protocol.Add(&r.Responses)
+		to.Name = protocol.NullString{Value: t.Name, Valid: t.Name != "" || sl.version < 6}
+		to.TopicID, to.ErrorCode = [16]byte(t.ID), t.Code
+		if t.Message != "" {
+			to.ErrorMessage = protocol.String(t.Message)
+		}
+	}
+	return r
+}

@@ -1,0 +1,278 @@
+package session
+
+import (
+	"fmt"
+
+	"github.com/weirmq/weir/core/broker"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/invariant"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/protocol"
+	"github.com/weirmq/weir/core/record"
+)
+
+// Config is what all sessions of a node share.
+type Config struct {
+	ClusterID string
+	NodeID    model.NodeID
+	// RecordBytesMax bounds what a batch may decompress to.
+	RecordBytesMax int
+	Budget         protocol.Budget
+}
+
+// DefaultConfig is what a node starts from.
+func DefaultConfig() Config {
+	return Config{RecordBytesMax: 256 << 20, Budget: protocol.BudgetForClients()}
+}
+
+// Session is one connection's machine. It must be used by one goroutine at a time.
+type Session struct {
+	config *Config
+	conn   effect.ConnID
+
+	reader       protocol.Reader
+	header       protocol.RequestHeader
+	decompressor record.Decompressor
+	produce      protocol.ProduceRequest // reused by every produce request
+	fetch        protocol.FetchRequest
+
+	slots    []*slot // requests in flight, oldest first
+	received uint64  // requests received: the next one's number
+	free     []*slot
+	writers  []*protocol.Writer
+	closed   bool
+	// ClientID, SoftwareName and SoftwareVersion are what the client says of itself, for people.
+	ClientID, SoftwareName, SoftwareVersion string
+}
+
+// slot is one request in flight.
+type slot struct {
+	request     uint64
+	key         protocol.Key
+	version     int16
+	correlation int32
+	ready       bool
+	body        protocol.Message // the response, once it is ready
+	// A produce or fetch request keeps the response that it fills part by part.
+	produced produceSlot
+	fetched  fetchSlot
+	// asked is what a handler wants to remember of the request until the answer comes.
+	asked any
+	frame []byte // of a produce request
+}
+
+// Out collects what a session wants done. The driver carries it out and resets it.
+type Out struct {
+	Events []broker.Event
+	Frames []Frame
+	// Free are request frames that nothing refers to any more.
+	Free [][]byte
+	// Close, unless empty, says why the connection must be closed once Frames are sent.
+	Close string
+}
+
+// Reset empties the Out and keeps its memory.
+func (o *Out) Reset() {
+	clear(o.Events)
+	clear(o.Frames)
+	clear(o.Free)
+	o.Events, o.Frames, o.Free, o.Close = o.Events[:0], o.Frames[:0], o.Free[:0], ""
+}
+
+// Frame is one response, length prefix included. The driver sends its pieces in order and then calls
+// Recycle.
+type Frame struct {
+	Pieces []protocol.Piece
+	Key    protocol.Key
+	// LenBytes is the size of all pieces.
+	LenBytes int
+	writer   *protocol.Writer
+}
+
+// New makes the machine of a connection.
+func New(config *Config, conn effect.ConnID) *Session {
+	return &Session{config: config, conn: conn}
+}
+
+// Parked is how many requests are in flight.
+func (s *Session) Parked() int { return len(s.slots) }
+
+// Receive takes in one request frame, without its length prefix. The frame belongs to the session until it
+// comes back in Out.Free, or for good. It reports which request it was, for metrics.
+func (s *Session) Receive(wall model.Timestamp, frame []byte, out *Out) (key protocol.Key, version int16) {
+	if s.closed {
+		return -1, 0
+	}
+	s.reader.Reset(frame, s.config.Budget)
+	protocol.ReadRequestHeader(&s.reader, &s.header)
+	key, version = s.header.Key, s.header.Version
+	if err := s.reader.Err(); err != nil {
+		s.close(out, "the request header cannot be read: %v", err)
+		return key, version
+	}
+	if s.header.ClientID.Valid {
+		s.ClientID = s.header.ClientID.Value
+	}
+	a := lookup(key)
+	if a == nil {
+		s.close(out, "request of key %v, which is not served", key)
+		return key, version
+	}
+	sl := s.open(key, version)
+	switch {
+	case version >= a.servedMin && version <= a.versionMax:
+		rq := request{slot: sl, version: version, wall: wall, frame: frame, id: effect.RequestID{Conn: s.conn, Request: sl.request}}
+		s.handle(&rq, out)
+	case key == protocol.KeyAPIVersions:
+		s.answer(sl, unsupportedAPIVersions(sl), out)
+	default:
+		s.close(out, "%v version %d, which is not served: versions %d to %d are", key, version, a.servedMin, a.versionMax)
+	}
+	return key, version
+}
+
+// request is what a handler gets.
+type request struct {
+	slot    *slot
+	version int16
+	wall    model.Timestamp
+	frame   []byte
+	id      effect.RequestID
+}
+
+// decode reads the body of a request and closes the connection if it cannot.
+func (s *Session) decode(rq *request, body protocol.Message, out *Out) bool {
+	body.Decode(&s.reader, rq.version)
+	if err := s.reader.Finish(); err != nil {
+		s.close(out, "%v version %d cannot be read: %v", rq.slot.key, rq.version, err)
+		return false
+	}
+	return true
+}
+
+// decodeWhole is decode for requests whose bodies alias nothing of the frame: it can be reused at once.
+func (s *Session) decodeWhole(rq *request, body protocol.Message, out *Out) bool {
+	ok := s.decode(rq, body, out)
+	out.Free = append(out.Free, rq.frame)
+	return ok
+}
+
+func (s *Session) open(key protocol.Key, version int16) *slot {
+	var sl *slot
+	if n := len(s.free); n > 0 {
+		sl, s.free = s.free[n-1], s.free[:n-1]
+	} else {
+		sl = new(slot)
+	}
+	sl.request, sl.key, sl.version, sl.correlation = s.received, key, version, s.header.CorrelationID
+	s.received++
+	s.slots = append(s.slots, sl)
+	return sl
+}
+
+// find is the slot of a request in flight, nil if it is not.
+func (s *Session) find(to effect.RequestID) *slot {
+	invariant.Check(to.Conn == s.conn, "an answer goes to the connection that asked")
+	// Slots are in ascending order with few gaps (acks=0), so the place is near.
+	for _, sl := range s.slots {
+		if sl.request == to.Request {
+			return sl
+		}
+	}
+	return nil
+}
+
+// answer gives a request its response and sends what can be sent in order.
+func (s *Session) answer(sl *slot, body protocol.Message, out *Out) {
+	sl.body, sl.ready = body, true
+	s.flush(out)
+}
+
+func (s *Session) flush(out *Out) {
+	n := 0
+	for n < len(s.slots) && s.slots[n].ready && !s.closed {
+		s.send(s.slots[n], out)
+		n++
+	}
+	if n > 0 {
+		s.drop(n)
+	}
+}
+
+// drop forgets the first n slots.
+func (s *Session) drop(n int) {
+	for _, sl := range s.slots[:n] {
+		s.recycleSlot(sl)
+	}
+	kept := copy(s.slots, s.slots[n:])
+	clear(s.slots[kept:])
+	s.slots = s.slots[:kept]
+}
+
+func (s *Session) recycleSlot(sl *slot) {
+	sl.ready, sl.body, sl.asked, sl.frame = false, nil, nil, nil
+	sl.produced.reset()
+	sl.fetched.reset()
+	if len(s.free) < 16 {
+		s.free = append(s.free, sl)
+	}
+}
+
+func (s *Session) send(sl *slot, out *Out) {
+	var w *protocol.Writer
+	if n := len(s.writers); n > 0 {
+		w, s.writers = s.writers[n-1], s.writers[:n-1]
+		w.Reset()
+	} else {
+		w = new(protocol.Writer)
+	}
+	w.BeginResponse(sl.correlation, sl.key, sl.version)
+	sl.body.Encode(w, sl.version)
+	w.EndFrame()
+	if err := w.Err(); err != nil {
+		invariant.Checkf(false, "a response of ours cannot be encoded: %v", err)
+	}
+	out.Frames = append(out.Frames, Frame{Pieces: w.Pieces(), Key: sl.key, LenBytes: w.Len(), writer: w})
+}
+
+// writerBytesMax is the largest buffer that is kept for the next response.
+const writersMax = 8
+
+// Recycle takes a frame back that was sent, or never will be, and releases the regions in it.
+func (s *Session) Recycle(f Frame) {
+	for _, p := range f.Pieces {
+		if r, ok := p.Region.(effect.Region); ok {
+			r.Release()
+		}
+	}
+	if len(s.writers) < writersMax && f.writer != nil {
+		f.writer.Reset()
+		s.writers = append(s.writers, f.writer)
+	}
+}
+
+// Disconnect says that the connection is gone. Nothing is sent any more; answers that are still on their
+// way are taken in and dropped.
+func (s *Session) Disconnect(out *Out) {
+	if !s.closed {
+		s.closed = true
+	}
+	out.Events = append(out.Events, &broker.Disconnected{Conn: s.conn})
+}
+
+func (s *Session) close(out *Out, format string, args ...any) {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	out.Close = fmt.Sprintf(format, args...)
+}
+
+// Replied takes in the answer to a request that has one answer.
+func (s *Session) Replied(r effect.Reply, out *Out) {
+	sl := s.find(r.To)
+	if sl == nil || s.closed {
+		return
+	}
+	s.answer(sl, respond(sl, r.Body), out)
+}
