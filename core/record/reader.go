@@ -41,6 +41,13 @@ type Reader struct {
 	err     error
 }
 
+// NewReader is a Reader at the start of b, with the default limit. What Reset would refuse is in Err.
+func NewReader(b Batch, d *Decompressor) *Reader {
+	r := new(Reader)
+	_ = r.Reset(b, d, 0) // kept in r.err
+	return r
+}
+
 // Reset points the reader at batch b, inflating it into d's buffer when it is compressed: then the
 // records are valid until d's next use. limitBytes bounds what it inflates to, 0 being
 // DecompressedBytesMax. d may be nil: then a compressed batch is refused with ErrCodec.
