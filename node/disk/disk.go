@@ -15,8 +15,8 @@
 // Deliberately absent: caching, retries, read-ahead, O_DIRECT, mmap. The page cache does the first, and
 // the engine decides the rest.
 //
-// Not obvious: names that begin with a dot, and lost+found, belong to the directory and not to the
-// engine: List hides them. The lock is one of them.
+// Not obvious: the engine's files lie in the directory's subdirectory "log", so that the lock, the node's
+// identity and certificates can lie beside it and the engine sees nothing but its own.
 package disk
 
 import (
@@ -25,7 +25,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -35,31 +34,51 @@ import (
 
 // Disk is one data directory, locked. Its methods may be called from several goroutines.
 type Disk struct {
-	root string
+	dir  string // the data directory
+	root string // where the engine's paths begin
 	lock *os.File
 }
+
+// engineDir is the subdirectory that the engine's paths begin in.
+const engineDir = "log"
 
 var _ storage.Disk = (*Disk)(nil)
 
 // Open makes the data directory if it is missing and locks it. It refuses a directory that another
 // process uses (ErrInUse), and one that holds files of something else.
 func Open(dir string) (*Disk, error) {
-	root, err := filepath.Abs(dir)
+	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, fmt.Errorf("data directory %s: %w", dir, err)
+		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	if err := os.MkdirAll(root, 0o750); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("data directory %s cannot be made: %w", dir, err)
 	}
-	lock, err := lockDir(root)
+	lock, err := lockDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	return &Disk{root: root, lock: lock}, nil
+	d := &Disk{dir: dir, root: filepath.Join(dir, engineDir), lock: lock}
+	if err := d.makeRoot(); err != nil {
+		return nil, errors.Join(fmt.Errorf("data directory %s cannot be set up: %w", dir, err), lock.Close())
+	}
+	return d, nil
+}
+
+// makeRoot makes the engine's directory durable, name included: what is synced in it must be found again.
+func (d *Disk) makeRoot() error {
+	if err := os.MkdirAll(d.root, 0o750); err != nil {
+		return err
+	}
+	parent := syncDir(filepath.Dir(d.dir))
+	if errors.Is(parent, fs.ErrPermission) {
+		parent = nil // we may not look into it, so we did not make the data directory either
+	}
+	return errors.Join(syncDir(d.dir), parent)
 }
 
 // Path is the data directory as an absolute path.
-func (d *Disk) Path() string { return d.root }
+func (d *Disk) Path() string { return d.dir }
 
 // Close gives up the lock. Files and regions that are still open stay usable.
 func (d *Disk) Close() error { return d.lock.Close() }
@@ -112,9 +131,6 @@ func (d *Disk) List(dir string) ([]storage.Entry, error) {
 	}
 	out := make([]storage.Entry, 0, len(entries))
 	for _, e := range entries {
-		if hidden(e.Name()) {
-			continue
-		}
 		info, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed since the directory was read
@@ -132,16 +148,16 @@ func (d *Disk) List(dir string) ([]storage.Entry, error) {
 }
 
 // SyncDir implements storage.Disk.
-func (d *Disk) SyncDir(dir string) error {
-	f, err := os.Open(d.path(dir))
+func (d *Disk) SyncDir(dir string) error { return syncDir(d.path(dir)) }
+
+func syncDir(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return wrap(err)
 	}
 	err = f.Sync()
 	return wrap(errors.Join(err, f.Close()))
 }
-
-func hidden(name string) bool { return strings.HasPrefix(name, ".") || name == "lost+found" }
 
 // unlink and rmdir are used instead of os.Remove, which tries the one when the other fails: the engine
 // never means a directory when it says file.

@@ -51,7 +51,7 @@ func refuseForeign(root string) error {
 		return fmt.Errorf("data directory %s cannot be read: %w", root, err)
 	}
 	for _, e := range entries {
-		if !hidden(e.Name()) {
+		if e.Name() != "lost+found" { // a file system of its own has one
 			return fmt.Errorf("%s is not a data directory of weir: it holds %q and no %s; give an empty directory",
 				root, e.Name(), lockName)
 		}

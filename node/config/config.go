@@ -1,0 +1,175 @@
+// Package config is a node's configuration: one struct, under Kafka's property names.
+//
+// In: a file in server.properties form, environment variables, settings from flags. Out: a validated
+// Config, and a list of what was ignored because it means nothing here.
+//
+// Precedence, highest first: settings (flags), environment (WEIR_NUM_PARTITIONS for num.partitions), file,
+// default.
+//
+// Invariants:
+//
+//  1. An unknown name is an error with a suggestion, never ignored. Names that Kafka has and weir has no
+//     use for are listed by Ignored, so that a file written for Kafka works and nobody is misled.
+//  2. Every property has a default, a range and a line of documentation (Properties).
+//  3. Validate changes nothing.
+//
+// Deliberately absent: a second file format, and dynamic changes: a node is restarted to be reconfigured.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"strconv"
+	"time"
+)
+
+// Config is everything that a node can be told. properties.go says what each field means, by the name of
+// the property that sets it.
+type Config struct {
+	NodeID     int32
+	Rack       string
+	DataDir    string
+	Listener   string // host:port of the Kafka protocol, on TCP and QUIC alike
+	Advertised string // host:port that clients are told; empty: where the listener is
+	HTTP       string // host:port; empty: none
+	QUIC       bool
+	Pprof      bool
+
+	Topics  Topics
+	Limits  Limits
+	Storage Storage
+
+	ShutdownGrace time.Duration
+	LogLevel      string
+}
+
+// Topics is how topics are made and kept unless they say otherwise.
+type Topics struct {
+	AutoCreate           bool
+	Partitions           int32
+	PartitionsMax        int
+	SegmentBytes         int32
+	SegmentAge           time.Duration
+	IndexIntervalBytes   int32
+	Retention            time.Duration // negative: for ever
+	RetentionBytes       int64         // negative: unlimited
+	RetentionCheck       time.Duration
+	MessageBytesMax      int32
+	TimestampType        string
+	TimestampAfterMax    time.Duration
+	ProducerIDExpiration time.Duration
+}
+
+// Limits bounds what clients can make the node hold.
+type Limits struct {
+	RequestBytesMax   int32
+	QueuedBytesMax    int64
+	InFlightMax       int32
+	ConnectionsMax    int32
+	ConnectionIdleMax time.Duration
+	FrameTimeout      time.Duration
+	RecordBytesMax    int64
+}
+
+// Storage tunes the storage engine.
+type Storage struct {
+	JournalFileBytes int64
+	CheckpointBytes  int64
+	InPlaceBytesMin  int64
+	OpenFilesMax     int32
+	MemoryLimitBytes int64
+}
+
+// Default is the configuration of a node that was told nothing.
+func Default() Config {
+	c := Config{}
+	for _, p := range properties {
+		if err := p.set(&c, p.Default); err != nil {
+			panic(fmt.Sprintf("the default of %s: %v", p.Name, err))
+		}
+	}
+	return c
+}
+
+// Validate says what does not fit together. Ranges of single properties were checked when they were set.
+func (c *Config) Validate() error {
+	var errs []error
+	if c.DataDir == "" {
+		errs = append(errs, errors.New("log.dirs is not set: say where the data is to be kept"))
+	}
+	for _, a := range []struct{ name, value string }{
+		{"listeners", c.Listener}, {"advertised.listeners", c.Advertised}, {"http.listener", c.HTTP},
+	} {
+		if a.value == "" && a.name != "listeners" {
+			continue
+		}
+		if err := checkAddress(a.value); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", a.name, err))
+		}
+	}
+	if host, port := c.advertised(); host == "" || port == 0 && c.Advertised != "" {
+		errs = append(errs, errors.New("advertised.listeners: clients must be told a host and a port to connect to"))
+	}
+	if int64(c.Topics.MessageBytesMax) > int64(c.Limits.RequestBytesMax) {
+		errs = append(errs, fmt.Errorf("message.max.bytes (%d) is larger than socket.request.max.bytes (%d): such a batch could never arrive",
+			c.Topics.MessageBytesMax, c.Limits.RequestBytesMax))
+	}
+	return errors.Join(errs...)
+}
+
+// Advertise is the host and port that clients are told, given where the listener came to listen.
+func (c *Config) Advertise(bound net.Addr) (host string, port int32) {
+	host, port = c.advertised()
+	if port == 0 {
+		if _, p, err := net.SplitHostPort(bound.String()); err == nil {
+			n, _ := strconv.ParseUint(p, 10, 16)
+			port = int32(n)
+		}
+	}
+	return host, port
+}
+
+// advertised is the host to advertise, and the port if the configuration says it. A listener on every
+// address advertises localhost: it is right on the same machine, and Validate's caller is told about it.
+func (c *Config) advertised() (host string, port int32) {
+	from := c.Advertised
+	if from == "" {
+		from = c.Listener
+	}
+	host, p, err := net.SplitHostPort(from)
+	if err != nil {
+		return "", 0
+	}
+	if c.Advertised == "" && c.AdvertisesGuess() {
+		host = "localhost"
+	}
+	n, err := strconv.ParseUint(p, 10, 16)
+	if err != nil {
+		return "", 0
+	}
+	return host, int32(n)
+}
+
+// AdvertisesGuess reports that the node listens on every address and was not told which one to advertise:
+// clients on other machines will be sent to localhost.
+func (c *Config) AdvertisesGuess() bool {
+	host, _, err := net.SplitHostPort(c.Listener)
+	if err != nil || c.Advertised != "" {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
+}
+
+func checkAddress(a string) error {
+	_, port, err := net.SplitHostPort(a)
+	if err != nil {
+		return fmt.Errorf("%q is not HOST:PORT", a)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > math.MaxUint16 {
+		return fmt.Errorf("%q is not a port number", port)
+	}
+	return nil
+}

@@ -1,0 +1,249 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Property is one setting of a node.
+type Property struct {
+	Name    string   // Kafka's name where Kafka has it
+	Aliases []string // other names of the same setting
+	Type    string   // for people: integer, boolean, milliseconds, ...
+	Default string
+	Doc     string // what it does and when to change it
+	set     func(*Config, string) error
+	get     func(*Config) string
+	scales  map[string]func(*Config, string) error // names that set it in another unit
+}
+
+// Value is what the property is set to in a configuration.
+func (p *Property) Value(c *Config) string { return p.get(c) }
+
+// Properties lists every property, by name.
+func Properties() []Property { return slices.Clone(properties) }
+
+var properties = []Property{
+	text("advertised.listeners", "", "HOST:PORT that clients are told to connect to. Set it when clients reach this node by another name than it listens on: behind NAT, in a container, or when it listens on every address.",
+		func(c *Config) *string { return &c.Advertised }).address(),
+	boolean("auto.create.topics.enable", "true", "Create a topic when a client that allows it asks for it. Off avoids topics born of a misspelt name.",
+		func(c *Config) *bool { return &c.Topics.AutoCreate }),
+	text("broker.rack", "", "Where this node stands, told to clients that prefer near replicas.",
+		func(c *Config) *string { return &c.Rack }),
+	number("checkpoint.bytes", "134217728", "After so many bytes of appends the segments are synced and the journal is recycled. Less means faster recovery, more means fewer syncs.",
+		1<<20, 1<<40, func(c *Config) *int64 { return &c.Storage.CheckpointBytes }),
+	millis("connections.max.idle.ms", "600000", "A connection on which nothing happens for so long is closed.",
+		1000, math.MaxInt32, func(c *Config) *time.Duration { return &c.Limits.ConnectionIdleMax }),
+	text("http.listener", "127.0.0.1:9644", "HOST:PORT of /healthz, /readyz and /metrics. Empty turns it off. It has no authentication: keep it on a private address.",
+		func(c *Config) *string { return &c.HTTP }).address(),
+	number("in.place.bytes.min", "1048576", "Appends of one partition that reach this size in one turn are synced in their segment rather than written to the journal as well. 0 means never.",
+		0, 1<<30, func(c *Config) *int64 { return &c.Storage.InPlaceBytesMin }),
+	number("journal.file.bytes", "67108864", "Size of one file of the write-ahead journal.",
+		1<<20, 1<<32, func(c *Config) *int64 { return &c.Storage.JournalFileBytes }),
+	text("listeners", "127.0.0.1:9092", "HOST:PORT of the Kafka protocol, on TCP and, at the same port number, on QUIC. Kafka's form PLAINTEXT://HOST:PORT is taken as well.",
+		func(c *Config) *string { return &c.Listener }).address(),
+	text("log.dirs", "", "The data directory. One process at a time uses it.",
+		func(c *Config) *string { return &c.DataDir }).alias("log.dir").single(),
+	number("log.index.interval.bytes", "4096", "An entry goes into a segment's index after so many bytes.",
+		1, 1<<30, func(c *Config) *int32 { return &c.Topics.IndexIntervalBytes }),
+	text("log.level", "info", "debug, info, warn or error: how much the log says.",
+		func(c *Config) *string { return &c.LogLevel }).oneOf("debug", "info", "warn", "error"),
+	millis("log.message.timestamp.after.max.ms", "3600000", "A record whose time lies further ahead of this node's clock is refused.",
+		0, math.MaxInt64, func(c *Config) *time.Duration { return &c.Topics.TimestampAfterMax }),
+	text("log.message.timestamp.type", "CreateTime", "CreateTime keeps the producer's times, LogAppendTime stamps the time of arrival.",
+		func(c *Config) *string { return &c.Topics.TimestampType }).oneOf("CreateTime", "LogAppendTime"),
+	number("log.retention.bytes", "-1", "A partition that grows past this loses its oldest segments. -1 is unlimited.",
+		-1, math.MaxInt64, func(c *Config) *int64 { return &c.Topics.RetentionBytes }),
+	millis("log.retention.check.interval.ms", "300000", "How often old segments are looked for.",
+		1, math.MaxInt32, func(c *Config) *time.Duration { return &c.Topics.RetentionCheck }),
+	millis("log.retention.ms", "604800000", "A segment whose newest record is older than this is deleted. -1 keeps for ever.",
+		-1, math.MaxInt64, func(c *Config) *time.Duration { return &c.Topics.Retention }).
+		scaled("log.retention.hours", time.Hour).scaled("log.retention.minutes", time.Minute),
+	millis("log.roll.ms", "604800000", "A segment is closed when it is this old, so that retention can delete it.",
+		1, math.MaxInt64, func(c *Config) *time.Duration { return &c.Topics.SegmentAge }).scaled("log.roll.hours", time.Hour),
+	number("log.segment.bytes", "1073741824", "A segment is closed when it reaches this size.",
+		1<<10, math.MaxInt32, func(c *Config) *int32 { return &c.Topics.SegmentBytes }),
+	number("max.connections", "10000", "Further connections are closed at once.",
+		1, math.MaxInt32, func(c *Config) *int32 { return &c.Limits.ConnectionsMax }),
+	number("max.in.flight.requests.per.connection", "64", "A connection with so many unanswered requests is not read from until one is answered.",
+		1, 1<<16, func(c *Config) *int32 { return &c.Limits.InFlightMax }),
+	number("memory.limit.bytes", "0", "A soft limit for the Go runtime's memory; near it the garbage collector works harder. 0 leaves it to GOMEMLIMIT.",
+		0, 1<<50, func(c *Config) *int64 { return &c.Storage.MemoryLimitBytes }),
+	number("message.max.bytes", "1048588", "The largest record batch a topic takes, as it arrives, compressed or not.",
+		1, 100<<20, func(c *Config) *int32 { return &c.Topics.MessageBytesMax }),
+	number("node.id", "1", "This node's id, unique in its cluster and kept for life.",
+		0, math.MaxInt32, func(c *Config) *int32 { return &c.NodeID }).alias("broker.id"),
+	number("num.partitions", "1", "Partitions of a topic that is created without saying how many.",
+		1, 100_000, func(c *Config) *int32 { return &c.Topics.Partitions }),
+	number("open.files.max", "1024", "Segment files held open at a time; others are opened when needed.",
+		16, 1<<20, func(c *Config) *int32 { return &c.Storage.OpenFilesMax }),
+	number("partitions.max", "100000", "Partitions of all topics together. A request for more is refused.",
+		1, 10_000_000, func(c *Config) *int { return &c.Topics.PartitionsMax }),
+	boolean("pprof.enable", "false", "Serve Go's profiles under /debug/pprof on the http listener.",
+		func(c *Config) *bool { return &c.Pprof }),
+	millis("producer.id.expiration.ms", "86400000", "An idempotent producer that has been silent for so long is forgotten.",
+		1, math.MaxInt64, func(c *Config) *time.Duration { return &c.Topics.ProducerIDExpiration }),
+	number("queued.max.request.bytes", "268435456", "Requests that were read and not answered yet hold at most so many bytes together; connections wait to be read when it is reached.",
+		1<<20, 1<<40, func(c *Config) *int64 { return &c.Limits.QueuedBytesMax }),
+	boolean("quic.enable", "true", "Serve the Kafka protocol over QUIC, on the UDP port of the same number.",
+		func(c *Config) *bool { return &c.QUIC }),
+	number("record.bytes.max", "268435456", "A batch that decompresses to more than this is refused.",
+		1<<10, 1<<32, func(c *Config) *int64 { return &c.Limits.RecordBytesMax }),
+	millis("request.read.timeout.ms", "30000", "A request that has begun to arrive must be complete after so long.",
+		100, math.MaxInt32, func(c *Config) *time.Duration { return &c.Limits.FrameTimeout }),
+	millis("shutdown.grace.ms", "5000", "How long a clean shutdown waits for requests that are being answered.",
+		0, math.MaxInt32, func(c *Config) *time.Duration { return &c.ShutdownGrace }),
+	number("socket.request.max.bytes", "104857600", "The largest request. A larger one closes its connection.",
+		1<<10, math.MaxInt32, func(c *Config) *int32 { return &c.Limits.RequestBytesMax }),
+}
+
+// irrelevant are names that Kafka's files have and that have nothing to act upon here.
+var irrelevant = []string{
+	"background.threads", "controlled.shutdown.enable", "controlled.shutdown.max.retries", "controller.listener.names",
+	"controller.quorum.bootstrap.servers", "controller.quorum.voters", "default.replication.factor",
+	"group.initial.rebalance.delay.ms", "inter.broker.listener.name", "listener.security.protocol.map",
+	"log.cleaner.enable", "log.cleaner.threads", "log.flush.interval.messages", "log.flush.interval.ms", "num.io.threads",
+	"num.network.threads", "num.recovery.threads.per.data.dir", "num.replica.fetchers", "offsets.topic.replication.factor",
+	"process.roles", "queued.max.requests", "share.coordinator.state.topic.min.isr",
+	"share.coordinator.state.topic.replication.factor", "socket.receive.buffer.bytes", "socket.send.buffer.bytes",
+	"transaction.state.log.min.isr", "transaction.state.log.replication.factor", "zookeeper.connect",
+	"zookeeper.connection.timeout.ms",
+}
+
+func (p Property) alias(names ...string) Property {
+	p.Aliases = append(p.Aliases, names...)
+	return p
+}
+
+func (p Property) oneOf(values ...string) Property {
+	set := p.set
+	p.Type = strings.Join(values, " | ")
+	p.set = func(c *Config, v string) error {
+		if !slices.Contains(values, v) {
+			return fmt.Errorf("it is one of %s, not %q", strings.Join(values, ", "), v)
+		}
+		return set(c, v)
+	}
+	return p
+}
+
+// address takes HOST:PORT, and Kafka's NAME://HOST:PORT where the name promises what we do.
+func (p Property) address() Property {
+	set := p.set
+	p.Type = "HOST:PORT"
+	p.set = func(c *Config, v string) error {
+		if strings.Contains(v, ",") {
+			return fmt.Errorf("one address is served yet, not the list %q", v)
+		}
+		if name, rest, found := strings.Cut(v, "://"); found {
+			if !strings.EqualFold(name, "PLAINTEXT") {
+				return fmt.Errorf("only PLAINTEXT listeners are served yet, not %s", name)
+			}
+			v = rest
+		}
+		if v != "" {
+			if _, _, err := net.SplitHostPort(v); err != nil {
+				return fmt.Errorf("%q is not HOST:PORT", v)
+			}
+		}
+		return set(c, v)
+	}
+	return p
+}
+
+// single refuses a comma-separated list.
+func (p Property) single() Property {
+	set := p.set
+	p.Type = "directory"
+	p.set = func(c *Config, v string) error {
+		if strings.Contains(v, ",") {
+			return fmt.Errorf("one data directory is used yet, not the list %q", v)
+		}
+		return set(c, v)
+	}
+	return p
+}
+
+// scaled adds a name that sets the same duration in another unit.
+func (p Property) scaled(name string, unit time.Duration) Property {
+	set := p.set
+	inUnits := func(c *Config, v string) error {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n < -1 || n > math.MaxInt64/int64(time.Hour) {
+			return fmt.Errorf("it is a whole number, not %q", v)
+		}
+		if n >= 0 {
+			n *= int64(unit / time.Millisecond)
+		}
+		return set(c, strconv.FormatInt(n, 10))
+	}
+	if p.scales == nil {
+		p.scales = map[string]func(*Config, string) error{}
+	}
+	p.scales[name] = inUnits
+	return p
+}
+
+func text(name, value, doc string, field func(*Config) *string) Property {
+	return Property{
+		Name: name, Type: "text", Default: value, Doc: doc,
+		set: func(c *Config, v string) error { *field(c) = v; return nil },
+		get: func(c *Config) string { return *field(c) },
+	}
+}
+
+func boolean(name, value, doc string, field func(*Config) *bool) Property {
+	return Property{
+		Name: name, Type: "true | false", Default: value, Doc: doc,
+		set: func(c *Config, v string) error {
+			switch strings.ToLower(v) {
+			case "true":
+				*field(c) = true
+			case "false":
+				*field(c) = false
+			default:
+				return fmt.Errorf("it is true or false, not %q", v)
+			}
+			return nil
+		},
+		get: func(c *Config) string { return strconv.FormatBool(*field(c)) },
+	}
+}
+
+func number[T int | int32 | int64](name, value, doc string, from, last int64, field func(*Config) *T) Property {
+	return Property{
+		Name: name, Type: "integer", Default: value, Doc: doc,
+		set: func(c *Config, v string) error {
+			n, err := strconv.ParseInt(v, 10, 64)
+			if err != nil || n < from || n > last {
+				return fmt.Errorf("it is a whole number from %d to %d, not %q", from, last, v)
+			}
+			*field(c) = T(n)
+			return nil
+		},
+		get: func(c *Config) string { return strconv.FormatInt(int64(*field(c)), 10) },
+	}
+}
+
+// msMax is the largest number of milliseconds that a time.Duration holds; more is as good as for ever.
+const msMax = int64(math.MaxInt64 / time.Millisecond)
+
+func millis(name, value, doc string, from, last int64, field func(*Config) *time.Duration) Property {
+	return Property{
+		Name: name, Type: "milliseconds", Default: value, Doc: doc,
+		set: func(c *Config, v string) error {
+			n, err := strconv.ParseInt(v, 10, 64)
+			if err != nil || n < from || n > last {
+				return fmt.Errorf("it is a whole number of milliseconds from %d to %d, not %q", from, last, v)
+			}
+			*field(c) = time.Duration(min(n, msMax)) * time.Millisecond
+			return nil
+		},
+		get: func(c *Config) string { return strconv.FormatInt(field(c).Milliseconds(), 10) },
+	}
+}
