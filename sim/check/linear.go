@@ -1,0 +1,179 @@
+package check
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// windowOps bounds what porcupine is given for one partition: its memory grows with the square.
+const windowOps = 400
+
+// Window gives porcupine the beginning of each partition's history, with unknown outcomes decided by the
+// final state, and its verdict must agree with Places. It is here to check the checker.
+func Window(h *History, limit time.Duration) []Anomaly {
+	byKey, keys := placedByKey(h)
+	var found []Anomaly
+	for _, k := range keys {
+		ops := byKey[k]
+		slices.SortStableFunc(ops, func(a, b placed) int { return int(min(1, max(-1, a.call-b.call))) })
+		if len(ops) > windowOps {
+			ops = ops[:windowOps]
+		}
+		history := make([]porcupine.Operation, 0, len(ops))
+		for i, o := range ops {
+			history = append(history, porcupine.Operation{ClientId: i, Input: o, Call: o.call, Output: nil, Return: o.ret})
+		}
+		switch porcupine.CheckOperationsTimeout(logModel(), history, limit) {
+		case porcupine.Illegal:
+			found = append(found, Anomaly{NotLinear, k.String() + ": porcupine finds no order of appends and reads of the end"})
+		case porcupine.Unknown:
+			found = append(found, Anomaly{Undecided, k.String() + ": porcupine ran out of time"})
+		}
+	}
+	return found
+}
+
+// logModel's state is the log's end. A record that nobody of this history wrote may stand between two
+// appends, but not after a read of the end saw it end there.
+func logModel() porcupine.Model {
+	return porcupine.Model{
+		Init: func() any { return int64(0) },
+		Step: func(state, input, _ any) (bool, any) {
+			end, o := state.(int64), input.(placed)
+			return o.from >= end, max(end, o.to)
+		},
+		Equal: func(a, b any) bool { return a.(int64) == b.(int64) },
+		Hash:  func(s any) uint64 { return uint64(s.(int64)) },
+		DescribeOperation: func(input, _ any) string {
+			o := input.(placed)
+			return o.op.String()
+		},
+	}
+}
+
+// NotRegister is the kind of anomaly that Topics finds.
+const NotRegister = "topics-not-linearizable"
+
+// topicState is what one name stands for. id is "" when the topic is absent and unknownID when it is
+// present and nobody has seen its id yet.
+type topicState struct{ id string }
+
+const unknownID = "?"
+
+// Topics checks that creating, deleting and describing topics is linearizable, name by name.
+func Topics(h *History, limit time.Duration) []Anomaly {
+	byName := map[string][]porcupine.Operation{}
+	var names []string
+	for i := range h.Ops {
+		op := &h.Ops[i]
+		if op.F != Create && op.F != Delete && op.F != Describe {
+			continue
+		}
+		if op.Outcome == Fail || op.F == Describe && op.Outcome != OK {
+			continue
+		}
+		ret := op.Return
+		if op.Outcome == Info {
+			ret = math.MaxInt64
+		}
+		if byName[op.Topic] == nil {
+			names = append(names, op.Topic)
+		}
+		byName[op.Topic] = append(byName[op.Topic], porcupine.Operation{ClientId: i, Input: op, Call: op.Call, Return: ret})
+	}
+	model := topicModel()
+	var found []Anomaly
+	for _, name := range names {
+		switch porcupine.CheckOperationsTimeout(model, byName[name], limit) {
+		case porcupine.Illegal:
+			found = append(found, Anomaly{NotRegister, fmt.Sprintf("%s: %s", name, explainTopics(model, byName[name], limit))})
+		case porcupine.Unknown:
+			found = append(found, Anomaly{Undecided, name + ": porcupine ran out of time"})
+		}
+	}
+	return found
+}
+
+func topicModel() porcupine.Model {
+	nd := porcupine.NondeterministicModel{
+		Init:  func() []any { return []any{topicState{}} },
+		Step:  func(state, input, _ any) []any { return stepTopic(state.(topicState), input.(*Op)) },
+		Equal: func(a, b any) bool { return a == b },
+	}
+	return nd.ToModel()
+}
+
+// stepTopic is every state that an operation may lead to; none if it cannot have happened here.
+func stepTopic(s topicState, op *Op) []any {
+	absent := s.id == ""
+	sawID := func(id string) string {
+		if id == "" {
+			return unknownID
+		}
+		return id
+	}
+	switch op.F {
+	case Create:
+		switch {
+		case op.Outcome == Info:
+			if absent {
+				return []any{s, topicState{unknownID}}
+			}
+			return []any{s}
+		case op.Found: // it existed
+			if !absent {
+				return []any{s}
+			}
+		case absent:
+			return []any{topicState{sawID(op.TopicID)}}
+		}
+	case Delete:
+		switch {
+		case op.Outcome == Info:
+			return []any{s, topicState{}}
+		case op.Found == !absent:
+			return []any{topicState{}}
+		}
+	case Describe:
+		switch {
+		case !op.Found:
+			if absent {
+				return []any{s}
+			}
+		case absent:
+		case s.id == unknownID || s.id == op.TopicID || op.TopicID == "":
+			return []any{topicState{sawID(op.TopicID)}}
+		}
+	}
+	return nil
+}
+
+// explainTopics names the first operation, by the time it returned, with which the history stops being
+// linearizable.
+func explainTopics(model porcupine.Model, ops []porcupine.Operation, limit time.Duration) string {
+	byReturn := slices.Clone(ops)
+	slices.SortStableFunc(byReturn, func(a, b porcupine.Operation) int { return int(min(1, max(-1, a.Return-b.Return))) })
+	for n := 1; n <= len(byReturn); n++ {
+		cut := byReturn[n-1].Return
+		var prefix []porcupine.Operation
+		for _, o := range ops {
+			if o.Return <= cut {
+				prefix = append(prefix, o)
+			} else if o.Call < cut && o.Input.(*Op).F != Describe {
+				o.Return = math.MaxInt64
+				op := *o.Input.(*Op)
+				op.Outcome = Info
+				o.Input = &op
+				prefix = append(prefix, o)
+			}
+		}
+		if porcupine.CheckOperationsTimeout(model, prefix, limit) == porcupine.Illegal {
+			return "no order explains " + byReturn[n-1].Input.(*Op).String()
+		}
+	}
+	return "no order explains the history"
+}

@@ -1,0 +1,2 @@
+package sim
+type node struct{}
