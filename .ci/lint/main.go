@@ -47,13 +47,18 @@ var styleChecks = []string{
 }
 
 func main() {
+	configure()
+	unitchecker.Main(analyzers()...)
+}
+
+// configure sets what the analyzers of others take as package variables.
+func configure() {
 	for flag, value := range map[string]string{"d": "true", "check": "switch"} { // d: a default covers the rest
 		if err := exhaustive.Analyzer.Flags.Set(flag, value); err != nil {
 			panic(err)
 		}
 	}
 	errcheck.DefaultExcludedSymbols = append(errcheck.DefaultExcludedSymbols, mayFail...)
-	unitchecker.Main(analyzers()...)
 }
 
 // analyzers is everything the tool runs.
