@@ -39,6 +39,17 @@ type Broker struct {
 	retention  retention
 }
 
+// newBroker is a broker over loaded metadata, without its partitions.
+func newBroker(config Config, image *controller.Image, end model.Offset) *Broker {
+	return &Broker{
+		config:     config,
+		controller: controller.New(config.Controller, image, end),
+		listings:   make(map[effect.RequestID]*listing),
+		describes:  make(map[effect.RequestID]*DescribeTopics),
+		retention:  retention{next: 1},
+	}
+}
+
 // Step takes in one event.
 func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 	b.advance(now)
@@ -81,7 +92,7 @@ func (b *Broker) Tick(now model.Time, wall model.Timestamp, out *effect.Set) {
 // Deadline is when Tick must be called next; 0 means never.
 func (b *Broker) Deadline() model.Time {
 	d := b.fetches.deadline()
-	if r := b.retention.next; r != 0 && len(b.partitions.order) > 0 && (d == 0 || r < d) {
+	if r := b.retention.next; len(b.partitions.order) > 0 && (d == 0 || r < d) {
 		d = r
 	}
 	return d

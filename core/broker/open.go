@@ -27,12 +27,7 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{
-		config:     config,
-		controller: controller.New(config.Controller, image, end),
-		listings:   make(map[effect.RequestID]*listing),
-		describes:  make(map[effect.RequestID]*DescribeTopics),
-	}
+	b := newBroker(config, image, end)
 	var opens effect.Set
 	opens.Opens = append(opens.Opens, effect.Open{Partition: controller.MetadataPartition, Config: metadataLog()})
 	for t := range image.Topics {
@@ -51,7 +46,6 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 	if err != nil {
 		return nil, fmt.Errorf("remove the files of deleted topics: %w", err)
 	}
-	b.retention.next = 1
 	return b, nil
 }
 

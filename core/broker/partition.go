@@ -70,7 +70,7 @@ func (ps *partitions) check(image *controller.Image) error {
 
 // retention spreads the retention checks of all partitions over the interval: each Tick looks at a few.
 type retention struct {
-	next   model.Time // when the next few are due; 0 before the first Tick
+	next   model.Time // when the next few are due
 	cursor int        // where in partitions.order they begin
 }
 

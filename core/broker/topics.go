@@ -80,9 +80,6 @@ func (b *Broker) controllerDone(done controller.Done, out *effect.Set) {
 	for i, ch := range done.Changes {
 		switch {
 		case ch.Created != nil:
-			if b.retention.next == 0 {
-				b.retention.next = b.now + 1
-			}
 			out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteTopicCreated, Topic: ch.Created.Name})
 		case ch.Partition != nil:
 			b.partitionAdded(ch.Partition, out)

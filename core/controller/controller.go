@@ -287,7 +287,8 @@ func (c *Controller) decideCreate(in *CreateTopic, t *turn) (effect.TopicCreated
 	for p := range count {
 		rec := &protocol.PartitionRecord{}
 		rec.Default()
-		rec.PartitionID, rec.TopicID, rec.Replicas, rec.Isr, rec.Leader = p, [16]byte(topic.ID), self, self, self[0]
+		rec.PartitionID, rec.TopicID, rec.Replicas, rec.Isr = p, [16]byte(topic.ID), self, self
+		rec.Leader, rec.LeaderEpoch, rec.PartitionEpoch = self[0], 0, 0
 		records = append(records, c.encode(rec, 0))
 	}
 	for _, s := range in.Settings {

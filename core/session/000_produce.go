@@ -64,8 +64,9 @@ func (s *Session) receiveProduce(rq *request, out *Out) {
 	}
 	p.missing = len(ev.Parts)
 	if in.Acks == 0 {
+		failed := p.failed
 		s.forget(rq.slot)
-		if p.failed {
+		if failed {
 			// The client asked for no answer: closing is the only way to tell it (Kafka does the same).
 			s.close(out, "Produce with acks=0 holds a batch that cannot be taken")
 		}
@@ -86,6 +87,9 @@ type invalid struct {
 func (s *Session) validate(in *protocol.ProduceRequest, batch []byte) (record.Header, *invalid) {
 	if in.TransactionalID.Valid {
 		return record.Header{}, &invalid{kerr.UnsupportedVersion.Code, "transactions are not served yet"}
+	}
+	if len(batch) == 0 {
+		return record.Header{}, &invalid{kerr.InvalidRecord.Code, "a partition without a record batch"}
 	}
 	header, err := record.ValidateProduced(batch, record.Limits{DecompressedBytesMax: s.config.RecordBytesMax}, &s.decompressor)
 	if err != nil {

@@ -1,0 +1,232 @@
+package broker
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/weirmq/weir/core/controller"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/log"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
+)
+
+// world drives one broker by script and plays its storage: appends stay in flight until "durable".
+type world struct {
+	b        *Broker
+	now      model.Time
+	requests uint64
+	inFlight []effect.Append
+	held     map[model.TopicPartition]*log.State // what storage holds
+	names    []string                            // script names by topic id, in order of creation
+	ids      []model.TopicID
+}
+
+func newWorld() *world {
+	config := Config{
+		ClusterID: "test", Advertised: effect.Broker{ID: 1, Host: "localhost", Port: 9092},
+		AutoCreateTopics: true, RetentionCheckInterval: 1000, ProducerExpirationMs: 1000,
+		Controller: controller.Config{
+			NodeID: 1, PartitionCountDefault: 1, PartitionCountMax: 100, Topic: controller.DefaultTopicConfig(),
+		},
+	}
+	return &world{b: newBroker(config, controller.NewImage(), 0), held: make(map[model.TopicPartition]*log.State)}
+}
+
+// TestScenarios runs testdata: each file is one broker's life. Time stands still but for "tick to=N".
+//
+//	create NAME [partitions=N] [config=(k,v)] | delete NAME | describe NAME [auto] | describe-all
+//	produce NAME/P [count=N] [bytes=N] [acks=N] | fetch NAME/P from=N [min=N] [wait=N] [conn=N]
+//	list NAME/P time=N | init-producer | disconnect conn=N
+//	durable [count=N]    storage makes the oldest N appends durable, by default all
+//	refuse               storage refuses every append in flight for lack of space
+//	damage NAME/P        storage finds damage
+//	looked-up offset=N time=N    storage answers the last lookup
+//	tick to=N
+func TestScenarios(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		w := newWorld()
+		var lookup effect.Lookup
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			var out effect.Set
+			if d.Cmd == "tick" {
+				var to int
+				d.ScanArgs(t, "to", &to)
+				w.now = model.Time(to)
+				w.b.Tick(w.now, model.Timestamp(to), &out)
+			} else {
+				w.b.Step(w.now, w.event(t, d, lookup), &out)
+			}
+			if len(out.Lookups) > 0 {
+				lookup = out.Lookups[0]
+			}
+			w.inFlight = append(w.inFlight, out.Appends...)
+			w.nameTopics()
+			if err := w.b.Check(); err != nil {
+				t.Fatalf("%s: %v", d.Pos, err)
+			}
+			return w.readable(out.String()) + fmt.Sprintf("deadline %d\n", w.b.Deadline())
+		})
+	})
+}
+
+func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup) Event {
+	conn := 1
+	d.MaybeScanArgs(t, "conn", &conn)
+	to := effect.RequestID{Conn: effect.ConnID(conn), Request: w.requests}
+	w.requests++
+	switch d.Cmd {
+	case "create":
+		partitions := -1
+		d.MaybeScanArgs(t, "partitions", &partitions)
+		c := controller.CreateTopic{Name: d.CmdArgs[0].Key, PartitionCount: int32(partitions), ReplicationFactor: -1}
+		if d.HasArg("config") {
+			var name, value string
+			d.ScanArgs(t, "config", &name, &value)
+			c.Settings = append(c.Settings, controller.ConfigSetting{Name: name, Value: value})
+		}
+		return &CreateTopics{To: to, Topics: []controller.CreateTopic{c}, ValidateOnly: d.HasArg("validate-only")}
+	case "delete":
+		return &DeleteTopics{To: to, Topics: []controller.DeleteTopic{{Name: d.CmdArgs[0].Key}}}
+	case "describe":
+		return &DescribeTopics{To: to, Topics: []TopicRef{{Name: d.CmdArgs[0].Key}}, AutoCreate: d.HasArg("auto")}
+	case "describe-all":
+		return &DescribeTopics{To: to, All: true}
+	case "produce":
+		count, bytes, acks := 1, 100, -1
+		d.MaybeScanArgs(t, "count", &count)
+		d.MaybeScanArgs(t, "bytes", &bytes)
+		d.MaybeScanArgs(t, "acks", &acks)
+		name, partition := target(t, d)
+		return &Produce{To: to, Acks: int16(acks), Wall: 1000, Parts: []ProducePart{{
+			Topic: TopicRef{Name: name}, Partition: partition, Batch: make([]byte, bytes),
+			Header: record.Header{
+				RecordCount: int32(count), LastOffsetDelta: int32(count - 1), SizeBytes: bytes, MaxTimestamp: 1000,
+				ProducerID: model.NoProducerID, ProducerEpoch: model.NoProducerEpoch, BaseSequence: model.NoSequence,
+			},
+		}}}
+	case "fetch":
+		from, least, wait := 0, 1, 500
+		d.ScanArgs(t, "from", &from)
+		d.MaybeScanArgs(t, "min", &least)
+		d.MaybeScanArgs(t, "wait", &wait)
+		name, partition := target(t, d)
+		return &Fetch{To: to, Wait: model.Time(wait), BytesMin: int32(least), BytesMax: 1 << 20, Parts: []FetchPart{{
+			Topic: TopicRef{Name: name}, Partition: partition, CurrentLeaderEpoch: model.NoLeaderEpoch,
+			Offset: model.Offset(from), BytesMax: 1 << 20,
+		}}}
+	case "list":
+		var at int
+		d.ScanArgs(t, "time", &at)
+		name, partition := target(t, d)
+		return &ListOffsets{To: to, Parts: []ListOffsetsPart{{
+			Topic: TopicRef{Name: name}, Partition: partition, CurrentLeaderEpoch: model.NoLeaderEpoch, Timestamp: model.Timestamp(at),
+		}}}
+	case "init-producer":
+		return &InitProducerID{To: to, ID: model.NoProducerID, Epoch: model.NoProducerEpoch}
+	case "disconnect":
+		return &Disconnected{Conn: effect.ConnID(conn)}
+	case "durable":
+		count := len(w.inFlight)
+		d.MaybeScanArgs(t, "count", &count)
+		return &Completed{effect.Completions{Appended: w.durable(t, count)}}
+	case "refuse":
+		ev := &Completed{}
+		for _, a := range w.inFlight {
+			ev.Appended = append(ev.Appended, effect.Appended{
+				Partition: a.Partition, Failure: effect.DiskFull, Attempt: a.Attempt, State: w.state(a.Partition).Clone(),
+			})
+		}
+		w.inFlight = nil
+		return ev
+	case "damage":
+		name, partition := target(t, d)
+		topic := w.b.controller.Image().Named(name)
+		return &Completed{effect.Completions{Damaged: []effect.Damaged{{
+			Partition: model.TopicPartition{Topic: topic.ID, Partition: partition}, Detail: "a bit flipped",
+		}}}}
+	case "looked-up":
+		var offset, at int
+		d.ScanArgs(t, "offset", &offset)
+		d.ScanArgs(t, "time", &at)
+		return &Completed{effect.Completions{LookedUp: []effect.LookedUp{{
+			To: lookup.To, Index: lookup.Index, Partition: lookup.Partition, Offset: model.Offset(offset), Timestamp: model.Timestamp(at),
+		}}}}
+	}
+	t.Fatalf("%s: unknown verb %q", d.Pos, d.Cmd)
+	return nil
+}
+
+func target(t *testing.T, d *datadriven.TestData) (string, model.Partition) {
+	name, index, _ := strings.Cut(d.CmdArgs[0].Key, "/")
+	var partition int
+	if _, err := fmt.Sscan(index, &partition); err != nil {
+		t.Fatalf("%s: %v", d.Pos, err)
+	}
+	return name, model.Partition(partition)
+}
+
+func (w *world) state(tp model.TopicPartition) *log.State {
+	if w.held[tp] == nil {
+		w.held[tp] = log.New(0)
+	}
+	return w.held[tp]
+}
+
+// durable applies the oldest appends to what storage holds. Headers are made up where the script's
+// batches are only lengths; the controller's are real.
+func (w *world) durable(t *testing.T, count int) []effect.Appended {
+	var done []effect.Appended
+	for _, a := range w.inFlight[:count] {
+		s := w.state(a.Partition)
+		next := w.b.nextOffsetAfter(t, a)
+		s.Apply(record.Header{
+			BaseOffset: a.BaseOffset, LastOffsetDelta: int32(next - a.BaseOffset - 1), RecordCount: int32(next - a.BaseOffset),
+			ProducerID: model.NoProducerID, ProducerEpoch: model.NoProducerEpoch, BaseSequence: model.NoSequence,
+		})
+		done = append(done, effect.Appended{Partition: a.Partition, NextOffset: next})
+	}
+	w.inFlight = w.inFlight[count:]
+	return done
+}
+
+// nextOffsetAfter is where an append in flight ends: the base of the next one to the same log, or the
+// log's decided end.
+func (b *Broker) nextOffsetAfter(t *testing.T, a effect.Append) model.Offset {
+	if a.Partition == controller.MetadataPartition {
+		h, err := record.ReadHeader(a.Batch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.BaseOffset + model.Offset(h.RecordCount)
+	}
+	p := b.partitions.get(a.Partition)
+	if p == nil {
+		return a.BaseOffset + 1
+	}
+	return p.replica.LogEndOffset()
+}
+
+// nameTopics remembers topic ids in order of appearance, so that output can name them.
+func (w *world) nameTopics() {
+	for topic := range w.b.controller.Image().Topics {
+		known := false
+		for _, id := range w.ids {
+			known = known || id == topic.ID
+		}
+		if !known {
+			w.ids, w.names = append(w.ids, topic.ID), append(w.names, topic.Name)
+		}
+	}
+}
+
+func (w *world) readable(s string) string {
+	s = strings.ReplaceAll(s, model.MetadataTopicID.String(), "metadata")
+	for i, id := range w.ids {
+		s = strings.ReplaceAll(s, id.String(), w.names[i])
+	}
+	return s
+}

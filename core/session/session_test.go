@@ -1,0 +1,416 @@
+package session
+
+import (
+	"encoding/binary"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weirmq/weir/core/broker"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/protocol"
+	"github.com/weirmq/weir/core/record"
+)
+
+func newSession() *Session {
+	c := DefaultConfig()
+	c.ClusterID, c.NodeID = "cluster", 1
+	return New(&c, 7)
+}
+
+// frame is a request as a client of another make would send it, without the length prefix.
+func frame(r kmsg.Request, version int16, correlation int32) []byte {
+	r.SetVersion(version)
+	f := kmsg.NewRequestFormatter(kmsg.FormatterClientID("tester"))
+	return f.AppendRequest(nil, r, correlation)[4:]
+}
+
+// body is what stands behind a response's header, checked for its length prefix and correlation id.
+func body(t *testing.T, f Frame, correlation int32, flexible bool) []byte {
+	t.Helper()
+	var b []byte
+	for _, p := range f.Pieces {
+		b = append(b, p.Bytes...)
+	}
+	if n := binary.BigEndian.Uint32(b); int(n) != len(b)-4 || f.LenBytes != len(b) {
+		t.Fatalf("length prefix %d, LenBytes %d, %d bytes", n, f.LenBytes, len(b))
+	}
+	if c := int32(binary.BigEndian.Uint32(b[4:])); c != correlation {
+		t.Fatalf("correlation id %d, want %d", c, correlation)
+	}
+	if flexible {
+		return b[9:]
+	}
+	return b[8:]
+}
+
+func produceRequest(acks int16, batch []byte) *kmsg.ProduceRequest {
+	r := kmsg.NewPtrProduceRequest()
+	r.Acks, r.TimeoutMillis = acks, 1000
+	topic := kmsg.NewProduceRequestTopic()
+	topic.Topic = "orders"
+	partition := kmsg.NewProduceRequestTopicPartition()
+	partition.Records = batch
+	topic.Partitions = append(topic.Partitions, partition)
+	r.Topics = append(r.Topics, topic)
+	return r
+}
+
+func goodBatch() []byte {
+	var b record.Builder
+	b.Begin(record.NewOptions(record.CodecNone))
+	b.Append(record.Record{Key: []byte("k"), Value: []byte("v"), Timestamp: 1000})
+	return append([]byte(nil), b.Finish()...)
+}
+
+func TestEveryKeyOfTheTableIsDecodedInEveryVersionByItsHandler(t *testing.T) {
+	for _, a := range apis {
+		for v := a.servedMin; v <= a.versionMax; v++ {
+			s, out := newSession(), Out{}
+			r := kmsg.RequestForKey(int16(a.key))
+			if d, ok := r.(interface{ Default() }); ok {
+				d.Default()
+			}
+			if av, ok := r.(*kmsg.ApiVersionsRequest); ok {
+				av.ClientSoftwareName, av.ClientSoftwareVersion = "tester", "1.0"
+			}
+			if p, ok := r.(*kmsg.ProduceRequest); ok {
+				p.Acks = -1
+			}
+			s.Receive(1000, frame(r, v, 5), &out)
+			if out.Close != "" {
+				t.Errorf("%v version %d: closed: %s", a.key, v, out.Close)
+			}
+			if len(out.Events)+len(out.Frames) != 1 {
+				t.Errorf("%v version %d: %d events and %d responses, want one of either", a.key, v, len(out.Events), len(out.Frames))
+			}
+		}
+	}
+}
+
+func TestTheTableAgreesWithTheCodec(t *testing.T) {
+	for i, a := range apis {
+		if i > 0 && apis[i-1].key >= a.key {
+			t.Errorf("%v is out of order", a.key)
+		}
+		if a.servedMin < protocol.MinVersion(a.key) || a.versionMax > protocol.MaxVersion(a.key) || a.versionMin > a.servedMin {
+			t.Errorf("%v: served %d to %d, the codec has %d to %d", a.key, a.servedMin, a.versionMax, protocol.MinVersion(a.key), protocol.MaxVersion(a.key))
+		}
+		if a.resource == Nothing && a.key != protocol.KeyAPIVersions {
+			t.Errorf("%v needs no authorisation", a.key)
+		}
+	}
+}
+
+func TestResponsesLeaveInTheOrderOfRequests(t *testing.T) {
+	s, out := newSession(), Out{}
+	for i := range int32(3) {
+		s.Receive(1000, frame(kmsg.NewPtrInitProducerIDRequest(), 4, i), &out)
+	}
+	answer := func(request uint64) {
+		s.Replied(effect.Reply{To: effect.RequestID{Conn: 7, Request: request}, Body: &effect.ProducerIDAssigned{ID: model.ProducerID(request)}}, &out)
+	}
+	answer(2)
+	answer(1)
+	if len(out.Frames) != 0 || s.Parked() != 3 {
+		t.Fatalf("%d responses left before the first request was answered", len(out.Frames))
+	}
+	answer(0)
+	if len(out.Frames) != 3 || s.Parked() != 0 {
+		t.Fatalf("%d responses left, %d parked", len(out.Frames), s.Parked())
+	}
+	for i, f := range out.Frames {
+		r := kmsg.NewPtrInitProducerIDResponse()
+		r.Version = 4
+		if err := r.ReadFrom(body(t, f, int32(i), true)); err != nil || r.ProducerID != int64(i) {
+			t.Errorf("response %d: producer id %d, %v", i, r.ProducerID, err)
+		}
+	}
+}
+
+func TestProduceIsAnsweredWhenEveryPartIs(t *testing.T) {
+	s, out := newSession(), Out{}
+	r := produceRequest(-1, goodBatch())
+	second := kmsg.NewProduceRequestTopicPartition()
+	second.Partition, second.Records = 1, goodBatch()
+	r.Topics[0].Partitions = append(r.Topics[0].Partitions, second)
+	s.Receive(1000, frame(r, 9, 5), &out)
+	ev := out.Events[0].(*broker.Produce)
+	if len(ev.Parts) != 2 || ev.Parts[1].Partition != 1 || ev.Parts[0].Topic.Name != "orders" || ev.Parts[0].Header.RecordCount != 1 {
+		t.Fatalf("%+v", ev)
+	}
+	done := func(part int32, code int16) {
+		s.Produced(effect.Produced{To: ev.To, Index: part, Code: code, BaseOffset: model.Offset(40 + part), AppendTime: -1}, &out)
+	}
+	done(1, 0)
+	if len(out.Frames) != 0 {
+		t.Fatal("answered with a part missing")
+	}
+	done(0, 0)
+	if len(out.Frames) != 1 || len(out.Free) != 1 {
+		t.Fatalf("%d responses, %d frames free; want 1 and 1", len(out.Frames), len(out.Free))
+	}
+	resp := kmsg.NewPtrProduceResponse()
+	resp.Version = 9
+	if err := resp.ReadFrom(body(t, out.Frames[0], 5, true)); err != nil {
+		t.Fatal(err)
+	}
+	if p := resp.Topics[0].Partitions; p[0].BaseOffset != 40 || p[1].BaseOffset != 41 || p[1].ErrorCode != 0 {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestAFrameIsNotReusedWhenAPartOfItFailed(t *testing.T) {
+	s, out := newSession(), Out{}
+	s.Receive(1000, frame(produceRequest(-1, goodBatch()), 9, 5), &out)
+	ev := out.Events[0].(*broker.Produce)
+	s.Produced(effect.Produced{To: ev.To, Code: kerr.KafkaStorageError.Code, BaseOffset: -1, AppendTime: -1}, &out)
+	if len(out.Frames) != 1 || len(out.Free) != 0 {
+		t.Errorf("%d responses, %d frames free; want 1 and 0: storage may still hold the batch", len(out.Frames), len(out.Free))
+	}
+}
+
+func TestAcksZeroIsNeverAnswered(t *testing.T) {
+	s, out := newSession(), Out{}
+	s.Receive(1000, frame(produceRequest(0, goodBatch()), 9, 5), &out)
+	if len(out.Events) != 1 || len(out.Frames) != 0 || s.Parked() != 0 || out.Close != "" {
+		t.Fatalf("%d events, %d responses, %d parked, close %q", len(out.Events), len(out.Frames), s.Parked(), out.Close)
+	}
+	out.Reset()
+	s.Receive(1000, frame(produceRequest(0, []byte("nonsense")), 9, 6), &out)
+	if len(out.Events) != 0 || out.Close == "" {
+		t.Error("a bad batch with acks=0 must close the connection: there is no other way to tell")
+	}
+}
+
+func TestABadBatchIsRefusedAndTheBrokerNeverSeesIt(t *testing.T) {
+	flipped := goodBatch()
+	flipped[len(flipped)-1] ^= 1
+	for _, c := range []struct {
+		name  string
+		batch []byte
+		code  int16
+	}{
+		{"a flipped bit", flipped, kerr.CorruptMessage.Code},
+		{"nothing", nil, kerr.InvalidRecord.Code},
+		{"half a batch", goodBatch()[:50], kerr.CorruptMessage.Code},
+		{"two batches", append(goodBatch(), goodBatch()...), kerr.InvalidRecord.Code},
+	} {
+		s, out := newSession(), Out{}
+		s.Receive(1000, frame(produceRequest(-1, c.batch), 9, 5), &out)
+		if len(out.Events) != 0 || len(out.Frames) != 1 {
+			t.Errorf("%s: %d events, %d responses", c.name, len(out.Events), len(out.Frames))
+			continue
+		}
+		resp := kmsg.NewPtrProduceResponse()
+		resp.Version = 9
+		if err := resp.ReadFrom(body(t, out.Frames[0], 5, true)); err != nil {
+			t.Fatal(err)
+		}
+		p := resp.Topics[0].Partitions[0]
+		if p.ErrorCode == 0 || p.ErrorMessage == nil {
+			t.Errorf("%s: code %d", c.name, p.ErrorCode)
+		}
+		if p.ErrorCode != c.code {
+			t.Errorf("%s: %v, want %v", c.name, kerr.ErrorForCode(p.ErrorCode), kerr.ErrorForCode(c.code))
+		}
+	}
+}
+
+func TestAnUnknownVersionOfApiVersionsIsAnsweredInVersion0(t *testing.T) {
+	s, out := newSession(), Out{}
+	f := frame(kmsg.NewPtrApiVersionsRequest(), 3, 9)
+	binary.BigEndian.PutUint16(f[2:], 99)
+	s.Receive(1000, f, &out)
+	r := kmsg.NewPtrApiVersionsResponse()
+	if err := r.ReadFrom(body(t, out.Frames[0], 9, false)); err != nil {
+		t.Fatal(err)
+	}
+	if r.ErrorCode != kerr.UnsupportedVersion.Code || len(r.ApiKeys) != 1 || r.ApiKeys[0].ApiKey != 18 || r.ApiKeys[0].MaxVersion != 5 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestApiVersionsTellsTheTable(t *testing.T) {
+	for v := int16(0); v <= 5; v++ {
+		s, out := newSession(), Out{}
+		in := kmsg.NewPtrApiVersionsRequest()
+		in.ClientSoftwareName, in.ClientSoftwareVersion = "tester", "1.0"
+		s.Receive(1000, frame(in, v, 9), &out)
+		r := kmsg.NewPtrApiVersionsResponse()
+		r.Version = v
+		if err := r.ReadFrom(body(t, out.Frames[0], 9, false)); err != nil {
+			t.Fatal(err)
+		}
+		if r.ErrorCode != 0 || len(r.ApiKeys) != len(apis) {
+			t.Errorf("version %d: %+v", v, r)
+		}
+	}
+}
+
+func TestWhatCannotBeUnderstoodClosesTheConnectionWithAReason(t *testing.T) {
+	short := frame(kmsg.NewPtrMetadataRequest(), 9, 1)
+	unknownKey := frame(kmsg.NewPtrMetadataRequest(), 9, 1)
+	binary.BigEndian.PutUint16(unknownKey, 999)
+	newer := frame(kmsg.NewPtrMetadataRequest(), 9, 1)
+	binary.BigEndian.PutUint16(newer[2:], 77)
+	acks := produceRequest(5, goodBatch())
+	for name, c := range map[string]struct {
+		frame  []byte
+		reason string
+	}{
+		"an empty frame":        {nil, "header"},
+		"half a body":           {short[:len(short)-2], "cannot be read"},
+		"bytes left over":       {append(frame(kmsg.NewPtrMetadataRequest(), 9, 1), 0), "left"},
+		"a key nobody has":      {unknownKey, "not served"},
+		"a version nobody has":  {newer, "not served"},
+		"acks out of range":     {frame(acks, 9, 1), "acks=5"},
+		"a produce version 0":   {append([]byte{0, 0, 0, 0}, short[4:]...), "not served"},
+		"a key we do not serve": {frame(kmsg.NewPtrJoinGroupRequest(), 5, 1), "not served"},
+	} {
+		s, out := newSession(), Out{}
+		s.Receive(1000, c.frame, &out)
+		if out.Close == "" || !strings.Contains(out.Close, c.reason) || len(out.Events) != 0 {
+			t.Errorf("%s: close %q, %d events; want a reason with %q", name, out.Close, len(out.Events), c.reason)
+		}
+		out.Reset()
+		s.Receive(1000, frame(kmsg.NewPtrMetadataRequest(), 9, 1), &out)
+		if len(out.Events)+len(out.Frames) != 0 {
+			t.Errorf("%s: the connection goes on after it was closed", name)
+		}
+	}
+}
+
+func TestMetadataOfAllTopicsNoneOrSome(t *testing.T) {
+	for _, c := range []struct {
+		rule    string
+		version int16
+		topics  []kmsg.MetadataRequestTopic
+		all     bool
+	}{
+		{"version 0 asks for all with an empty list", 0, []kmsg.MetadataRequestTopic{}, true},
+		{"version 1 asks for all with null", 1, nil, true},
+		{"version 1 asks for none with an empty list", 1, []kmsg.MetadataRequestTopic{}, false},
+		{"version 12 asks for all with null", 12, nil, true},
+	} {
+		s, out := newSession(), Out{}
+		r := kmsg.NewPtrMetadataRequest()
+		r.Topics = c.topics
+		s.Receive(1000, frame(r, c.version, 1), &out)
+		if ev := out.Events[0].(*broker.DescribeTopics); ev.All != c.all || len(ev.Topics) != 0 {
+			t.Errorf("%s: %+v", c.rule, ev)
+		}
+	}
+}
+
+func TestMetadataIsUnderstoodByOthersInEveryVersion(t *testing.T) {
+	for v := int16(0); v <= 13; v++ {
+		s, out := newSession(), Out{}
+		s.Receive(1000, frame(kmsg.NewPtrMetadataRequest(), v, 1), &out)
+		s.Replied(effect.Reply{To: effect.RequestID{Conn: 7}, Body: &effect.TopicsDescribed{
+			ClusterID: "cluster", Controller: 1, Brokers: []effect.Broker{{ID: 1, Host: "h", Port: 9092}},
+			Topics: []effect.TopicDescribed{{
+				Name: "orders", ID: model.TopicID{1}, Partitions: []effect.PartitionDescribed{{
+					Leader: 1, Replicas: []model.NodeID{1}, ISR: []model.NodeID{1},
+				}},
+			}, {Code: kerr.UnknownTopicOrPartition.Code, Name: "gone"}},
+		}}, &out)
+		r := kmsg.NewPtrMetadataResponse()
+		r.Version = v
+		if err := r.ReadFrom(body(t, out.Frames[0], 1, v >= 9)); err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Topics) != 2 || *r.Topics[0].Topic != "orders" || r.Topics[0].Partitions[0].Leader != 1 || r.Topics[1].ErrorCode != 3 {
+			t.Errorf("version %d: %+v", v, r)
+		}
+		if v >= 10 && r.Topics[0].TopicID != [16]byte{1} {
+			t.Errorf("version %d: topic id %v", v, r.Topics[0].TopicID)
+		}
+	}
+}
+
+func TestFetchAnswersWithRecordsAndReleasesRegionsOnce(t *testing.T) {
+	s, out := newSession(), Out{}
+	in := kmsg.NewPtrFetchRequest()
+	in.MaxWaitMillis, in.MinBytes = 500, 1
+	topic := kmsg.NewFetchRequestTopic()
+	topic.Topic = "orders"
+	topic.Partitions = append(topic.Partitions, kmsg.NewFetchRequestTopicPartition())
+	in.Topics = append(in.Topics, topic)
+	s.Receive(1000, frame(in, 11, 3), &out)
+	ev := out.Events[0].(*broker.Fetch)
+	region := &countedRegion{data: goodBatch()}
+	s.Fetched(ev.To, &effect.FetchReply{Parts: []effect.FetchPart{{
+		HighWatermark: 1, LastStableOffset: 1, Records: effect.Records{Regions: []effect.Region{region}},
+	}}}, &out)
+	f := out.Frames[0]
+	total := 0
+	for _, p := range f.Pieces {
+		total += p.Len()
+	}
+	if total != f.LenBytes || region.released != 0 {
+		t.Fatalf("%d bytes in pieces, %d said; released %d times before it was sent", total, f.LenBytes, region.released)
+	}
+	s.Recycle(f)
+	if region.released != 1 {
+		t.Errorf("released %d times", region.released)
+	}
+
+	// After the connection has gone, the records go nowhere and the region is released all the same.
+	s.Receive(1000, frame(in, 11, 4), &out)
+	s.Disconnect(&out)
+	late := &countedRegion{data: goodBatch()}
+	s.Fetched(effect.RequestID{Conn: 7, Request: 1}, &effect.FetchReply{Parts: []effect.FetchPart{{Records: effect.Records{Regions: []effect.Region{late}}}}}, &out)
+	if late.released != 1 {
+		t.Errorf("a late answer's region was released %d times", late.released)
+	}
+}
+
+type countedRegion struct {
+	data     []byte
+	released int
+}
+
+func (r *countedRegion) Len() int                                { return len(r.data) }
+func (r *countedRegion) ReadAt(p []byte, off int64) (int, error) { return copy(p, r.data[off:]), nil }
+func (r *countedRegion) Release()                                { r.released++ }
+
+// FuzzReceive sends anything: it may close the connection, never panic, and never answers twice.
+func FuzzReceive(f *testing.F) {
+	f.Add(frame(produceRequest(-1, goodBatch()), 9, 5))
+	f.Add(frame(kmsg.NewPtrFetchRequest(), 12, 5))
+	f.Add(frame(kmsg.NewPtrMetadataRequest(), 12, 5))
+	f.Add(frame(kmsg.NewPtrApiVersionsRequest(), 3, 5))
+	f.Add(frame(kmsg.NewPtrCreateTopicsRequest(), 7, 5))
+	f.Add(frame(kmsg.NewPtrDeleteTopicsRequest(), 6, 5))
+	f.Add(frame(kmsg.NewPtrListOffsetsRequest(), 7, 5))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, out := newSession(), Out{}
+		s.Receive(1000, append([]byte(nil), b...), &out)
+		if n := len(out.Events) + len(out.Frames); n > 1 {
+			t.Fatalf("%d events and responses to one request", n)
+		}
+	})
+}
+
+func BenchmarkProduceRoundTrip(b *testing.B) {
+	s, out := newSession(), Out{}
+	var builder record.Builder
+	builder.Begin(record.NewOptions(record.CodecNone))
+	for range 160 {
+		builder.Append(record.Record{Value: make([]byte, 92), Timestamp: 1000})
+	}
+	f := frame(produceRequest(-1, builder.Finish()), 9, 5)
+	b.SetBytes(int64(len(f)))
+	b.ReportAllocs()
+	for b.Loop() {
+		out.Reset()
+		s.Receive(1000, f, &out)
+		ev := out.Events[0].(*broker.Produce)
+		s.Produced(effect.Produced{To: ev.To, BaseOffset: 1, AppendTime: -1}, &out)
+		s.Recycle(out.Frames[0])
+	}
+}
