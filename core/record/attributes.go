@@ -58,14 +58,14 @@ const (
 	CodecSnappy
 	CodecLz4
 	CodecZstd
-
-	codecCount
 )
+
+const codecCount = int(CodecZstd) + 1
 
 var codecNames = [codecCount]string{"none", "gzip", "snappy", "lz4", "zstd"}
 
 // Known reports whether the codec is one that Kafka defines.
-func (c Codec) Known() bool { return c < codecCount }
+func (c Codec) Known() bool { return int(c) < codecCount }
 
 // String is the name that topic configurations use.
 func (c Codec) String() string {

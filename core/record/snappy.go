@@ -109,7 +109,8 @@ func appendXerial(dst, src []byte) []byte {
 	dst = append(dst, xerialMagic...)
 	dst = binary.BigEndian.AppendUint32(dst, xerialVersion)
 	dst = binary.BigEndian.AppendUint32(dst, xerialVersion)
-	for len(src) > 0 {
+	// Nothing becomes an empty block: franz-go takes a bare header for a raw block.
+	for first := true; first || len(src) > 0; first = false {
 		n := min(len(src), xerialBlockBytes)
 		at := len(dst)
 		dst = slices.Grow(dst, 4+s2.MaxEncodedLen(n))
