@@ -5,6 +5,8 @@ import (
 
 	"golang.org/x/tools/go/analysis"
 	"golang.org/x/tools/go/analysis/analysistest"
+
+	"github.com/weirmq/weir/lint/determ"
 )
 
 // The analyzers of others are theirs to test; here it is that they run, and are excused only as agreed.
@@ -20,7 +22,7 @@ func TestForeignAnalyzersRunAndAreExcusable(t *testing.T) {
 	if len(chosen) != len(want) {
 		t.Fatalf("%d of %d analyzers are there", len(chosen), len(want))
 	}
-	analysistest.Run(t, analysistest.TestData(), together(chosen), "foreign")
+	analysistest.Run(t, analysistest.TestData(), together(chosen), determ.Module+"/foreign")
 }
 
 // together is one analyzer that runs all, because analysistest compares one analyzer's findings.

@@ -61,7 +61,7 @@ func Parse(text string) (*Policy, error) {
 			p.ours = append(p.ours, fields[1:]...)
 		case fields[0] == "let":
 			if len(fields) < 4 || fields[2] != "=" {
-				return nil, fmt.Errorf("line %d: want let NAME = ITEM...", line)
+				return nil, fmt.Errorf("line %d: want let NAME = ITEM, one or more", line)
 			}
 			list, err := expand(fields[3:], lists, used)
 			if err != nil {
@@ -74,7 +74,7 @@ func Parse(text string) (*Policy, error) {
 				into, fields = &p.tests, fields[1:]
 			}
 			if len(fields) < 3 || fields[1] != "<-" {
-				return nil, fmt.Errorf("line %d: want PACKAGE <- ITEM...", line)
+				return nil, fmt.Errorf("line %d: want PACKAGE <- ITEM, one or more", line)
 			}
 			list, err := expand(fields[2:], lists, used)
 			if err != nil {

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# The steps of .ci/run that are more than one command: `bash .ci/steps.sh generated|replay|interop`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# generated: generating again changes nothing.
+generated() {
+	grep -rlq --include='*.go' '^//go:generate ' core/protocol || { echo "nothing in core/protocol says go:generate"; exit 1; }
+	local before after
+	before=$(state)
+	make generate
+	after=$(state)
+	if [[ $before != "$after" ]]; then
+		echo "generated code is not what its sources give; run make generate and commit:"
+		diff <(echo "$before") <(echo "$after") || true
+		git --no-pager diff --stat
+		exit 1
+	fi
+	echo "generating changed nothing"
+}
+
+# state: every source file's checksum, whether git knows the file or not.
+state() {
+	git ls-files -z --cached --others --exclude-standard -- '*.go' | sort -zu | xargs -0 sha256sum 2>/dev/null || true
+}
+
+# replay: a seed gives one trace, whatever the scheduler and the garbage collector do.
+replay() {
+	local seed one two
+	for seed in 1 2 3; do
+		one=$(GOMAXPROCS=1 GOGC=5 bin/weir sim run --seed "$seed" --mode lite | tail -n 1)
+		two=$(GOMAXPROCS=2 GOGC=off bin/weir sim run --seed "$seed" --mode lite | tail -n 1)
+		[[ $one =~ trace=([^[:space:]]+) ]] || { echo "seed $seed: no trace= in: $one"; exit 1; }
+		one=${BASH_REMATCH[1]}
+		[[ $two =~ trace=([^[:space:]]+) ]] || { echo "seed $seed: no trace= in: $two"; exit 1; }
+		two=${BASH_REMATCH[1]}
+		if [[ $one != "$two" ]]; then
+			echo "seed $seed: trace $one with GOMAXPROCS=1 GOGC=5, $two with GOMAXPROCS=2 GOGC=off"
+			exit 1
+		fi
+		echo "seed $seed: trace $one, twice"
+	done
+}
+
+# interop: with kcat, which a new machine must first be given.
+interop() {
+	if ! command -v kcat >/dev/null; then
+		if [[ $(id -u) -ne 0 ]]; then
+			echo "kcat is not installed, and only root can install it"
+			exit 1
+		fi
+		export DEBIAN_FRONTEND=noninteractive
+		apt-get update -qq
+		apt-get install -qq -y --no-install-recommends kcat
+	fi
+	make interop
+}
+
+case ${1:-} in
+generated | replay | interop) "$1" ;;
+*)
+	echo "usage: $0 generated|replay|interop" >&2
+	exit 2
+	;;
+esac

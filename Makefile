@@ -1,0 +1,136 @@
+# Everything there is to do with weir's source. `make` alone, or `make help`, lists it.
+#
+# Building and testing need Go, make and git. `make race` needs a C compiler too, `make interop` kcat.
+
+GO       ?= go
+SEED     ?= 1
+SEEDS    ?= 1:200
+MODE     ?= lite
+FUZZTIME ?= 10s
+ROUNDS   ?= 100
+CLASS    ?= A
+BENCH    ?= .
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+LINT     := $(GO) run -C .ci/lint
+GOFUMPT  := $(GO) tool -modfile=.ci/tools.mod gofumpt
+SOURCES   = $(shell git ls-files --cached --others --exclude-standard '*.go' ':!:**/testdata/**')
+
+# A recipe that pipes fails when any part of it does.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS   += --no-print-directory
+
+##@ Build and run
+
+.PHONY: help
+help: ## list what can be made
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+
+.PHONY: build
+build: ## build bin/weir: broker, command line and simulator in one static binary
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/weir ./node/cmd/weir
+
+.PHONY: run
+run: build ## build, then start a broker for development: bin/weir dev
+	@exec bin/weir dev $(ARGS)
+
+.PHONY: generate
+generate: ## regenerate the code that is generated: the protocol's messages
+	$(GO) generate ./...
+
+.PHONY: clean
+clean: ## remove what make built
+	rm -rf bin
+
+##@ Test
+
+.PHONY: test
+test: ## run every test that needs nothing but Go
+	$(GO) test ./...
+
+.PHONY: check
+check: format vet lint ## look before you commit: format, analyzers, imports, short tests, ten seeds; two minutes
+	$(GO) test -short ./...
+	@$(MAKE) seeds SEEDS=1:10
+
+.PHONY: race
+race: ## test what has goroutines under the race detector: transports, node, clients
+	@for dir in transport node clients; do \
+		test -n "$$($(GO) list ./$$dir/... 2>/dev/null)" || { echo "race: no packages under $$dir/"; exit 1; }; \
+	done
+	$(GO) test -race ./transport/... ./node/... ./clients/...
+
+.PHONY: fuzz
+fuzz: ## fuzz every target in the module for FUZZTIME=10s each; PKG=./core/record/... for some of them
+	@mkdir -p bin
+	@$(GO) build -C .ci/lint -o $(CURDIR)/bin/fuzz ./cmd/fuzz
+	bin/fuzz -time $(FUZZTIME) $(FUZZFLAGS) $(PKG)
+
+.PHONY: bench
+bench: ## run the Go benchmarks; BENCH=regexp PKG=./core/record for some of them
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(or $(PKG),./...)
+
+##@ Simulate
+
+.PHONY: sim
+sim: build ## simulate one seed and print what happened: SEED=1 MODE=lite
+	bin/weir sim run --seed $(SEED) --mode $(MODE) $(ARGS)
+
+.PHONY: seeds
+seeds: build ## simulate many seeds: SEEDS=1:200 MODE=lite
+	bin/weir sim fleet --mode $(MODE) --seeds $(SEEDS) $(ARGS)
+
+.PHONY: mutants
+mutants: ## put known bugs into copies of the tree; the simulator must catch each: CLASS=A, B, C or all; ONLY=id
+	@mkdir -p bin
+	@$(GO) build -C .ci/lint -o $(CURDIR)/bin/mutants ./cmd/mutants
+	bin/mutants -class $(CLASS) -only '$(ONLY)'
+
+##@ From outside
+
+.PHONY: crash
+crash: build ## kill -9 a broker under load, ROUNDS=100 times, and look for lost writes
+	$(GO) run ./jepsen/crash --rounds $(ROUNDS) --weir bin/weir $(ARGS)
+
+.PHONY: interop
+interop: build ## let clients that others wrote work with a broker; needs kcat
+	@command -v kcat >/dev/null || { echo "interop: kcat is not installed; it is Debian's package kcat" >&2; exit 1; }
+	$(GO) run ./jepsen/interop --weir bin/weir $(ARGS)
+
+.PHONY: readme
+readme: ## run the shell blocks of README.md and docs/ as a reader would
+	@mkdir -p bin
+	@$(GO) build -C .ci/lint -o $(CURDIR)/bin/shellblocks ./cmd/shellblocks
+	bin/shellblocks README.md $(wildcard docs/*.md)
+
+##@ Look at the source
+
+.PHONY: format
+format: ## list files that gofumpt would change, and fail if there are any; make fix formats them
+	@files="$$($(GOFUMPT) -l $(SOURCES))"; test -z "$$files" || { echo "not formatted (make fix):"; echo "$$files"; exit 1; }
+
+.PHONY: fix
+fix: ## format the source
+	$(GOFUMPT) -w $(SOURCES)
+
+.PHONY: vet
+vet: ## go vet
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: imports ## our analyzers (determ, sealed), staticcheck, errcheck, exhaustive; who imports whom
+	@mkdir -p bin
+	@$(GO) build -C .ci/lint -o $(CURDIR)/bin/weirlint .
+	$(GO) vet -vettool=$(CURDIR)/bin/weirlint ./...
+	cd .ci/lint && $(GO) vet -vettool=$(CURDIR)/bin/weirlint ./...
+
+.PHONY: imports
+imports: ## who imports whom, against .ci/imports.txt
+	@$(LINT) ./cmd/imports -C $(CURDIR) -policy $(CURDIR)/.ci/imports.txt
