@@ -328,9 +328,7 @@ func array[T any](r *Reader, s []T, nullable bool, elementBytesMin, elementAlloc
 	case s != nil && n <= cap(s):
 		return s[:n]
 	}
-	grown := make([]T, n)
-	copy(grown, s[:cap(s)])
-	return grown
+	return make([]T, n)
 }
 
 // stringBytesMin is the least that a string takes.

@@ -1,6 +1,7 @@
 package protocol_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"reflect"
@@ -66,6 +67,42 @@ func TestHugeCountsAllocateLittle(t *testing.T) {
 			t.Errorf("%s %v v%d: %d bytes allocated for %d bodies of %d bytes", direction, k, version, spent, 3*len(valid), len(valid))
 		}
 	})
+}
+
+func TestCountsAreCheckedAgainstTheLeanestElements(t *testing.T) {
+	// A topic of version 13 takes 18 bytes at least: id, count of partitions, count of tags.
+	const leanest, elements = 18, 1000
+	for _, c := range []struct {
+		count int
+		want  error
+	}{{elements, nil}, {elements + 1, protocol.ErrTruncated}} {
+		var m protocol.FetchRequest
+		m.Default()
+		head, err := encode(&m, 13)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The empty request ends with the counts of topics, of forgotten topics, the rack and the tags.
+		tail := head[len(head)-3:]
+		body := binary.AppendUvarint(append([]byte{}, head[:len(head)-4]...), uint64(c.count+1))
+		body = append(body, bytes.Repeat(append(make([]byte, 16), 1, 0), elements-1)...)
+		body = append(body, append(make([]byte, 16), 1)...)
+		if c.want == nil {
+			body = append(append(body, 0), tail...)
+		}
+		at := len(head) - 4 + 2
+		if left := len(body) - at; c.want != nil && left >= c.count*leanest {
+			t.Fatalf("%d bytes left would suffice", left)
+		}
+		var into protocol.FetchRequest
+		spent := allocatedBy1(func() { err = decode(&into, body, 13) })
+		if !errors.Is(err, c.want) {
+			t.Errorf("%d topics in %d bytes: %v", c.count, len(body), err)
+		}
+		if c.want != nil && spent > 4<<10 {
+			t.Errorf("%d topics in %d bytes: %d bytes allocated before refusing", c.count, len(body), spent)
+		}
+	}
 }
 
 func TestAmplificationStaysBelowTheBudget(t *testing.T) {
@@ -172,6 +209,8 @@ func TestNullIsRefusedWhereTheVersionHasNone(t *testing.T) {
 		{"metadata topics v0", new(protocol.MetadataRequest), 0, null32, protocol.ErrNull},
 		{"metadata topics v1", new(protocol.MetadataRequest), 1, null32, nil},
 		{"heartbeat group id", new(protocol.HeartbeatRequest), 0, null16, protocol.ErrNull},
+		{"join group protocol name v0", new(protocol.JoinGroupResponse), 0, append(make([]byte, 6), null16...), protocol.ErrNull},
+		{"produce records v13", new(protocol.ProduceRequest), 13, append(append([]byte{0, 0, 1, 0, 0, 0, 0, 2}, make([]byte, 16)...), 2, 0, 0, 0, 0, 0, 0, 0, 0), nil},
 		{"metadata topics, count -2", new(protocol.MetadataRequest), 1, []byte{0xff, 0xff, 0xff, 0xfe}, protocol.ErrLength},
 		{"heartbeat group id, length -2", new(protocol.HeartbeatRequest), 0, []byte{0xff, 0xfe}, protocol.ErrLength},
 	} {
@@ -229,6 +268,10 @@ func TestDecodedRecordsAreTheFrame(t *testing.T) {
 		t.Fatal(err)
 	}
 	var m protocol.ProduceRequest
+	if err := decode(&m, body, 13); err != nil {
+		t.Fatal(err)
+	}
+	m.TopicData[0].PartitionData[1].Records.Regions = []protocol.Region{&file{9}}
 	if err := decode(&m, body, 13); err != nil {
 		t.Fatal(err)
 	}
