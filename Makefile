@@ -108,7 +108,8 @@ interop: build ## let clients that others wrote work with a broker; needs kcat
 readme: ## run the shell blocks of README.md and docs/ as a reader would
 	@mkdir -p bin
 	@$(GO) build -C .ci/lint -o $(CURDIR)/bin/shellblocks ./cmd/shellblocks
-	bin/shellblocks README.md $(wildcard docs/*.md)
+	@test ! -e weir-data || { echo "readme: weir-data is in the way; the blocks start a broker with new data there"; exit 1; }
+	@trap 'rm -rf weir-data' EXIT; bin/shellblocks README.md $(wildcard docs/*.md)
 
 ##@ Look at the source
 
