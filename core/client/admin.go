@@ -1,0 +1,599 @@
+package client
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/protocol"
+)
+
+// OpID names an admin request of one machine.
+type OpID uint64
+
+// AdminConfig is an admin client's configuration. Start from NewAdminConfig.
+type AdminConfig struct {
+	Config
+	// Timeout is how long a request is tried before it fails. Default 60 s.
+	Timeout model.Time
+}
+
+// NewAdminConfig is the default configuration.
+func NewAdminConfig(bootstrap ...string) AdminConfig {
+	return AdminConfig{Config: NewConfig(bootstrap...), Timeout: 60 * second}
+}
+
+// Validate reports what is wrong with the configuration.
+func (c *AdminConfig) Validate() error {
+	if c.Timeout <= 0 {
+		return errorf("the timeout must be positive")
+	}
+	return c.Config.Validate()
+}
+
+// NewTopic is a topic to create. Start from MakeTopic: 0 partitions are refused by brokers.
+type NewTopic struct {
+	Name              string
+	PartitionCount    int32 // -1: the broker's default (KIP-464)
+	ReplicationFactor int16 // -1: the broker's default
+	Configs           []TopicConfig
+}
+
+// TopicConfig is one setting of a topic.
+type TopicConfig struct{ Name, Value string }
+
+// OffsetQuery asks for an offset: by a time, or by LatestTimestamp, EarliestTimestamp or MaxTimestamp.
+type OffsetQuery struct {
+	Topic     string
+	Partition model.Partition
+	Timestamp model.Timestamp
+}
+
+// Answer is how an admin request ended. Outcome is that of the request as a whole; when it is OK, each
+// part has its own. Only the fields that the request asked for are set.
+type Answer struct {
+	Op OpID
+	Outcome
+	Topics    []TopicResult
+	Described []TopicDescription
+	Offsets   []OffsetResult
+	Cluster   ClusterDescription
+}
+
+// TopicResult is one topic's outcome of a creation or deletion.
+type TopicResult struct {
+	Name string
+	ID   model.TopicID
+	Outcome
+	PartitionCount    int32
+	ReplicationFactor int16
+}
+
+// TopicDescription is one topic as a broker sees it.
+type TopicDescription struct {
+	Name       string
+	ID         model.TopicID
+	Code       int16
+	Internal   bool
+	Partitions []PartitionDescription // ordered
+}
+
+// PartitionDescription is one partition as a broker sees it.
+type PartitionDescription struct {
+	Partition   model.Partition
+	Code        int16
+	Leader      model.NodeID // -1 without a leader
+	LeaderEpoch model.LeaderEpoch
+	Replicas    []model.NodeID
+	ISR         []model.NodeID
+	Offline     []model.NodeID
+}
+
+// OffsetResult answers an OffsetQuery. Offset is NoOffset when no record is as young as asked for.
+type OffsetResult struct {
+	OffsetQuery
+	Outcome
+	Offset      model.Offset
+	Time        model.Timestamp // of the record found, NoTimestamp if there is none
+	LeaderEpoch model.LeaderEpoch
+}
+
+// ClusterDescription is who is in the cluster.
+type ClusterDescription struct {
+	ID         string
+	Controller model.NodeID // -1 if unknown
+	Brokers    []BrokerDescription
+}
+
+// BrokerDescription is one broker as clients reach it.
+type BrokerDescription struct {
+	ID   model.NodeID
+	Addr string
+	Rack string
+}
+
+// Admin is the machine for requests that are not about records. Each request becomes one Answer. Requests
+// do not wait for each other, and are tried again for as long as that may help.
+type Admin struct {
+	cfg    AdminConfig
+	cl     cluster
+	ops    []*op // under way, oldest first
+	lastOp OpID
+	closed bool
+}
+
+// op is one admin request under way.
+type op struct {
+	id       OpID
+	kind     opKind
+	deadline model.Time
+	retryAt  model.Time
+	waiting  bool // for retryAt
+	failures int
+	calls    int  // requests under way
+	atHead   bool // must go to the controller
+	// exposed: an attempt that changes something ended without an answer.
+	exposed  bool
+	lastCode int16
+
+	create   []NewTopic // those without a result yet
+	validate bool
+	names    []string // to delete, without a result yet; to describe
+	all      bool
+	queries  []OffsetResult // Reason Lost marks those without a result yet
+	answer   Answer
+}
+
+type opKind uint8
+
+const (
+	createTopics opKind = iota
+	deleteTopics
+	describeTopics
+	describeCluster
+	listOffsets
+)
+
+// NewAdmin makes an admin client. The configuration must be valid.
+func NewAdmin(cfg AdminConfig) *Admin {
+	a := &Admin{cfg: cfg}
+	a.cl.init(cfg.Config, a)
+	return a
+}
+
+// CreateTopics creates topics; ValidateOnly only checks whether they could be. The answer's Topics are in
+// no particular order.
+func (a *Admin) CreateTopics(now model.Time, topics []NewTopic, validateOnly bool, out *Out) OpID {
+	return a.begin(now, &op{kind: createTopics, create: slices.Clone(topics), validate: validateOnly}, out)
+}
+
+// DeleteTopics deletes topics and their records.
+func (a *Admin) DeleteTopics(now model.Time, names []string, out *Out) OpID {
+	return a.begin(now, &op{kind: deleteTopics, names: slices.Clone(names)}, out)
+}
+
+// DescribeTopics asks for topics by name, or for all of them when names is nil.
+func (a *Admin) DescribeTopics(now model.Time, names []string, out *Out) OpID {
+	return a.begin(now, &op{kind: describeTopics, names: slices.Clone(names), all: names == nil}, out)
+}
+
+// DescribeCluster asks who is in the cluster.
+func (a *Admin) DescribeCluster(now model.Time, out *Out) OpID {
+	return a.begin(now, &op{kind: describeCluster}, out)
+}
+
+// ListOffsets asks partitions' leaders for offsets. The answer's Offsets are in the order of the queries.
+func (a *Admin) ListOffsets(now model.Time, queries []OffsetQuery, out *Out) OpID {
+	o := &op{kind: listOffsets}
+	for _, q := range queries {
+		o.queries = append(o.queries, OffsetResult{
+			OffsetQuery: q, Outcome: Outcome{Reason: Lost}, Offset: model.NoOffset, Time: model.NoTimestamp, LeaderEpoch: model.NoLeaderEpoch,
+		})
+		if !slices.Contains(o.names, q.Topic) {
+			o.names = append(o.names, q.Topic)
+		}
+	}
+	slices.Sort(o.names)
+	return a.begin(now, o, out)
+}
+
+func (a *Admin) begin(now model.Time, o *op, out *Out) OpID {
+	a.lastOp++
+	o.id = a.lastOp
+	o.answer.Op = o.id
+	o.deadline = now + a.cfg.Timeout
+	if a.closed {
+		out.Answers = append(out.Answers, Answer{Op: o.id, Outcome: Outcome{Reason: Closed, Definite: true}})
+		return o.id
+	}
+	a.ops = append(a.ops, o)
+	a.try(now, o, out)
+	a.settle(now, out)
+	return o.id
+}
+
+// try sends what the op still needs.
+func (a *Admin) try(now model.Time, o *op, out *Out) {
+	o.waiting = false
+	if o.empty() {
+		a.finish(o, Outcome{}, out)
+		return
+	}
+	node := anyNode
+	if o.atHead && a.cl.controller >= 0 {
+		node = a.cl.controller
+	}
+	o.calls++
+	a.cl.submit(now, node, &opCall{a: a, op: o}, out)
+}
+
+// empty reports whether nothing is left to ask.
+func (o *op) empty() bool {
+	switch o.kind {
+	case createTopics:
+		return len(o.create) == 0
+	case deleteTopics:
+		return len(o.names) == 0
+	case describeTopics:
+		return !o.all && len(o.names) == 0
+	case listOffsets:
+		return !slices.ContainsFunc(o.queries, func(q OffsetResult) bool { return q.Reason == Lost })
+	}
+	return false
+}
+
+// again tries the op later, once nothing of it is under way.
+func (a *Admin) again(now model.Time, o *op) {
+	if o.waiting {
+		return
+	}
+	o.failures++
+	o.waiting, o.retryAt = true, now+a.cl.backoff(o.failures)
+}
+
+// finish reports the op.
+func (a *Admin) finish(o *op, how Outcome, out *Out) {
+	i := slices.Index(a.ops, o)
+	if i < 0 {
+		return
+	}
+	a.ops = slices.Delete(a.ops, i, i+1)
+	if !how.OK() {
+		// Nothing certain can be said while a request is under way either.
+		how.Definite = !o.exposed && o.calls == 0
+		if how.Code == 0 {
+			how.Code = o.lastCode
+		}
+		for _, t := range o.create {
+			o.answer.Topics = append(o.answer.Topics, TopicResult{Name: t.Name, Outcome: how})
+		}
+		if o.kind == deleteTopics {
+			for _, name := range o.names {
+				o.answer.Topics = append(o.answer.Topics, TopicResult{Name: name, Outcome: how})
+			}
+		}
+		for i := range o.queries {
+			if o.queries[i].Reason == Lost {
+				o.queries[i].Outcome = how
+			}
+		}
+	}
+	o.answer.Offsets = o.queries
+	o.answer.Outcome = how
+	out.Answers = append(out.Answers, o.answer)
+}
+
+// Close fails what is under way and closes all connections.
+func (a *Admin) Close(now model.Time, out *Out) {
+	if a.closed {
+		return
+	}
+	a.closed = true
+	a.cl.close(now, out)
+	for len(a.ops) > 0 {
+		a.finish(a.ops[0], Outcome{Reason: Closed}, out)
+	}
+}
+
+// Connected says that a Dial succeeded.
+func (a *Admin) Connected(now model.Time, id ConnID, out *Out) { a.cl.connected(now, id, out) }
+
+// Received hands over one response frame, without its length prefix. The machine owns it from then on.
+func (a *Admin) Received(now model.Time, id ConnID, frame []byte, out *Out) {
+	a.cl.received(now, id, frame, out)
+	a.settle(now, out)
+}
+
+// Disconnected says that a connection failed or that a Dial did; the driver has stopped writing to it.
+func (a *Admin) Disconnected(now model.Time, id ConnID, detail string, out *Out) {
+	a.cl.disconnected(now, id, detail, out)
+	a.settle(now, out)
+}
+
+// Tick does what is due.
+func (a *Admin) Tick(now model.Time, out *Out) {
+	a.cl.tick(now, out)
+	for i := 0; i < len(a.ops); {
+		o := a.ops[i]
+		if now >= o.deadline {
+			a.finish(o, Outcome{Reason: TimedOut}, out)
+		} else {
+			i++
+		}
+	}
+	a.settle(now, out)
+}
+
+func (a *Admin) settle(now model.Time, out *Out) {
+	if a.closed {
+		return
+	}
+	for i := 0; i < len(a.ops); i++ {
+		if o := a.ops[i]; o.waiting && o.calls == 0 && now >= o.retryAt {
+			a.try(now, o, out)
+			if i < len(a.ops) && a.ops[i] != o {
+				i--
+			}
+		}
+	}
+	a.cl.tickRefresh(now, out)
+	a.cl.sendWaiting(now, out)
+}
+
+// Deadline is when Tick has something to do; 0 is never.
+func (a *Admin) Deadline() model.Time {
+	if a.closed {
+		return 0
+	}
+	d := a.cl.deadline()
+	for _, o := range a.ops {
+		d = soonest(d, o.deadline)
+		if o.waiting && o.calls == 0 {
+			d = soonest(d, max(o.retryAt, 1))
+		}
+	}
+	return d
+}
+
+// PendingCount is how many requests have no Answer yet.
+func (a *Admin) PendingCount() int { return len(a.ops) }
+
+// Check verifies what must hold between inputs.
+func (a *Admin) Check() error {
+	for i, o := range a.ops {
+		if i > 0 && a.ops[i-1].id >= o.id {
+			return errorf("admin requests out of order at %d", o.id)
+		}
+		if o.calls == 0 && !o.waiting {
+			return errorf("admin request %d waits for nothing", o.id)
+		}
+	}
+	return a.cl.check()
+}
+
+func (a *Admin) metadataUpdated(model.Time, *Out)  {}
+func (a *Admin) dataReady(model.Time, *conn, *Out) {}
+
+// opCall is one attempt at an op: the request itself, or the metadata that it needs first.
+type opCall struct {
+	a  *Admin
+	op *op
+}
+
+func (q *opCall) key() protocol.Key {
+	switch q.op.kind {
+	case createTopics:
+		return protocol.KeyCreateTopics
+	case deleteTopics:
+		return protocol.KeyDeleteTopics
+	}
+	return protocol.KeyMetadata
+}
+
+func (q *opCall) versions() (int16, int16) {
+	low := int16(0)
+	for _, t := range q.op.create {
+		if t.PartitionCount < 0 || t.ReplicationFactor < 0 {
+			low = 4 // the broker's defaults (KIP-464)
+		}
+	}
+	return low, 1<<15 - 1
+}
+
+func (q *opCall) encode(w *protocol.Writer, version int16) {
+	o := q.op
+	timeoutMs := int32(min(q.a.cfg.RequestTimeout/millisecond, 1<<31-1))
+	switch o.kind {
+	case createTopics:
+		var m protocol.CreateTopicsRequest
+		m.Default()
+		m.TimeoutMs, m.ValidateOnly = timeoutMs, o.validate
+		for i := range o.create {
+			t := protocol.Add(&m.Topics)
+			t.Name, t.NumPartitions, t.ReplicationFactor = o.create[i].Name, o.create[i].PartitionCount, o.create[i].ReplicationFactor
+			for _, c := range o.create[i].Configs {
+				d := protocol.Add(&t.Configs)
+				d.Name, d.Value = c.Name, protocol.String(c.Value)
+			}
+		}
+		m.Encode(w, version)
+	case deleteTopics:
+		var m protocol.DeleteTopicsRequest
+		m.Default()
+		m.TimeoutMs = timeoutMs
+		for _, name := range o.names {
+			if version >= 6 {
+				protocol.Add(&m.Topics).Name = protocol.String(name)
+			} else {
+				m.TopicNames = append(m.TopicNames, name)
+			}
+		}
+		m.Encode(w, version)
+	default:
+		var m protocol.MetadataRequest
+		m.Default()
+		m.Topics = []protocol.MetadataRequestTopic{}
+		for _, name := range o.names {
+			nameTopic(&m, name)
+		}
+		if o.all && version >= 1 {
+			m.Topics = nil // all of them; version 0 says that with none
+		}
+		if version >= 4 {
+			m.AllowAutoTopicCreation = false
+		}
+		m.Encode(w, version)
+	}
+}
+
+func (q *opCall) answered(now model.Time, version int16, r *protocol.Reader, out *Out) error {
+	a, o := q.a, q.op
+	var err error
+	switch o.kind {
+	case createTopics:
+		var m protocol.CreateTopicsResponse
+		m.Decode(r, version)
+		if err = r.Finish(); err == nil {
+			o.calls--
+			for i := range m.Topics {
+				t := &m.Topics[i]
+				at := slices.IndexFunc(o.create, func(n NewTopic) bool { return n.Name == t.Name })
+				if at < 0 || a.later(o, t.ErrorCode) {
+					continue
+				}
+				o.answer.Topics = append(o.answer.Topics, TopicResult{
+					Name: t.Name, ID: model.TopicID(t.TopicID), PartitionCount: t.NumPartitions, ReplicationFactor: t.ReplicationFactor,
+					Outcome: o.judge(t.ErrorCode, t.ErrorMessage.Value),
+				})
+				o.create = slices.Delete(o.create, at, at+1)
+			}
+		}
+	case deleteTopics:
+		var m protocol.DeleteTopicsResponse
+		m.Decode(r, version)
+		if err = r.Finish(); err == nil {
+			o.calls--
+			for i := range m.Responses {
+				t := &m.Responses[i]
+				at := slices.Index(o.names, t.Name.Value)
+				if at < 0 || a.later(o, t.ErrorCode) {
+					continue
+				}
+				o.answer.Topics = append(o.answer.Topics, TopicResult{
+					Name: t.Name.Value, ID: model.TopicID(t.TopicID), Outcome: o.judge(t.ErrorCode, t.ErrorMessage.Value),
+				})
+				o.names = slices.Delete(o.names, at, at+1)
+			}
+		}
+	default:
+		var m protocol.MetadataResponse
+		m.Decode(r, version)
+		if err = r.Finish(); err == nil {
+			o.calls--
+			a.describe(now, o, &m, out)
+			return nil
+		}
+	}
+	if err != nil {
+		q.failed(now, Malformed, true, out)
+		return err
+	}
+	if o.empty() {
+		a.finish(o, Outcome{}, out)
+	} else {
+		a.again(now, o)
+	}
+	return nil
+}
+
+// later reports whether a code means that the broker did nothing and another, or it later, will.
+func (a *Admin) later(o *op, code int16) bool {
+	switch code {
+	case kerr.NotController.Code:
+		o.atHead = true
+		a.cl.wantRefresh()
+	case kerr.ThrottlingQuotaExceeded.Code, kerr.CoordinatorLoadInProgress.Code, kerr.BrokerNotAvailable.Code:
+	default:
+		return false
+	}
+	o.lastCode = code
+	return true
+}
+
+// judge makes an outcome of a final code. After an attempt that nobody answered, a refusal may be the
+// consequence of our own success: the topic exists because we created it.
+func (o *op) judge(code int16, message string) Outcome {
+	if code == 0 {
+		return Outcome{}
+	}
+	sure := code != kerr.RequestTimedOut.Code && code != kerr.UnknownServerError.Code && code != kerr.KafkaStorageError.Code
+	return Outcome{Reason: Refused, Code: code, Message: message, Definite: sure && !o.exposed}
+}
+
+func (q *opCall) failed(now model.Time, why Reason, sent bool, out *Out) {
+	a, o := q.a, q.op
+	o.calls--
+	changes := (o.kind == createTopics || o.kind == deleteTopics) && !o.validate
+	o.exposed = o.exposed || sent && changes
+	if why == Unsupported || why == Closed {
+		a.finish(o, Outcome{Reason: why}, out)
+		return
+	}
+	a.again(now, o)
+}
+
+// describe takes in metadata for an op that asked for it.
+func (a *Admin) describe(now model.Time, o *op, m *protocol.MetadataResponse, out *Out) {
+	if m.ErrorCode != 0 || len(m.Brokers) == 0 {
+		o.lastCode = m.ErrorCode
+		a.again(now, o)
+		return
+	}
+	a.cl.learn(m, out)
+	described := make([]TopicDescription, 0, len(m.Topics))
+	for i := range m.Topics {
+		described = append(described, describeTopic(&m.Topics[i]))
+	}
+	slices.SortFunc(described, func(x, y TopicDescription) int { return strings.Compare(x.Name, y.Name) })
+	switch o.kind {
+	case describeTopics:
+		o.answer.Described = described
+		a.finish(o, Outcome{}, out)
+	case describeCluster:
+		o.answer.Cluster = ClusterDescription{ID: m.ClusterID.Value, Controller: model.NodeID(m.ControllerID)}
+		for i := range m.Brokers {
+			b := &m.Brokers[i]
+			o.answer.Cluster.Brokers = append(o.answer.Cluster.Brokers, BrokerDescription{
+				ID: model.NodeID(b.NodeID), Addr: hostPort(b.Host, b.Port), Rack: b.Rack.Value,
+			})
+		}
+		slices.SortFunc(o.answer.Cluster.Brokers, func(x, y BrokerDescription) int { return cmp.Compare(x.ID, y.ID) })
+		a.finish(o, Outcome{}, out)
+	case listOffsets:
+		a.askLeaders(now, o, described, out)
+	}
+}
+
+func describeTopic(t *protocol.MetadataResponseTopic) TopicDescription {
+	d := TopicDescription{Name: t.Name.Value, ID: model.TopicID(t.TopicID), Code: t.ErrorCode, Internal: t.IsInternal}
+	nodes := func(ids []int32) []model.NodeID {
+		out := make([]model.NodeID, len(ids))
+		for i, id := range ids {
+			out[i] = model.NodeID(id)
+		}
+		return out
+	}
+	for i := range t.Partitions {
+		p := &t.Partitions[i]
+		d.Partitions = append(d.Partitions, PartitionDescription{
+			Partition: model.Partition(p.PartitionIndex), Code: p.ErrorCode,
+			Leader: model.NodeID(p.LeaderID), LeaderEpoch: model.LeaderEpoch(p.LeaderEpoch),
+			Replicas: nodes(p.ReplicaNodes), ISR: nodes(p.IsrNodes), Offline: nodes(p.OfflineReplicas),
+		})
+	}
+	slices.SortFunc(d.Partitions, func(x, y PartitionDescription) int { return cmp.Compare(x.Partition, y.Partition) })
+	return d
+}

@@ -1,0 +1,530 @@
+package client
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/weirmq/weir/core/invariant"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/protocol"
+)
+
+// cluster is what the producer, consumer and admin machines share: endpoints, connections, and the view
+// of topics. It decides where a request can go and what became of it; the machine decides what to ask.
+type cluster struct {
+	cfg   Config
+	owner owner
+	draws uint64
+
+	endpoints []*endpoint // ordered by node; bootstrap addresses have negative nodes and come first
+	conns     []*conn     // ordered by id, which is by age
+	lastConn  ConnID
+	rotation  int // where the search for a control connection begins
+
+	clusterID  string
+	controller model.NodeID
+	topics     topicTable
+	refresh    refresh
+
+	waiting []waitingCall // control calls without a ready connection, oldest first
+
+	writers []*protocol.Writer // not in use
+	closed  bool
+}
+
+// owner is the machine around a cluster.
+type owner interface {
+	// metadataUpdated says that topics or leaders may have changed.
+	metadataUpdated(now model.Time, out *Out)
+	// dataReady says that a data connection has room for a request.
+	dataReady(now model.Time, c *conn, out *Out)
+}
+
+// call is one request on its way. Exactly one of answered and failed is called, once.
+type call interface {
+	key() protocol.Key
+	// versions limits the version further than the codec and the broker do.
+	versions() (versionMin, versionMax int16)
+	encode(w *protocol.Writer, version int16)
+	// answered decodes and handles the response's body. An error closes the connection, and then the
+	// call has dealt with its own failure.
+	answered(now model.Time, version int16, r *protocol.Reader, out *Out) error
+	// failed says that no answer will come. Unless sent, no broker has seen the request.
+	failed(now model.Time, why Reason, sent bool, out *Out)
+}
+
+// traffic separates requests that may wait long (fetch, produce) from those that must not wait behind
+// it: responses come in order on a connection.
+type traffic uint8
+
+const (
+	control traffic = iota
+	data
+	trafficCount
+)
+
+// endpoint is an address that may be dialled.
+type endpoint struct {
+	node     model.NodeID
+	addr     string
+	conns    [trafficCount]*conn
+	failures int        // in a row
+	retryAt  model.Time // not dialled before
+}
+
+// connState is how far a connection is.
+//
+//	dialing ──Connected──► negotiating ──ApiVersions──► ready
+//	   └───────────────────────┴── Disconnected, deadline ──┴──► gone
+type connState uint8
+
+const (
+	dialing connState = iota
+	negotiating
+	ready
+	gone
+)
+
+// conn is one connection.
+type conn struct {
+	id       ConnID
+	endpoint *endpoint
+	traffic  traffic
+	state    connState
+	deadline model.Time // of dialing and negotiating
+	// versions are what the broker speaks, by key; empty until ready.
+	versions []versionRange
+	// pending are the requests that were sent and not answered, in the order of their answers.
+	pending     []pending
+	correlation int32
+}
+
+type versionRange struct {
+	key      protocol.Key
+	min, max int16
+}
+
+type pending struct {
+	correlation int32
+	key         protocol.Key
+	version     int16
+	deadline    model.Time
+	call        call
+	writer      *protocol.Writer
+}
+
+// waitingCall is a control call that waits for a connection.
+type waitingCall struct {
+	node     model.NodeID // anyNode, or the only one that will do
+	call     call
+	deadline model.Time
+}
+
+// anyNode is a target: whichever broker can be reached.
+const anyNode model.NodeID = -1
+
+// firstBootstrap is the node number of the first bootstrap address; the others follow downwards.
+const firstBootstrap model.NodeID = -2
+
+func (c *cluster) init(cfg Config, o owner) {
+	invariant.Checkf(cfg.Validate() == nil, "a machine is made with a valid configuration: %v", cfg.Validate())
+	c.cfg, c.owner = cfg, o
+	c.controller = anyNode
+	for i, addr := range cfg.Bootstrap {
+		c.setEndpoint(firstBootstrap-model.NodeID(i), addr)
+	}
+}
+
+// setEndpoint records a node's address and returns its endpoint. A changed address begins afresh; the
+// connections to the old one are left to fail by themselves, since the broker may well be there.
+func (c *cluster) setEndpoint(node model.NodeID, addr string) *endpoint {
+	i, found := slices.BinarySearchFunc(c.endpoints, node, func(e *endpoint, n model.NodeID) int { return int(e.node) - int(n) })
+	if !found {
+		e := &endpoint{node: node, addr: addr}
+		c.endpoints = slices.Insert(c.endpoints, i, e)
+		return e
+	}
+	if e := c.endpoints[i]; e.addr != addr {
+		e.addr, e.failures, e.retryAt = addr, 0, 0
+	}
+	return c.endpoints[i]
+}
+
+func (c *cluster) endpointOf(node model.NodeID) *endpoint {
+	i, found := slices.BinarySearchFunc(c.endpoints, node, func(e *endpoint, n model.NodeID) int { return int(e.node) - int(n) })
+	if !found {
+		return nil
+	}
+	return c.endpoints[i]
+}
+
+func (c *cluster) connOf(id ConnID) *conn {
+	i, found := slices.BinarySearchFunc(c.conns, id, func(k *conn, id ConnID) int {
+		switch {
+		case k.id < id:
+			return -1
+		case k.id > id:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		return nil
+	}
+	return c.conns[i]
+}
+
+// open returns the endpoint's connection for some traffic if it is ready, and otherwise sees to it that there will
+// be one, unless the endpoint failed a moment ago.
+func (c *cluster) open(now model.Time, e *endpoint, t traffic, out *Out) *conn {
+	if k := e.conns[t]; k != nil {
+		if k.state == ready {
+			return k
+		}
+		return nil
+	}
+	if c.closed || now < e.retryAt {
+		return nil
+	}
+	c.lastConn++
+	k := &conn{id: c.lastConn, endpoint: e, traffic: t, deadline: now + c.cfg.DialTimeout}
+	e.conns[t] = k
+	c.conns = append(c.conns, k)
+	out.Dials = append(out.Dials, Dial{Conn: k.id, Addr: e.addr})
+	return nil
+}
+
+// connected begins version negotiation.
+func (c *cluster) connected(now model.Time, id ConnID, out *Out) {
+	k := c.connOf(id)
+	if k == nil || k.state != dialing {
+		return
+	}
+	k.state = negotiating
+	c.transmit(now, k, &versionsCall{cluster: c, conn: k}, min(protocol.MaxVersion(protocol.KeyAPIVersions), apiVersionsFirst), c.cfg.DialTimeout, out)
+}
+
+// transmit writes a request on a connection.
+func (c *cluster) transmit(now model.Time, k *conn, q call, version int16, timeout model.Time, out *Out) {
+	w := c.writer()
+	k.correlation++
+	if k.correlation < 0 {
+		k.correlation = 0
+	}
+	var h protocol.RequestHeader
+	h.Key, h.Version, h.CorrelationID = q.key(), version, k.correlation
+	h.ClientID = protocol.String(c.cfg.ClientID)
+	w.BeginRequest(&h)
+	q.encode(w, version)
+	w.EndFrame()
+	if err := w.Err(); err != nil {
+		invariant.Checkf(false, "a request of ours encodes: %v", err)
+	}
+	pieces := make([][]byte, 0, 8)
+	for _, p := range w.Pieces() {
+		pieces = append(pieces, p.Bytes)
+	}
+	out.Sends = append(out.Sends, Send{Conn: k.id, Pieces: pieces})
+	k.pending = append(k.pending, pending{
+		correlation: k.correlation, key: h.Key, version: version, deadline: now + timeout, call: q, writer: w,
+	})
+}
+
+// forget drops the record of the request that was sent last: no answer will come to it (acks 0).
+func (k *conn) forget() {
+	k.pending[len(k.pending)-1] = pending{}
+	k.pending = k.pending[:len(k.pending)-1]
+}
+
+// version is the newest version of a key that both sides speak.
+func (k *conn) version(q call) (int16, bool) {
+	key := q.key()
+	i, found := slices.BinarySearchFunc(k.versions, key, func(v versionRange, key protocol.Key) int { return int(v.key) - int(key) })
+	if !found {
+		return 0, false
+	}
+	low, high := q.versions()
+	v := min(k.versions[i].max, protocol.MaxVersion(key), high)
+	return v, v >= max(k.versions[i].min, protocol.MinVersion(key), low)
+}
+
+// speaks reports whether the broker knows a key at all.
+func (k *conn) speaks(key protocol.Key) bool {
+	_, found := slices.BinarySearchFunc(k.versions, key, func(v versionRange, key protocol.Key) int { return int(v.key) - int(key) })
+	return found
+}
+
+// send writes a request on a ready connection, in the newest common version.
+func (c *cluster) send(now model.Time, k *conn, q call, timeout model.Time, out *Out) bool {
+	invariant.Check(k.state == ready, "requests go to ready connections")
+	v, ok := k.version(q)
+	if !ok {
+		q.failed(now, Unsupported, false, out)
+		return false
+	}
+	c.transmit(now, k, q, v, timeout, out)
+	return true
+}
+
+// submit sends a control request to a node (or anyNode) as soon as there is a connection, and fails it
+// when there is none in time.
+func (c *cluster) submit(now model.Time, node model.NodeID, q call, out *Out) {
+	if c.closed {
+		q.failed(now, Closed, false, out)
+		return
+	}
+	if k := c.route(now, node, out); k != nil {
+		c.send(now, k, q, c.cfg.RequestTimeout, out)
+		return
+	}
+	c.waiting = append(c.waiting, waitingCall{node: node, call: q, deadline: now + c.cfg.RequestTimeout})
+}
+
+// route finds a ready control connection, or arranges for one.
+func (c *cluster) route(now model.Time, node model.NodeID, out *Out) *conn {
+	if node != anyNode {
+		if e := c.endpointOf(node); e != nil {
+			return c.open(now, e, control, out)
+		}
+		return nil
+	}
+	underway := false
+	for _, k := range c.conns {
+		if k.traffic != control {
+			continue
+		}
+		if k.state == ready {
+			return k
+		}
+		underway = underway || k.state != gone
+	}
+	if underway {
+		return nil
+	}
+	// Nothing is under way: dial the next endpoint in turn. Bootstrap addresses take part for ever, so
+	// that a client finds a cluster whose every broker has moved.
+	for range c.endpoints {
+		c.rotation = (c.rotation + 1) % len(c.endpoints)
+		e := c.endpoints[c.rotation]
+		if now >= e.retryAt {
+			return c.open(now, e, control, out)
+		}
+	}
+	return nil
+}
+
+// received takes one response frame, without its length prefix, into the machine's possession.
+func (c *cluster) received(now model.Time, id ConnID, frame []byte, out *Out) {
+	k := c.connOf(id)
+	if k == nil || k.state == gone {
+		return // closed by us; what still arrives means nothing
+	}
+	if len(k.pending) == 0 {
+		c.lose(now, k, "an answer to no request", Malformed, true, out)
+		return
+	}
+	p := k.pending[0]
+	copy(k.pending, k.pending[1:])
+	k.pending[len(k.pending)-1] = pending{}
+	k.pending = k.pending[:len(k.pending)-1]
+	r := protocol.NewReader(frame, protocol.BudgetForClients())
+	correlation := protocol.ReadResponseHeader(&r, p.key, p.version)
+	if r.Err() != nil || correlation != p.correlation {
+		p.call.failed(now, Malformed, true, out)
+		c.lose(now, k, "an answer out of order", Malformed, true, out)
+		return
+	}
+	if err := p.call.answered(now, p.version, &r, out); err != nil {
+		c.lose(now, k, p.key.String()+": "+err.Error(), Malformed, true, out)
+		return
+	}
+	k.endpoint.failures = 0
+	// The request was answered, so its bytes have left; nobody looks at them any more.
+	c.recycle(p.writer)
+	if k.state == ready && k.traffic == data {
+		c.owner.dataReady(now, k, out)
+	}
+}
+
+// lose ends a connection and fails what was under way on it.
+func (c *cluster) lose(now model.Time, k *conn, detail string, why Reason, hangUp bool, out *Out) {
+	if k.state == gone {
+		return
+	}
+	k.state = gone
+	if i := slices.Index(c.conns, k); i >= 0 {
+		c.conns = slices.Delete(c.conns, i, i+1)
+	}
+	e := k.endpoint
+	if e.conns[k.traffic] == k {
+		e.conns[k.traffic] = nil
+	}
+	e.failures++
+	e.retryAt = now + c.backoff(e.failures)
+	if hangUp {
+		out.Closes = append(out.Closes, k.id)
+	}
+	out.Notes = append(out.Notes, Note{Kind: NoteConnectionLost, Conn: k.id, Node: e.node, Detail: detail})
+	failed := k.pending
+	k.pending = nil
+	for i := range failed {
+		failed[i].call.failed(now, why, true, out)
+	}
+	// Whoever led here may lead no more.
+	if e.node >= 0 {
+		c.wantRefresh()
+	}
+}
+
+// disconnected is the driver's word that a connection is gone, or could not be made.
+func (c *cluster) disconnected(now model.Time, id ConnID, detail string, out *Out) {
+	if k := c.connOf(id); k != nil {
+		c.lose(now, k, detail, Lost, false, out)
+	}
+}
+
+// negotiated makes a connection ready.
+func (c *cluster) negotiated(now model.Time, k *conn, versions []versionRange, out *Out) {
+	k.versions = versions
+	k.state = ready
+	k.deadline = 0
+	out.Notes = append(out.Notes, Note{Kind: NoteConnected, Conn: k.id, Node: k.endpoint.node, Detail: k.endpoint.addr})
+}
+
+// tick does what time asks for: give up on silent connections, send what waits, refresh metadata.
+func (c *cluster) tick(now model.Time, out *Out) {
+	for i := 0; i < len(c.conns); {
+		k := c.conns[i]
+		if d := k.expiry(); d != 0 && now >= d {
+			c.lose(now, k, "no answer in time", Lost, true, out)
+			i = 0 // failing its calls may have ended others
+			continue
+		}
+		i++
+	}
+	c.tickRefresh(now, out)
+	c.sendWaiting(now, out)
+}
+
+// sendWaiting sends the control calls that can be sent, and fails those whose time is up.
+func (c *cluster) sendWaiting(now model.Time, out *Out) {
+	if len(c.waiting) == 0 {
+		return
+	}
+	calls := c.waiting
+	c.waiting = nil // calls may submit more
+	for _, w := range calls {
+		if now >= w.deadline {
+			w.call.failed(now, TimedOut, false, out)
+		} else if k := c.route(now, w.node, out); k != nil {
+			c.send(now, k, w.call, c.cfg.RequestTimeout, out)
+		} else {
+			c.waiting = append(c.waiting, w)
+		}
+	}
+}
+
+// expiry is when the connection is given up; 0 is never.
+func (k *conn) expiry() model.Time {
+	d := k.deadline
+	for i := range k.pending {
+		d = soonest(d, k.pending[i].deadline)
+	}
+	return d
+}
+
+// deadline is when tick has something to do; 0 is never.
+func (c *cluster) deadline() model.Time {
+	if c.closed {
+		return 0
+	}
+	var d model.Time
+	for _, k := range c.conns {
+		d = soonest(d, k.expiry())
+	}
+	for i := range c.waiting {
+		d = soonest(d, c.waiting[i].deadline)
+	}
+	for i := range c.waiting {
+		d = soonest(d, c.nextDial(c.waiting[i].node))
+	}
+	return soonest(d, c.refreshDeadline())
+}
+
+// nextDial is when an endpoint that backs off may be dialled again for a node; 0 while a connection is
+// under way, whose own deadline counts.
+func (c *cluster) nextDial(node model.NodeID) model.Time {
+	var d model.Time
+	for _, e := range c.endpoints {
+		switch {
+		case node != anyNode && e.node != node:
+		case e.conns[control] != nil:
+			return 0
+		default:
+			d = soonest(d, max(e.retryAt, 1))
+		}
+	}
+	return d
+}
+
+// close ends everything; calls under way fail with Closed.
+func (c *cluster) close(now model.Time, out *Out) {
+	c.closed = true
+	for len(c.conns) > 0 {
+		c.lose(now, c.conns[0], "the client was closed", Closed, true, out)
+	}
+	calls := c.waiting
+	c.waiting = nil
+	for _, w := range calls {
+		w.call.failed(now, Closed, false, out)
+	}
+}
+
+func (c *cluster) writer() *protocol.Writer {
+	if n := len(c.writers); n > 0 {
+		w := c.writers[n-1]
+		c.writers = c.writers[:n-1]
+		w.Reset()
+		return w
+	}
+	return new(protocol.Writer)
+}
+
+func (c *cluster) recycle(w *protocol.Writer) {
+	const keepMax = 16
+	if w != nil && len(c.writers) < keepMax {
+		c.writers = append(c.writers, w)
+	}
+}
+
+// soonest is the earlier of two deadlines, 0 being none.
+func soonest(a, b model.Time) model.Time {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+func hostPort(host string, port int32) string {
+	for i := range len(host) {
+		if host[i] == ':' {
+			return "[" + host + "]:" + strconv.Itoa(int(port)) // IPv6
+		}
+	}
+	return host + ":" + strconv.Itoa(int(port))
+}
+
+// check verifies what must hold between steps.
+func (c *cluster) check() error {
+	for i, k := range c.conns {
+		switch {
+		case i > 0 && c.conns[i-1].id >= k.id:
+			return errorf("connections out of order at %d", k.id)
+		case k.endpoint.conns[k.traffic] != k:
+			return errorf("connection %d is not its endpoint's", k.id)
+		case k.state == gone:
+			return errorf("connection %d is gone and listed", k.id)
+		}
+	}
+	return c.topics.check()
+}

@@ -1,0 +1,107 @@
+package client_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/weirmq/weir/core/client"
+	"github.com/weirmq/weir/core/client/clienttest"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
+)
+
+func consumerFor(c *clienttest.Cluster, edit func(*client.ConsumerConfig)) *client.Consumer {
+	cfg := client.NewConsumerConfig(c.Addr(c.Brokers[0]))
+	cfg.Seed = 11
+	if edit != nil {
+		edit(&cfg)
+	}
+	return client.NewConsumer(cfg)
+}
+
+// fill appends batches of n records each.
+func fill(p *clienttest.Partition, batches, n int, codec record.Codec) {
+	var b record.Builder
+	for range batches {
+		b.Begin(record.NewOptions(codec))
+		base := p.End()
+		for i := range n {
+			b.Append(record.Record{Value: fmt.Appendf(nil, "v%d", int(base)+i), Timestamp: model.Timestamp(1000 + int(base) + i)})
+		}
+		p.Append(b.Finish())
+	}
+}
+
+// drain polls until done, decoding what comes.
+func (w *world) drain(c *client.Consumer, limit model.Time, done func(n int) bool) []record.Record {
+	var d client.Decoder
+	var got []record.Record
+	w.run(limit, func() bool {
+		for c.Available() {
+			w.step(c, func(out *client.Out) { c.Poll(w.now, 1<<20, out) })
+		}
+		for i := range w.chunks {
+			var err error
+			if got, err = d.Decode(got, &w.chunks[i]); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+		w.chunks = w.chunks[:0]
+		return done(len(got))
+	}, c)
+	return got
+}
+
+func TestConsumerYieldsEveryRecordOnceFromWhereItStarts(t *testing.T) {
+	for _, codec := range []record.Codec{record.CodecNone, record.CodecGzip, record.CodecSnappy, record.CodecLz4, record.CodecZstd} {
+		for _, start := range []struct {
+			name  string
+			start client.Start
+			first int
+		}{
+			{"earliest", client.Start{}, 0},
+			{"inside a batch", client.At(17), 17},
+			{"by time", client.Start{Kind: client.StartTime, Timestamp: 1033}, 33},
+		} {
+			t.Run(codec.String()+"/"+start.name, func(t *testing.T) {
+				c := clienttest.New(1)
+				fill(c.Create("t", 1).Partitions[0], 5, 10, codec)
+				w := newWorld(t, c)
+				m := consumerFor(c, func(cfg *client.ConsumerConfig) { cfg.PartitionBytesMax = 200 })
+				w.step(m, func(out *client.Out) { m.Assign(w.now, []client.Assignment{{Topic: "t", Start: start.start}}, out) })
+				got := w.drain(m, 3000*ms, func(n int) bool { return n >= 50-start.first })
+				if len(got) != 50-start.first {
+					t.Fatalf("%d records came, not %d", len(got), 50-start.first)
+				}
+				for i, r := range got {
+					if want := start.first + i; int(r.Offset) != want || string(r.Value) != fmt.Sprintf("v%d", want) {
+						t.Fatalf("record %d is %q at %d", i, r.Value, r.Offset)
+					}
+				}
+				w.drain(m, 3000*ms, func(int) bool { return len(w.events_) > 0 })
+				if len(w.events_) != 1 || w.events_[0].Kind != client.EventEnd || w.events_[0].Offset != 50 {
+					t.Errorf("events %v, not one end at 50", w.events_)
+				}
+			})
+		}
+	}
+}
+
+func TestConsumerSeesWhatIsWrittenLater(t *testing.T) {
+	c := clienttest.New(1)
+	p := c.Create("t", 1).Partitions[0]
+	fill(p, 2, 3, record.CodecNone)
+	w := newWorld(t, c)
+	m := consumerFor(c, nil)
+	w.step(m, func(out *client.Out) {
+		m.Assign(w.now, []client.Assignment{{Topic: "t", Start: client.Start{Kind: client.StartLatest}}}, out)
+	})
+	w.after(700*ms, func() { fill(p, 1, 4, record.CodecNone) })
+	got := w.drain(m, 3000*ms, func(n int) bool { return n >= 4 })
+	if len(got) != 4 || got[0].Offset != 6 {
+		t.Fatalf("got %d records, not the four from 6 on", len(got))
+	}
+	if at := w.now - 1000*ms; at > 750*ms {
+		t.Errorf("they came %d ms after the start, long after they were written at 700", at/ms)
+	}
+}
