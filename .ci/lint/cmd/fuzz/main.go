@@ -10,7 +10,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -103,7 +102,7 @@ func find(filter *regexp.Regexp, patterns []string) ([]target, error) {
 	for _, pkg := range pkgs {
 		out, err := goTool("test", "-list", "^Fuzz", pkg)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w%s", err, out)
 		}
 		for line := range strings.Lines(out) {
 			if name := strings.TrimSpace(line); strings.HasPrefix(name, "Fuzz") && filter.MatchString(name) {
@@ -135,19 +134,18 @@ func executions(out string) string {
 	return found[len(found)-1][1] + " runs"
 }
 
-// goTool runs the go command and returns what it printed on both streams.
+// goTool runs the go command and returns what it printed: of list on its standard output, of test on
+// both streams.
 func goTool(args ...string) (string, error) {
+	var out, errs bytes.Buffer
 	cmd := exec.Command("go", args...)
-	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		if args[0] == "list" {
-			return "", fmt.Errorf("go %s: %s", strings.Join(args, " "), out)
-		}
-		err = fmt.Errorf("go %s: %w", strings.Join(args, " "), err)
-		if args[1] == "-list" {
-			err = fmt.Errorf("%w\n%s", err, out)
-		}
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if args[0] == "test" {
+		cmd.Stderr = &out
 	}
-	return string(out), err
+	err := cmd.Run()
+	if err != nil {
+		err = fmt.Errorf("go %s: %w\n%s", args[0], err, errs.String())
+	}
+	return out.String(), err
 }
