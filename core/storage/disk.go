@@ -25,6 +25,9 @@ type Region = effect.Region
 //
 // Everything else may be lost, kept, torn at a sector, or replaced by zeros or by what stood there
 // before. A process crash alone loses nothing that was written.
+//
+// SyncDir and File.Sync may be called from another goroutine than the rest (SyncWork.Run does); everything
+// else is called from one at a time.
 type Disk interface {
 	// Create makes a new empty file for reading and writing; it fails if the name exists.
 	Create(path string) (File, error)
@@ -50,7 +53,8 @@ type Entry struct {
 }
 
 // File is one open file. Sync may be called from another goroutine than the rest; everything else is
-// called from one at a time.
+// called from one at a time. The engine may have more than one handle of a file over time, never two at
+// once; Sync on a newer handle covers what was written through an older one.
 type File interface {
 	// ReadAt is io.ReaderAt: fewer bytes than asked come with an error, io.EOF at the end of the file.
 	ReadAt(p []byte, off int64) (int, error)

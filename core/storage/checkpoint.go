@@ -1,0 +1,433 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/invariant"
+	"github.com/weirmq/weir/core/log"
+	"github.com/weirmq/weir/core/model"
+)
+
+// checkpointRoundFiles bounds the files that one round of a checkpoint holds open to sync them.
+const checkpointRoundFiles = 128
+
+// checkpoint makes a prefix of the journal unnecessary, in steps that the driver runs one by one, each a
+// BeginCheckpoint, a Run and an EndCheckpoint:
+//
+//	        BeginCheckpoint: the manifest's content is fixed,
+//	idle ── state snapshots are written ──────────────────────► data ──┐ rounds: segments, snapshots
+//	 ▲                                                           ▲  └──┘ and directories are synced
+//	 │                                                           │
+//	 │ journal files released      second copy synced            ▼ all synced
+//	 └──────────────────────────── second ◄───────────────── first: the first copy is written, then synced
+type checkpoint struct {
+	step    checkpointStep
+	running bool // a work is out
+	blocked bool // the disk was full; wait until space may have been freed
+	work    SyncWork
+
+	manifest manifest
+	encoded  []byte
+	pending  []pendingSync
+	parts    []snapshotted
+	states   []File // snapshots being synced
+	copyFile File
+	copyPath string
+	released int64 // journal bytes that were live when it began
+}
+
+type checkpointStep uint8
+
+const (
+	stepIdle checkpointStep = iota
+	stepData
+	stepFirst
+	stepSecond
+)
+
+// pendingSync is what one partition adds to a checkpoint.
+type pendingSync struct {
+	p     *partition
+	segs  []*segment
+	state model.Offset // a snapshot to sync, or NoOffset
+}
+
+// snapshotted is what becomes true of a partition when the checkpoint is complete.
+type snapshotted struct {
+	p     *partition
+	state model.Offset
+}
+
+// CheckpointDue reports whether BeginCheckpoint should be called: enough was appended since the last
+// checkpoint, or one has begun and is not complete.
+func (e *Engine) CheckpointDue() bool {
+	c := &e.checkpoint
+	if e.fatal != nil || e.closed || c.running {
+		return false
+	}
+	return c.step != stepIdle || e.sinceBytes >= e.cfg.CheckpointBytes && !c.blocked
+}
+
+// BeginCheckpoint starts a checkpoint, or the next step of the one that has begun. ok is false when there
+// is nothing to do. A checkpoint takes several rounds of BeginCheckpoint, Run, EndCheckpoint: go on while
+// CheckpointDue. It may overlap with BeginSync and EndSync in any way.
+func (e *Engine) BeginCheckpoint() (work *SyncWork, ok bool) {
+	invariant.Check(!e.checkpoint.running, "one checkpoint step at a time")
+	invariant.Check(!e.closed, "a closed engine is left alone")
+	if e.fatal != nil {
+		return nil, false
+	}
+	c := &e.checkpoint
+	if c.step == stepIdle {
+		if !slices.ContainsFunc(e.sorted, func(p *partition) bool { return p.touched }) && e.journal.last == c.manifest.LSN {
+			e.sinceBytes = 0
+			return nil, false
+		}
+		e.beginManifest(false)
+	}
+	c.running = true
+	switch c.step {
+	case stepData:
+		c.work.err = e.drawUpData()
+	case stepFirst, stepSecond:
+		c.work.err = e.writeCopy()
+	}
+	return &c.work, true
+}
+
+// beginManifest fixes what the checkpoint will say: everything written so far.
+func (e *Engine) beginManifest(clean bool) {
+	c := &e.checkpoint
+	e.checkpoints++
+	e.sinceBytes = 0
+	c.step = stepData
+	c.released = e.journal.liveBytes()
+	c.pending, c.parts = c.pending[:0], c.parts[:0]
+	m := &c.manifest
+	*m = manifest{
+		Generation: e.generation + 1, Clean: clean, Epoch: e.epoch, LSN: e.journal.last,
+		JournalFile: e.journal.seq, JournalPos: e.journal.pos, Partitions: m.Partitions[:0],
+	}
+	if e.journal.file == nil {
+		m.JournalFile, m.JournalPos = e.journal.seq+1, 0
+	}
+	for _, p := range e.sorted {
+		if p.gone || p.empty() {
+			continue
+		}
+		state := p.stateOffset
+		if p.touched {
+			state = e.snapshot(p)
+		}
+		m.Partitions = append(m.Partitions, describe(p, state))
+	}
+	c.encoded = m.appendTo(c.encoded[:0])
+}
+
+// describe is the partition's part of a manifest.
+func describe(p *partition, state model.Offset) manifestPartition {
+	m := manifestPartition{
+		Partition: p.tp, StartOffset: p.start, EndOffset: p.end, StateOffset: state, Damage: p.damage,
+		Segments: make([]manifestSegment, len(p.segments)),
+	}
+	for i, s := range p.segments {
+		m.Segments[i] = manifestSegment{
+			Base: s.base, SizeBytes: s.sizeBytes, FirstTimestamp: s.firstTS, MaxTimestamp: s.maxTS, MaxTimestampAt: s.maxAt,
+		}
+	}
+	return m
+}
+
+// snapshot takes a touched partition up into the checkpoint and returns the offset of the state snapshot
+// that the manifest shall name.
+func (e *Engine) snapshot(p *partition) model.Offset {
+	c := &e.checkpoint
+	p.touched = false
+	state := p.stateOffset
+	pend := pendingSync{p: p, state: model.NoOffset}
+	for _, s := range p.segments {
+		if s.dirty {
+			s.dirty = false
+			pend.segs = append(pend.segs, s)
+		}
+	}
+	if p.damage == "" {
+		if s := p.active(); s != nil && s.index != nil {
+			// An index that cannot be written is rebuilt when it is needed.
+			_ = s.index.save(e.disk, s.path)
+		}
+		if p.end != p.stateOffset {
+			err := e.writeState(p)
+			switch {
+			case err == nil:
+				state, pend.state = p.end, p.end
+			default:
+				// Without a snapshot, recovery reads the log from the one before.
+				e.note(effect.Note{Kind: effect.NoteDiskFull, Partition: p.tp, Offset: p.end, Detail: err.Error()})
+			}
+		}
+	}
+	if len(pend.segs) > 0 || pend.state != model.NoOffset || p.names != p.namesSynced {
+		c.pending = append(c.pending, pend)
+	}
+	c.parts = append(c.parts, snapshotted{p, state})
+	return state
+}
+
+func statePath(dir string, o model.Offset) string { return dir + "/" + offsetName(o) + stateSuffix }
+
+// writeState writes a snapshot of the partition's state, without syncing it.
+func (e *Engine) writeState(p *partition) error {
+	if err := e.makeDir(p); err != nil {
+		return err
+	}
+	path := statePath(p.dir, p.end)
+	if err := e.disk.Remove(path); err != nil && !errors.Is(err, ErrNotExist) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	f, err := e.disk.Create(path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	e.scratch = p.state.AppendSnapshot(e.scratch[:0])
+	err = f.WriteAt([][]byte{e.scratch}, 0)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", path, err), e.disk.Remove(path))
+	}
+	p.names++
+	if n := len(p.states); n == 0 || p.states[n-1] != p.end {
+		p.states = append(p.states, p.end)
+	}
+	return nil
+}
+
+// drawUpData puts the next files to sync into the work.
+func (e *Engine) drawUpData() error {
+	c := &e.checkpoint
+	if e.journal.dirDirty {
+		c.work.dirs = append(c.work.dirs, journalDir)
+	}
+	k := 0
+	for ; k < len(c.pending) && len(c.work.files) < checkpointRoundFiles; k++ {
+		n := &c.pending[k]
+		if n.p.gone {
+			continue
+		}
+		for _, s := range n.segs {
+			if s.removed {
+				continue
+			}
+			if err := c.work.addSegment(&e.files, s); err != nil {
+				return err
+			}
+		}
+		if n.state != model.NoOffset {
+			f, err := e.disk.Open(statePath(n.p.dir, n.state))
+			if err != nil {
+				return fmt.Errorf("%s: %w", statePath(n.p.dir, n.state), err)
+			}
+			c.states = append(c.states, f)
+			c.work.files = append(c.work.files, f)
+		}
+		c.work.addNames(e, n.p)
+	}
+	clear(c.pending[:k])
+	c.pending = c.pending[k:]
+	return nil
+}
+
+// writeCopy writes one copy of the manifest.
+func (e *Engine) writeCopy() error {
+	c := &e.checkpoint
+	c.copyPath = e.nextCopy
+	f, err := e.disk.Open(c.copyPath)
+	if errors.Is(err, ErrNotExist) {
+		f, err = e.disk.Create(c.copyPath)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.copyPath, err)
+	}
+	c.copyFile = f
+	if err := f.WriteAt([][]byte{c.encoded}, 0); err != nil {
+		return fmt.Errorf("%s: %w", c.copyPath, err)
+	}
+	c.work.files = append(c.work.files, f)
+	if c.step == stepFirst {
+		c.work.dirs = append(c.work.dirs, ".")
+	}
+	return nil
+}
+
+// EndCheckpoint takes the outcome of the work's Run. An error wraps ErrStopped: the engine does nothing
+// any more. A full disk is no error: the checkpoint is given up and tried again when space may have been
+// freed.
+func (e *Engine) EndCheckpoint(w *SyncWork, err error, done *effect.Completions) error {
+	c := &e.checkpoint
+	invariant.Check(c.running && w == &c.work, "a checkpoint step is ended once, after it was begun")
+	c.running = false
+	full := w.err != nil && errors.Is(w.err, ErrFull)
+	if err == nil {
+		err = w.err
+	}
+	w.finish(e, err == nil)
+	for _, f := range c.states {
+		err = errors.Join(err, f.Close())
+	}
+	c.states = c.states[:0]
+	if c.copyFile != nil {
+		err = errors.Join(err, c.copyFile.Close())
+		c.copyFile = nil
+	}
+	switch {
+	case full:
+		e.giveUpCheckpoint(err)
+	case err != nil:
+		e.fatal = fmt.Errorf("%w: checkpoint: %w", ErrStopped, err)
+		return e.fatal
+	default:
+		if err := e.nextStep(); err != nil {
+			e.fatal = fmt.Errorf("%w: checkpoint: %w", ErrStopped, err)
+			return e.fatal
+		}
+	}
+	e.deliver(done)
+	return nil
+}
+
+// giveUpCheckpoint goes back to idle. What was synced stays synced; the manifest that counts is the one
+// before.
+func (e *Engine) giveUpCheckpoint(cause error) {
+	c := &e.checkpoint
+	for i := range c.parts {
+		c.parts[i].p.touched = true
+	}
+	for i := range c.pending {
+		for _, s := range c.pending[i].segs {
+			s.dirty = true
+		}
+	}
+	c.step, c.blocked = stepIdle, true
+	e.sinceBytes += e.cfg.CheckpointBytes
+	e.note(effect.Note{Kind: effect.NoteDiskFull, Detail: "checkpoint: " + cause.Error()})
+}
+
+func (e *Engine) nextStep() error {
+	c := &e.checkpoint
+	switch c.step {
+	case stepData:
+		if len(c.pending) == 0 {
+			c.step = stepFirst
+		}
+	case stepFirst:
+		e.generation = c.manifest.Generation
+		e.nextCopy = otherCopy(c.copyPath)
+		c.step = stepSecond
+	case stepSecond:
+		e.nextCopy = otherCopy(c.copyPath)
+		c.step = stepIdle
+		return e.completeCheckpoint()
+	}
+	return nil
+}
+
+func otherCopy(path string) string {
+	if path == manifestA {
+		return manifestB
+	}
+	return manifestA
+}
+
+// completeCheckpoint lets go of what both copies of the manifest no longer need.
+func (e *Engine) completeCheckpoint() error {
+	c := &e.checkpoint
+	for _, s := range c.parts {
+		if s.p.gone {
+			continue
+		}
+		s.p.stateOffset = s.state
+		if err := e.dropStates(s.p); err != nil {
+			return err
+		}
+	}
+	released, err := e.journal.release(c.manifest.LSN)
+	if err != nil {
+		return err
+	}
+	for _, seq := range released {
+		e.note(effect.Note{Kind: effect.NoteJournalRecycled, Count: int64(seq)})
+	}
+	e.note(effect.Note{Kind: effect.NoteCheckpointed, Count: c.released - e.journal.liveBytes()})
+	return e.closeIdle()
+}
+
+// dropStates removes snapshots older than the newest two.
+func (e *Engine) dropStates(p *partition) error {
+	for len(p.states) > 2 && p.states[0] < p.stateOffset {
+		if err := e.disk.Remove(statePath(p.dir, p.states[0])); err != nil && !errors.Is(err, ErrNotExist) {
+			return fmt.Errorf("%s: %w", statePath(p.dir, p.states[0]), err)
+		}
+		p.states = slices.Delete(p.states, 0, 1)
+	}
+	return nil
+}
+
+// closeIdle closes the files that nothing has used since the checkpoint before.
+func (e *Engine) closeIdle() error {
+	for s := e.files.oldest; s != nil; {
+		next := s.newer
+		if s.pins == 0 && s.usedAt+1 < e.checkpoints {
+			if err := e.files.close(s); err != nil {
+				return err
+			}
+		}
+		s = next
+	}
+	return nil
+}
+
+// checkpointNow runs a whole checkpoint: at the end of recovery, and of the engine's life.
+func (e *Engine) checkpointNow(clean bool, done *effect.Completions) error {
+	for e.checkpoint.step != stepIdle {
+		if err := e.checkpointStep(done); err != nil {
+			return err
+		}
+	}
+	e.beginManifest(clean)
+	for e.checkpoint.step != stepIdle {
+		if err := e.checkpointStep(done); err != nil {
+			return err
+		}
+	}
+	if e.checkpoint.blocked {
+		return fmt.Errorf("checkpoint: %w", ErrFull)
+	}
+	return nil
+}
+
+func (e *Engine) checkpointStep(done *effect.Completions) error {
+	w, ok := e.BeginCheckpoint()
+	invariant.Check(ok, "a checkpoint that has begun has a next step")
+	return e.EndCheckpoint(w, w.Run(), done)
+}
+
+// loadState reads the partition's state snapshot at an offset.
+func loadState(disk Disk, dir string, at model.Offset) (*log.State, error) {
+	b, err := readFile(disk, statePath(dir, at))
+	if err != nil {
+		return nil, err
+	}
+	s, err := log.LoadSnapshot(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", statePath(dir, at), err)
+	}
+	if s.EndOffset() != at {
+		return nil, fmt.Errorf("%s: %w: it is of offset %d", statePath(dir, at), ErrFrame, s.EndOffset())
+	}
+	return s, nil
+}

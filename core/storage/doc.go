@@ -1,0 +1,107 @@
+// Package storage is the storage engine of one loop: it makes appended batches durable, serves them, and
+// finds them again after any crash that the disk's promises allow.
+//
+// Its inputs are the storage effects of a step (effect.Set) and the outcome of syncs; its outputs are
+// completions, and bytes or file regions for fetches. It is synchronous, deterministic code over Disk. The
+// slow part is cut out: BeginSync and BeginCheckpoint write and then name the files to sync, the driver
+// runs SyncWork.Run wherever it likes, and EndSync and EndCheckpoint take the outcome. Reads and further
+// appends go on meanwhile.
+//
+//	for {                                     // the I/O loop of a node
+//		engine.Perform(set, &done)            // every set that waits
+//		engine.ResolveRead(fetch)
+//		if no sync is running {
+//			work, ok := engine.BeginSync()    // ok: go run it, then engine.EndSync(work, err, &done)
+//		}
+//		if no checkpoint is running && engine.CheckpointDue() {
+//			work, ok := engine.BeginCheckpoint() // likewise; several rounds
+//		}
+//	}
+//
+// # The directory
+//
+//	meta                              whose directory this is: cluster, node, directory id
+//	checkpoint.a  checkpoint.b        the manifest, twice
+//	journal/0000000007.journal        groups that the manifest does not cover yet, and files to reuse
+//	partitions/<topic id>-<partition>/
+//		00000000000000000000.log        batches, as Kafka stores and sends them
+//		00000000000000000000.index      Kafka's sparse index: offset to position
+//		00000000000000000000.timeindex  Kafka's sparse index: time to offset
+//		00000000000000004711.state      log.State at that offset; the newest two are kept
+//
+// meta, manifests and states are frames: magic, version, length, body, xxhash64. Whoever runs the engine
+// keeps a second process out of the directory.
+//
+// # The journal
+//
+//	┌─ block ──────────────────────────┬─ block ─────────┬─ block ──┬─ zeros, or an
+//	│ group 41: header, entry, entry … │ group 42 …  pad │ mark 43  │  older file's bytes
+//	└──────────────────────────────────┴─────────────────┴──────────┴──────────────────
+//
+// Each BeginSync writes one group with one write: a header with the group's LSN, then entries. An entry has
+// a header of its own (LSN, kind, partition, offsets, place in the segment, hash of the payload) and the
+// batch as payload. Groups begin at block boundaries and never span files, so no write touches a block
+// that holds an older group. Files are zeroed before they are written and recycled by renaming once both
+// copies of a later manifest are durable. LSNs never repeat (each start of the engine begins a new epoch,
+// their upper bits), so what a recycled file held before is never taken for something new.
+//
+// Batches are also written to their segments at once, without sync. A turn's appends to one partition that
+// reach InPlaceBytesMin are synced there instead of being copied to the journal, which then holds only
+// their headers.
+//
+// # Invariants
+//
+//  1. Nothing is reported as durable before the sync that covers it has returned without error; and, if it
+//     is in a segment only, before that segment's name is durable, too.
+//  2. A group is written only after the sync of the group before it has ended. So group n+1, or a mark in
+//     its place, proves that group n was durable.
+//  3. After a failed sync nothing is written, retried or reported any more.
+//  4. A batch is in its segment and in the journal whole, or refused; a refused one leaves no trace and its
+//     offset goes to the next. Appends of one partition are written in the order asked.
+//  5. A manifest names only what was synced before it was written; journal files are reused only after both
+//     of its copies are synced.
+//  6. Segments of a partition follow each other without a gap; only the last one grows.
+//  7. Bytes that were on the disk before this process started are verified (place, leader epoch, CRC)
+//     before they are served, as bytes or as regions. What does not check out is never served and never cut
+//     off: the partition is damaged until somebody repairs it.
+//  8. log.State of a partition is what its batches amount to, with those that retention removed.
+//
+// # Recovery
+//
+// Recovery reads the newer sound manifest, lists the directories (no log is read), and replays the
+// journal from where the manifest says, writing batches into their segments at their recorded places.
+// Then it cuts what is longer than known, removes what is not known, and writes a checkpoint under a new
+// epoch. Why that gives back every acknowledged batch, and nothing twice:
+//
+//   - An acknowledged batch is in a group whose sync has returned. If the manifest covers the group, the
+//     batch was synced in its segment before (5). If not, the group is in the journal at the place where
+//     the one before it ended, or in the next file; all groups in between were synced even earlier (2).
+//   - Writing a batch to its recorded place gives the same file however often it is done, and the manifest
+//     moves only after everything was synced. So a crash during recovery leaves the same journal and
+//     manifest, and the next recovery gives the same result.
+//   - Replay ends at the first group that does not check out. If a later group or mark exists, that group
+//     was durable (2), and the journal is damaged: reported, for the partitions concerned when only
+//     payloads are bad and the segments have no good copy, for the directory otherwise. If none exists, the
+//     group was never acknowledged, or was the very last one and is both acknowledged and damaged.
+//
+// That last doubt is what the mark narrows: BeginSync with nothing staged writes it, without sync, and
+// Close writes a manifest that says so. What remains is a power loss before the mark reached the disk
+// together with a damaged last group.
+//
+// Replay writes batches even where the segment already has them, because after a failed sync the page
+// cache may show bytes as clean that the disk does not have.
+//
+// # Deliberately absent
+//
+// Clocks (time comes with Retain), truncation and compaction (not yet), a cache of batches (the system's
+// page cache is one: regions are sent from it), and deletion of what is not understood: directories that
+// nothing durable names stay until DeleteUnknown or until their partition is written again.
+//
+// # Not obvious
+//
+//   - A full disk refuses appends, never tears one: journal files are zeroed ahead, a segment that could
+//     not take a whole run is cut back, and a little room in the journal is left to what frees space.
+//   - Index files carry no checksum, being Kafka's. Whoever follows an entry checks the batch that it leads
+//     to, and has the index rebuilt from the log if it is another.
+//   - The payload hash in the journal is taken after stamping.
+package storage

@@ -1,0 +1,271 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/invariant"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
+)
+
+// Engine is the storage of one loop. Make it with Open. It belongs to one goroutine at a time, except for
+// SyncWork.Run.
+type Engine struct {
+	disk Disk
+	cfg  Config
+	id   Identity
+
+	partitions map[model.TopicPartition]*partition
+	sorted     []*partition // the same, in order
+	strays     []model.TopicPartition
+
+	journal journal
+	files   openFiles
+
+	staged  []op // in order of arrival
+	turn    []op // those that a sync is making durable
+	parts   []*partition
+	run     run
+	entries []entry
+
+	syncing bool
+	work    SyncWork
+	refused []int // of turn
+	fatal   error
+	late    effect.Completions // found outside a call that reports
+	window  window
+	scratch []byte
+	decode  record.Decompressor
+
+	// Names added to the partitions directory, and how many of them a sync of it has covered.
+	names, namesSynced uint64
+	segmentCount       int
+
+	checkpoint  checkpoint
+	checkpoints uint64 // how many were begun
+	sinceBytes  int64  // appended since the last was begun
+	generation  uint64 // of the newest manifest
+	epoch       uint32
+	nextCopy    string // which manifest file is written first next time
+	closed      bool
+}
+
+type opKind uint8
+
+const (
+	opAppend opKind = iota + 1
+	opLogStart
+	opDelete
+)
+
+// op is one staged operation.
+type op struct {
+	kind    opKind
+	p       *partition
+	refused effect.Failure
+
+	// an append
+	batch      []byte
+	base       model.Offset
+	epoch      model.LeaderEpoch
+	appendTime model.Timestamp
+	attempt    uint32
+	inPlace    bool
+	header     record.Header
+	seg        *segment
+	position   int64
+
+	// a log start
+	start      model.Offset
+	freedBytes int64
+	removed    []*segment
+
+	silent bool // nobody waits for the completion
+}
+
+// Perform carries out the opens, appends, retains, lookups and deletes of a set, in that order; reads
+// are ResolveRead's. Appends, deletes and retains that remove something are only staged: BeginSync writes
+// them. done gets what is known at once.
+func (e *Engine) Perform(set *effect.Set, done *effect.Completions) {
+	invariant.Check(!e.closed, "a closed engine is left alone")
+	for i := range set.Opens {
+		e.open(&set.Opens[i])
+	}
+	for i := range set.Appends {
+		e.stageAppend(&set.Appends[i], done)
+	}
+	for i := range set.Retains {
+		e.retain(&set.Retains[i], done)
+	}
+	for i := range set.Lookups {
+		e.lookup(&set.Lookups[i], done)
+	}
+	for i := range set.Deletes {
+		e.stageDelete(set.Deletes[i].Partition, false, done)
+	}
+	e.deliver(done)
+}
+
+// deliver hands over what was found outside a call that reports.
+func (e *Engine) deliver(done *effect.Completions) {
+	done.Damaged = append(done.Damaged, e.late.Damaged...)
+	done.Notes = append(done.Notes, e.late.Notes...)
+	e.late.Reset()
+}
+
+func (e *Engine) note(n effect.Note) { e.late.Notes = append(e.late.Notes, n) }
+
+// damaged takes a partition out of use and remembers to say so.
+func (e *Engine) damaged(p *partition, detail string) {
+	if p.damage != "" {
+		return
+	}
+	p.damage = detail[:min(len(detail), damageDetailBytes)]
+	e.touch(p)
+	e.late.Damaged = append(e.late.Damaged, effect.Damaged{Partition: p.tp, Detail: p.damage})
+	e.note(effect.Note{Kind: effect.NoteDamageFound, Partition: p.tp, Offset: p.end, Detail: p.damage})
+}
+
+func (e *Engine) touch(p *partition) { p.touched = true }
+
+func (e *Engine) add(p *partition) {
+	i := e.search(p.tp)
+	e.partitions[p.tp] = p
+	e.sorted = slices.Insert(e.sorted, i, p)
+	e.segmentCount += len(p.segments)
+}
+
+func (e *Engine) search(tp model.TopicPartition) int {
+	return sort.Search(len(e.sorted), func(i int) bool { return e.sorted[i].tp.Compare(tp) >= 0 })
+}
+
+func (e *Engine) remove(p *partition) {
+	i := e.search(p.tp)
+	delete(e.partitions, p.tp)
+	e.sorted = slices.Delete(e.sorted, i, i+1)
+	e.segmentCount -= len(p.segments)
+}
+
+func (e *Engine) open(o *effect.Open) {
+	p := e.partitions[o.Partition]
+	if p == nil || p.deleted {
+		invariant.Check(p == nil, "a deleted partition's id is never used again")
+		p = newPartition(o.Partition, logBounds(o.Config), 0)
+		e.add(p)
+	}
+	p.config = logBounds(o.Config)
+	e.note(effect.Note{Kind: effect.NotePartitionOpened, Partition: p.tp, Offset: p.end})
+}
+
+func (e *Engine) stageAppend(a *effect.Append, done *effect.Completions) {
+	p := e.partitions[a.Partition]
+	failure := effect.OK
+	switch {
+	case p == nil || p.deleted:
+		failure = effect.Missing
+	case p.damage != "":
+		failure = effect.Broken
+	}
+	if failure != effect.OK {
+		next := model.NoOffset
+		if p != nil {
+			next = p.end
+		}
+		done.Appended = append(done.Appended, effect.Appended{
+			Partition: a.Partition, NextOffset: next, Failure: failure, Attempt: a.Attempt,
+		})
+		return
+	}
+	e.staged = append(e.staged, op{
+		kind: opAppend, p: p, batch: a.Batch, base: a.BaseOffset, epoch: a.LeaderEpoch,
+		appendTime: a.AppendTime, attempt: a.Attempt,
+	})
+}
+
+// Partitions lists every partition that the engine knows, in order.
+func (e *Engine) Partitions() []model.TopicPartition {
+	out := make([]model.TopicPartition, 0, len(e.sorted))
+	for _, p := range e.sorted {
+		if !p.deleted {
+			out = append(out, p.tp)
+		}
+	}
+	return out
+}
+
+// Identity is what the directory says of itself.
+func (e *Engine) Identity() Identity { return e.id }
+
+// Stats is what the engine holds.
+type Stats struct {
+	PartitionCount   int
+	DamagedCount     int
+	SegmentCount     int
+	OpenFileCount    int   // of segments
+	JournalBytes     int64 // that recovery would look at
+	JournalFreeCount int   // files ready to be written again
+	StagedCount      int
+	StagedBytes      int64
+	SinceCheckpoint  int64 // bytes appended
+	Checkpoints      uint64
+	JournalLSN       LSN
+	DurableLSN       LSN
+}
+
+// Stats counts. It walks the partitions.
+func (e *Engine) Stats() Stats {
+	s := Stats{
+		PartitionCount: len(e.sorted), SegmentCount: e.segmentCount, OpenFileCount: e.files.count,
+		JournalBytes: e.journal.liveBytes(), JournalFreeCount: len(e.journal.free), StagedCount: len(e.staged),
+		SinceCheckpoint: e.sinceBytes, Checkpoints: e.checkpoints, JournalLSN: e.journal.last, DurableLSN: e.journal.durable,
+	}
+	for i := range e.staged {
+		s.StagedBytes += int64(len(e.staged[i].batch))
+	}
+	for _, p := range e.sorted {
+		if p.damage != "" {
+			s.DamagedCount++
+		}
+	}
+	return s
+}
+
+// Close shuts down cleanly: it makes everything staged durable, checkpoints, and writes that nothing is
+// left to replay. done gets what it completed. The engine is unusable afterwards, also after an error.
+func (e *Engine) Close(done *effect.Completions) error {
+	invariant.Check(!e.closed, "an engine is closed once")
+	invariant.Check(!e.syncing && !e.checkpoint.running, "no sync is under way when an engine is closed")
+	err := e.shutDown(done)
+	e.closed = true
+	for e.files.newest != nil {
+		s := e.files.newest
+		s.pins = 0
+		if cerr := e.files.close(s); cerr != nil {
+			err = errors.Join(err, cerr)
+		}
+	}
+	if cerr := e.journal.close(); cerr != nil {
+		err = errors.Join(err, fmt.Errorf("%s: %w", journalPath(e.journal.seq), cerr))
+	}
+	return err
+}
+
+func (e *Engine) shutDown(done *effect.Completions) error {
+	if e.fatal != nil {
+		return e.fatal
+	}
+	for {
+		w, ok := e.BeginSync()
+		if !ok {
+			break
+		}
+		if err := e.EndSync(w, w.Run(), done); err != nil {
+			return err
+		}
+	}
+	return e.checkpointNow(true, done)
+}

@@ -1,0 +1,512 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/log"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
+)
+
+// ErrDamaged is wrapped by Open's error when durable bytes do not check out and it cannot be known whose
+// they are. Nothing was changed; the directory needs an operator.
+var ErrDamaged = errors.New("durable data is damaged")
+
+// Recovery is what Open found.
+type Recovery struct {
+	Partitions []Recovered // in order
+	Notes      []effect.Note
+	// ReplayedEntries counts the journal entries that were written to the segments again.
+	ReplayedEntries int64
+	// TailDroppedBytes were in segments and had never been made durable.
+	TailDroppedBytes int64
+	CleanShutdown    bool
+	Created          bool // the directory was empty
+	// Strays are partition directories that nothing durable knows of; see Engine.DeleteUnknown.
+	Strays []model.TopicPartition
+}
+
+// Recovered is one partition as it was found.
+type Recovered struct {
+	Partition model.TopicPartition
+	// State is the caller's to keep. If there is damage it only says where the log starts.
+	State     *log.State
+	SizeBytes int64
+	// Damage says why the partition cannot be used; empty if it can.
+	Damage string
+}
+
+// Open makes an engine over the disk's data directory, creating what is needed in an empty one, and
+// brings the segments to where the journal says they are. What it returns is durable.
+func Open(disk Disk, cfg Config) (*Engine, *Recovery, error) {
+	e := &Engine{disk: disk, cfg: cfg.withDefaults(), partitions: map[model.TopicPartition]*partition{}}
+	e.work.disk, e.checkpoint.work.disk = disk, disk
+	e.files = openFiles{disk: disk, max: e.cfg.OpenFilesMax}
+	e.journal = journal{disk: disk, cfg: &e.cfg, block: make([]byte, e.cfg.JournalBlockBytes)}
+	r := &recovery{e: e, out: &Recovery{}}
+	if err := r.run(); err != nil {
+		return nil, nil, errors.Join(err, e.abandon())
+	}
+	return e, r.out, nil
+}
+
+// abandon closes what a failed Open left open.
+func (e *Engine) abandon() error {
+	var errs error
+	for e.files.newest != nil {
+		s := e.files.newest
+		s.pins = 0
+		errs = errors.Join(errs, e.files.close(s))
+	}
+	return errs
+}
+
+type recovery struct {
+	e   *Engine
+	m   *manifest
+	out *Recovery
+
+	files   []uint64 // journal files, ascending
+	open    File     // the journal file being read
+	openSeq uint64
+	openLen int64
+
+	onDisk map[model.TopicPartition][]Entry // of partition directories
+	gone   []model.TopicPartition           // deleted by the journal
+	body   []byte
+	group  []entry
+	last   LSN // of the last group taken
+
+	write struct { // consecutive payloads on their way to one segment
+		p    *partition
+		seg  *segment
+		at   int64
+		end  int64
+		bufs [][]byte
+	}
+}
+
+func (r *recovery) run() error {
+	e := r.e
+	if err := r.identify(); err != nil {
+		return err
+	}
+	var newer string
+	var notes []string
+	var err error
+	if r.m, newer, notes, err = loadManifest(e.disk); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	e.generation, e.nextCopy = r.m.Generation, otherCopy(newer)
+	for _, n := range notes {
+		r.note(effect.Note{Kind: effect.NoteDamageFound, Detail: n})
+	}
+	if err := r.list(); err != nil {
+		return err
+	}
+	for i := range r.m.Partitions {
+		r.load(&r.m.Partitions[i])
+	}
+	r.last = r.m.LSN
+	r.out.CleanShutdown = r.m.Clean && !r.out.Created
+	if !r.m.Clean {
+		err := r.replay()
+		if r.open != nil {
+			err = errors.Join(err, r.open.Close())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := r.settle(); err != nil {
+		return err
+	}
+	if err := r.restart(); err != nil {
+		return err
+	}
+	r.report()
+	return nil
+}
+
+func (r *recovery) note(n effect.Note) { r.out.Notes = append(r.out.Notes, n) }
+
+// identify reads whose directory this is, or makes it ours.
+func (r *recovery) identify() error {
+	e := r.e
+	id, err := readMeta(e.disk)
+	if err == nil {
+		e.id = id
+		return id.match(e.cfg.Identity)
+	}
+	if !errors.Is(err, ErrNotExist) {
+		return err
+	}
+	// No identity: the directory is new, or its creation was cut short, which leaves no partition.
+	if parts, err := e.disk.List(partitionsDir); err == nil && len(parts) > 0 {
+		return fmt.Errorf("%w: there are partitions but %s is missing", ErrDamaged, metaPath)
+	}
+	r.out.Created = true
+	for _, dir := range [...]string{journalDir, partitionsDir} {
+		if err := e.disk.MakeDir(dir); err != nil {
+			return fmt.Errorf("%s: %w", dir, err)
+		}
+	}
+	if err := removeFiles(e.disk, journalDir); err != nil {
+		return err
+	}
+	b := (&manifest{Clean: true, LSN: firstLSN(0), JournalFile: firstJournalFile}).appendTo(nil)
+	for _, path := range [...]string{manifestA, manifestB} {
+		if err := createFile(e.disk, path, b); err != nil {
+			return err
+		}
+	}
+	e.id = e.cfg.Identity
+	return writeMeta(e.disk, e.id) // syncs the directory: all of it is there, or no identity
+}
+
+// firstJournalFile leaves a number below it free; see journal.prepareNext.
+const firstJournalFile = 2
+
+// createFile makes a small file anew and syncs it.
+func createFile(disk Disk, path string, b []byte) error {
+	if err := disk.Remove(path); err != nil && !errors.Is(err, ErrNotExist) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	f, err := disk.Create(path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	err = f.WriteAt([][]byte{b}, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// list reads the directories, no file.
+func (r *recovery) list() error {
+	e := r.e
+	entries, err := e.disk.List(journalDir)
+	if err != nil {
+		return fmt.Errorf("%s: %w", journalDir, err)
+	}
+	for _, n := range entries {
+		if seq, ok := parseJournalName(n.Name); ok {
+			r.files = append(r.files, seq)
+		}
+	}
+	slices.Sort(r.files)
+	if entries, err = e.disk.List(partitionsDir); err != nil {
+		return fmt.Errorf("%s: %w", partitionsDir, err)
+	}
+	r.onDisk = make(map[model.TopicPartition][]Entry, len(entries))
+	for _, n := range entries {
+		tp, ok := parsePartitionDir(n.Name)
+		if !ok || !n.Dir {
+			continue
+		}
+		files, err := e.disk.List(partitionsDir + "/" + n.Name)
+		if err != nil {
+			return fmt.Errorf("%s/%s: %w", partitionsDir, n.Name, err)
+		}
+		r.onDisk[tp] = files
+		e.strays = append(e.strays, tp)
+	}
+	slices.SortFunc(e.strays, model.TopicPartition.Compare)
+	return nil
+}
+
+// load makes a partition from the manifest and its newest state snapshot.
+func (r *recovery) load(m *manifestPartition) {
+	e := r.e
+	p := newPartition(m.Partition, e.cfg.DefaultLog, m.StartOffset)
+	p.end, p.stateOffset, p.damage = m.EndOffset, m.StateOffset, m.Damage
+	p.segments = make([]*segment, 0, len(m.Segments))
+	for _, ms := range m.Segments {
+		s := newSegment(p.dir, ms.Base)
+		s.sizeBytes, s.firstTS, s.maxTS, s.maxAt = ms.SizeBytes, ms.FirstTimestamp, ms.MaxTimestamp, ms.MaxTimestampAt
+		s.fileBytes = -1
+		s.trustFrom = segmentBytesMax + 1
+		p.segments = append(p.segments, s)
+	}
+	r.adopt(p)
+	if p.damage == "" {
+		r.loadState(p)
+	}
+}
+
+// adopt takes a partition that the manifest or the journal names, with what is in its directory.
+func (r *recovery) adopt(p *partition) {
+	e := r.e
+	e.add(p)
+	files, ok := r.onDisk[p.tp]
+	if !ok {
+		return
+	}
+	p.dirMade = true
+	e.dropStray(p.tp)
+	for _, f := range files {
+		o, suffix, ok := parseOffsetName(f.Name)
+		switch {
+		case !ok:
+		case suffix == logSuffix:
+			if i := p.segmentAt(o); i >= 0 {
+				p.segments[i].fileBytes = f.SizeBytes
+			}
+		case suffix == stateSuffix && o <= p.stateOffset:
+			p.states = append(p.states, o)
+		}
+	}
+	slices.Sort(p.states)
+}
+
+// segmentAt is the index of the segment with that base, or -1.
+func (p *partition) segmentAt(base model.Offset) int {
+	i, ok := slices.BinarySearchFunc(p.segments, base, func(s *segment, o model.Offset) int {
+		switch {
+		case s.base < o:
+			return -1
+		case s.base > o:
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return -1
+	}
+	return i
+}
+
+// loadState brings the partition's state to the manifest's end: from the snapshot that it names or, should
+// that be unusable, from an older one or none and the headers in the log.
+func (r *recovery) loadState(p *partition) {
+	e := r.e
+	state := log.New(p.start)
+	if len(p.segments) > 0 && p.segments[0].base < p.start {
+		state = log.New(p.segments[0].base)
+	}
+	if p.stateOffset != model.NoOffset {
+		usable := false
+		for i := len(p.states) - 1; i >= 0 && !usable; i-- {
+			s, err := loadState(e.disk, p.dir, p.states[i])
+			if err != nil {
+				r.note(effect.Note{
+					Kind: effect.NoteDamageFound, Partition: p.tp, Offset: p.states[i],
+					Detail: err.Error() + "; the state is rebuilt from the log",
+				})
+				continue
+			}
+			state, usable = s, true
+		}
+		if n := len(p.states); n == 0 || p.states[n-1] != p.stateOffset {
+			r.note(effect.Note{
+				Kind: effect.NoteDamageFound, Partition: p.tp, Offset: p.stateOffset,
+				Detail: statePath(p.dir, p.stateOffset) + " is missing; the state is rebuilt from the log",
+			})
+		}
+		if !usable || state.EndOffset() != p.stateOffset {
+			p.stateOffset, p.touched = model.NoOffset, true
+		}
+	}
+	if err := e.scanState(p, state); err != nil {
+		r.damage(p, err.Error())
+	}
+	p.state = state
+	p.state.AdvanceStart(p.start)
+}
+
+// scanState applies the batches between the state's end and the partition's.
+func (e *Engine) scanState(p *partition, state *log.State) error {
+	for i, s := range p.segments {
+		end := p.segmentEnd(i)
+		if end <= state.EndOffset() {
+			continue
+		}
+		if s.fileBytes < s.sizeBytes {
+			return fmt.Errorf("%s: %d bytes of %d are left", s.logPath(), max(0, s.fileBytes), s.sizeBytes)
+		}
+		position, want := int64(0), s.base
+		for position < s.sizeBytes {
+			h, err := e.header(s, position, want)
+			if err != nil {
+				return err
+			}
+			position, want = position+int64(h.SizeBytes), h.NextOffset()
+			if h.BaseOffset < state.EndOffset() {
+				continue
+			}
+			if h.LeaderEpoch < state.LeaderEpoch() {
+				return fmt.Errorf("%s: leader epoch %d after %d", s.logPath(), h.LeaderEpoch, state.LeaderEpoch())
+			}
+			state.Apply(h)
+		}
+		if want != end {
+			return fmt.Errorf("%s ends at offset %d, not %d", s.logPath(), want, end)
+		}
+	}
+	if state.EndOffset() != p.end {
+		return fmt.Errorf("the log ends at offset %d, not %d", state.EndOffset(), p.end)
+	}
+	return nil
+}
+
+func (r *recovery) damage(p *partition, detail string) {
+	if p.damage == "" {
+		p.damage = detail[:min(len(detail), damageDetailBytes)]
+		p.touched = true
+	}
+}
+
+// settle brings each partition's files to what is known of it: longer ones are cut, unknown ones go, and
+// shorter ones are damage.
+func (r *recovery) settle() error {
+	e := r.e
+	for _, p := range e.sorted {
+		if err := r.settlePartition(p); err != nil {
+			return err
+		}
+	}
+	for _, tp := range r.gone {
+		if _, ok := e.partitions[tp]; ok {
+			continue
+		}
+		e.dropStray(tp)
+		if err := removeDir(e.disk, partitionDir(tp)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *recovery) settlePartition(p *partition) error {
+	e := r.e
+	for i, s := range p.segments {
+		if s.fileBytes < s.sizeBytes || s.short {
+			r.damage(p, fmt.Sprintf("%s: of %d bytes some are missing", s.logPath(), s.sizeBytes))
+		}
+		if p.segmentEnd(i) < s.base {
+			r.damage(p, fmt.Sprintf("%s: segments overlap", s.logPath()))
+		}
+	}
+	if p.damage != "" {
+		// Nothing is removed or cut where something is wrong.
+		r.note(effect.Note{Kind: effect.NoteDamageFound, Partition: p.tp, Offset: p.end, Detail: p.damage})
+		return nil
+	}
+	var dropped int64
+	for _, s := range p.segments {
+		if s.fileBytes > s.sizeBytes {
+			f, err := e.files.get(s)
+			if err == nil {
+				err = f.Truncate(s.sizeBytes)
+			}
+			if err != nil {
+				return s.fail(err)
+			}
+			dropped += s.fileBytes - s.sizeBytes
+			s.dirty, p.touched = true, true
+		}
+	}
+	for _, f := range r.onDisk[p.tp] {
+		o, suffix, ok := parseOffsetName(f.Name)
+		keep := !ok
+		switch suffix {
+		case logSuffix, indexSuffix, timeIndexSuffix:
+			keep = p.segmentAt(o) >= 0
+			if !keep && suffix == logSuffix && o >= p.start {
+				dropped += f.SizeBytes
+			}
+		case stateSuffix:
+			keep = slices.Contains(p.states, o)
+		}
+		if keep {
+			continue
+		}
+		if err := e.disk.Remove(p.dir + "/" + f.Name); err != nil && !errors.Is(err, ErrNotExist) {
+			return fmt.Errorf("%s/%s: %w", p.dir, f.Name, err)
+		}
+	}
+	if dropped > 0 {
+		r.out.TailDroppedBytes += dropped
+		r.note(effect.Note{Kind: effect.NoteTailDropped, Partition: p.tp, Offset: p.end, Count: dropped})
+	}
+	return nil
+}
+
+// restart writes a checkpoint of what was recovered, under a new epoch: from here on the old journal
+// files are free.
+func (r *recovery) restart() error {
+	e := r.e
+	e.epoch = r.m.Epoch + 1
+	if e.epoch >= 1<<(64-lsnCountBits) {
+		return fmt.Errorf("%w: epoch %d", ErrFrame, e.epoch)
+	}
+	e.journal.last = firstLSN(e.epoch)
+	e.journal.durable, e.journal.marked = e.journal.last, e.journal.last
+	e.journal.seq = r.m.JournalFile - 1
+	if n := len(r.files); n > 0 {
+		e.journal.seq = max(e.journal.seq, r.files[n-1])
+	}
+	for _, p := range e.sorted {
+		for _, s := range p.segments {
+			s.trustFrom = s.sizeBytes
+		}
+	}
+	var done effect.Completions
+	if err := e.checkpointNow(false, &done); err != nil {
+		return err
+	}
+	e.journal.free = append(e.journal.free, r.files...)
+	r.out.Notes = append(r.out.Notes, done.Notes...)
+	return nil
+}
+
+func (r *recovery) report() {
+	e := r.e
+	for _, p := range e.sorted {
+		r.out.Partitions = append(r.out.Partitions, Recovered{
+			Partition: p.tp, State: p.state.Clone(), SizeBytes: p.sizeBytes(), Damage: p.damage,
+		})
+	}
+	r.out.Strays = slices.Clone(e.strays)
+	r.note(effect.Note{Kind: effect.NoteRecovered, Count: r.out.ReplayedEntries, Offset: model.NoOffset})
+}
+
+// verifyInPlace checks a batch that is only in its segment against its journal entry, and writes it
+// again: what the last sync did not cover may be in the page cache only, and look clean there.
+func (r *recovery) verifyInPlace(n *entry) bool {
+	p := r.e.partitions[n.Partition]
+	base := n.SegmentBase
+	path := partitionDir(n.Partition) + "/" + offsetName(base) + logSuffix
+	if p != nil && p.segmentAt(base) >= 0 {
+		s := p.segments[p.segmentAt(base)]
+		f, err := r.e.files.get(s)
+		return err == nil && rewriteBatch(f, n)
+	}
+	f, err := r.e.disk.Open(path)
+	if err != nil {
+		return false
+	}
+	ok := rewriteBatch(f, n)
+	return f.Close() == nil && ok
+}
+
+func rewriteBatch(f File, n *entry) bool {
+	b := make([]byte, n.SizeBytes)
+	if readFull(f, b, n.Position) != nil || len(b) < record.HeaderBytes {
+		return false
+	}
+	if !slices.Equal(b[:record.HeaderBytes], n.Payload) || record.CheckCRC(b) != nil {
+		return false
+	}
+	return f.WriteAt([][]byte{b}, n.Position) == nil
+}
