@@ -14,7 +14,7 @@ import (
 func TestHeaderVersionsFollowFlexibility(t *testing.T) {
 	for _, c := range []struct {
 		key                         protocol.Key
-		version, request, response_ int16
+		version, request, response int16
 	}{
 		{protocol.KeyProduce, 8, 1, 0},
 		{protocol.KeyProduce, 9, 2, 1},
@@ -31,8 +31,8 @@ func TestHeaderVersionsFollowFlexibility(t *testing.T) {
 		if got := protocol.RequestHeaderVersion(c.key, c.version); got != c.request {
 			t.Errorf("request %v v%d: header %d, not %d", c.key, c.version, got, c.request)
 		}
-		if got := protocol.ResponseHeaderVersion(c.key, c.version); got != c.response_ {
-			t.Errorf("response %v v%d: header %d, not %d", c.key, c.version, got, c.response_)
+		if got := protocol.ResponseHeaderVersion(c.key, c.version); got != c.response {
+			t.Errorf("response %v v%d: header %d, not %d", c.key, c.version, got, c.response)
 		}
 	}
 }

@@ -18,10 +18,10 @@ type Record interface {
 // metadataFrameVersion is the only version of the frame around metadata records.
 const metadataFrameVersion = 1
 
-// budgetForRecord suits a record we wrote: it is of ours, yet its bytes come from a disk or a peer.
+// budgetForRecord refuses no well-formed record, and bounds the rest: no byte of any message costs more than 24
+// bytes of memory (the generator's tests hold the schemas to 32), and no element takes less than one.
 func budgetForRecord(recordBytes int) Budget {
-	// The leanest element is two bytes of tag count or length and holds a few dozen bytes of Go.
-	return Budget{ElementCountMax: recordBytes, AllocBytesMax: 1<<10 + 256*recordBytes}
+	return Budget{ElementCountMax: recordBytes, AllocBytesMax: 32 * recordBytes}
 }
 
 // AppendMetadataRecord appends rec in the frame of the cluster metadata log: unsigned varints for the frame

@@ -102,6 +102,33 @@ func TestStructLayoutsAreTheCompilers(t *testing.T) {
 	}
 }
 
+// TestNoByteCostsMoreThan32 bounds what a frame can make its reader allocate, whatever the budget.
+func TestNoByteCostsMoreThan32(t *testing.T) {
+	paths, err := filepath.Glob("../schema/*.schema")
+	if err != nil || len(paths) < 100 {
+		t.Fatal(len(paths), err)
+	}
+	for _, path := range paths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := parse(path, string(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range s.bodies {
+			for _, st := range b.structs {
+				for v := st.versions.from; v <= st.versions.to; v++ {
+					if wire, memory := structBytesMin(b, st, v), structAlloc(st); memory > 32*wire {
+						t.Errorf("%s v%d: %d bytes of memory for %d on the wire", st.goName, v, memory, wire)
+					}
+				}
+			}
+		}
+	}
+}
+
 // TestMinimumSizesAreExact encodes an element at its leanest: the count check divides by this size.
 func TestMinimumSizesAreExact(t *testing.T) {
 	compared := 0
