@@ -13,7 +13,7 @@ import (
 
 func TestHeaderVersionsFollowFlexibility(t *testing.T) {
 	for _, c := range []struct {
-		key                         protocol.Key
+		key                        protocol.Key
 		version, request, response int16
 	}{
 		{protocol.KeyProduce, 8, 1, 0},

@@ -2,47 +2,8 @@ package protocol
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"math"
 )
-
-// Why a frame was refused. Reader.Err wraps one of them in a DecodeError.
-var (
-	ErrTruncated = errors.New("the bytes end before the message does")
-	ErrTrailing  = errors.New("bytes are left after the message")
-	ErrLength    = errors.New("a length or count is out of range")
-	ErrNull      = errors.New("null stands where the version does not allow it")
-	ErrTag       = errors.New("a tagged field's size and content disagree")
-	ErrBudget    = errors.New("the message asks for more than the budget of its frame")
-	ErrVersion   = errors.New("the version is not one of this message")
-)
-
-// DecodeError says why and where a Reader stopped.
-type DecodeError struct {
-	Reason error // one of the sentinels above
-	Offset int   // byte of the frame at which the refused field begins
-}
-
-func (e *DecodeError) Error() string {
-	return fmt.Sprintf("protocol: byte %d: %v", e.Offset, e.Reason)
-}
-
-// Unwrap gives the sentinel.
-func (e *DecodeError) Unwrap() error { return e.Reason }
-
-// Budget bounds what one frame may cost its reader, whatever lengths it claims. The bounds hold even if
-// a reused struct needs no new memory, so that a frame is accepted or refused by its bytes alone.
-type Budget struct {
-	ElementCountMax int // elements of all arrays together
-	AllocBytesMax   int // memory of all arrays, strings and nullable structs together; bytes fields alias the frame and are free
-}
-
-// BudgetForClients is for an authenticated peer: a request naming a million partitions fits.
-func BudgetForClients() Budget { return Budget{ElementCountMax: 4 << 20, AllocBytesMax: 256 << 20} }
-
-// BudgetForStrangers is for a peer that has not authenticated, who may send ApiVersions and SASL only.
-func BudgetForStrangers() Budget { return Budget{ElementCountMax: 256, AllocBytesMax: 16 << 10} }
 
 // Reader decodes one frame. Its first error sticks: later reads yield zero values and cost nothing, and
 // whatever was decoded by then must not be used. Decoded bytes and records alias the frame, which

@@ -16,7 +16,6 @@ import (
 // allocatedBy counts the bytes that f allocates.
 func allocatedBy(f func()) uint64 {
 	var before, after runtime.MemStats
-	runtime.GC()
 	runtime.ReadMemStats(&before)
 	f()
 	runtime.ReadMemStats(&after)
@@ -33,7 +32,7 @@ func TestElevenBytesClaimingMillionsOfTagsAreRefusedAtOnce(t *testing.T) {
 		began := time.Now()
 		var m protocol.APIVersionsRequest
 		err := decode(&m, body, 3)
-		if took := time.Since(began); took > 100*time.Millisecond {
+		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("%d tags took %v", claim, took)
 		}
 		if !errors.Is(err, protocol.ErrTruncated) && !errors.Is(err, protocol.ErrLength) {
@@ -42,13 +41,12 @@ func TestElevenBytesClaimingMillionsOfTagsAreRefusedAtOnce(t *testing.T) {
 	}
 }
 
-// TestHugeCountsAllocateLittle puts a huge count wherever a body of zeroes has its first array, in every
-// message: a decoder that believes it would allocate gigabytes.
+// TestHugeCountsAllocateLittle puts a huge count at every place of a valid body of every message: a decoder
+// that believes one would allocate gigabytes.
 func TestHugeCountsAllocateLittle(t *testing.T) {
 	eachVersion(func(direction string, k protocol.Key, version int16) {
 		f := newFiller(uint64(k), uint64(version))
 		valid := randomBody(t, f, ourNew(direction, k), version)
-		// Every place in a valid body gets a huge 32-bit count and a huge varint.
 		if len(valid) > 400 {
 			valid = valid[:400]
 		}
@@ -62,8 +60,8 @@ func TestHugeCountsAllocateLittle(t *testing.T) {
 				}
 			}
 		})
-		// The worst element takes 1 byte on the wire and some hundred in memory.
-		if limit := uint64(len(valid)+1) * 3 * (4<<10 + 160*uint64(len(valid)+5)); spent > limit {
+		// No byte costs more than 32 bytes of memory; 4 KiB are for the message and the copy.
+		if limit := uint64(len(valid)+1) * 3 * (4<<10 + 32*uint64(len(valid)+5)); spent > limit {
 			t.Errorf("%s %v v%d: %d bytes allocated for %d bodies of %d bytes", direction, k, version, spent, 3*len(valid), len(valid))
 		}
 	})
@@ -95,7 +93,7 @@ func TestCountsAreCheckedAgainstTheLeanestElements(t *testing.T) {
 			t.Fatalf("%d bytes left would suffice", left)
 		}
 		var into protocol.FetchRequest
-		spent := allocatedBy1(func() { err = decode(&into, body, 13) })
+		spent := allocatedBy(func() { err = decode(&into, body, 13) })
 		if !errors.Is(err, c.want) {
 			t.Errorf("%d topics in %d bytes: %v", c.count, len(body), err)
 		}
@@ -117,20 +115,11 @@ func TestAmplificationStaysBelowTheBudget(t *testing.T) {
 			frame := append(append(make([]byte, prefix), count...), body...)
 			m := ourNew(direction, k)
 			r := protocol.NewReader(frame, budget)
-			if spent := allocatedBy1(func() { m.Decode(&r, version) }); spent > uint64(budget.AllocBytesMax)+8<<10 {
+			if spent := allocatedBy(func() { m.Decode(&r, version) }); spent > uint64(budget.AllocBytesMax)+8<<10 {
 				t.Errorf("%s %v v%d: %d bytes allocated on a budget of %d", direction, k, version, spent, budget.AllocBytesMax)
 			}
 		}
 	})
-}
-
-// allocatedBy1 is allocatedBy without the collection, for short f.
-func allocatedBy1(f func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
 }
 
 func TestBudgetCountsElementsAndBytes(t *testing.T) {

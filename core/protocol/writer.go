@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 )
 
@@ -29,17 +28,6 @@ func (p Piece) Len() int {
 // spliceBytesMin is the size from which records become a piece of their own. Below it a copy is cheaper
 // than one more element of a vectored write.
 const spliceBytesMin = 512
-
-// EncodeError says which field could not be written. It is always a mistake of the caller.
-type EncodeError struct {
-	Field   string // struct and field, or the message
-	Version int16
-	Reason  string
-}
-
-func (e *EncodeError) Error() string {
-	return fmt.Sprintf("protocol: %s, version %d: %s", e.Field, e.Version, e.Reason)
-}
 
 // Writer encodes frames into a buffer of its own; large records and regions are spliced in without
 // copying. The zero Writer is ready. Its first error sticks, and then what it made must not be sent.
