@@ -1,0 +1,76 @@
+package node
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/storage"
+)
+
+// identityName is Kafka's name for the file that says whose data a directory holds, in Kafka's form, for
+// people to read. The storage engine keeps the same in its own file and compares.
+const identityName = "meta.properties"
+
+// loadIdentity reads the directory's identity, or makes one: a data directory that is new begins a cluster.
+func loadIdentity(dir string, node model.NodeID) (storage.Identity, error) {
+	path := filepath.Join(dir, identityName)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		var id model.TopicID
+		_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process instead
+		made := storage.Identity{ClusterID: id.String(), NodeID: node}
+		return made, writeIdentity(path, made)
+	}
+	if err != nil {
+		return storage.Identity{}, err
+	}
+	var id storage.Identity
+	for line := range strings.Lines(string(b)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch name {
+		case "cluster.id":
+			id.ClusterID = value
+		case "node.id":
+			n, err := strconv.ParseInt(value, 10, 32)
+			if err != nil {
+				return id, fmt.Errorf("%s: node.id %q is not a number", path, value)
+			}
+			id.NodeID = model.NodeID(n)
+		}
+	}
+	if id.ClusterID == "" {
+		return id, fmt.Errorf("%s: there is no cluster.id in it", path)
+	}
+	if id.NodeID != node {
+		return id, fmt.Errorf("%s: the data is of node %d, and this node is configured to be %d (node.id)", path, id.NodeID, node)
+	}
+	return id, nil
+}
+
+// writeIdentity puts the file there whole or not at all.
+func writeIdentity(path string, id storage.Identity) error {
+	f, err := os.CreateTemp(filepath.Dir(path), identityName+".*")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "version=1\ncluster.id=%s\nnode.id=%d\n", id.ClusterID, id.NodeID)
+	err = errors.Join(err, f.Chmod(0o640), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

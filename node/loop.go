@@ -1,0 +1,171 @@
+package node
+
+import (
+	"time"
+
+	"github.com/weirmq/weir/core/broker"
+	"github.com/weirmq/weir/core/effect"
+)
+
+// turnEventsMax is how many events are stepped before their effects are handed on: more saves hand-overs,
+// less answers the first of a burst sooner.
+const turnEventsMax = 256
+
+// input is what goes into the loop.
+type input struct {
+	event broker.Event
+	// unanswered counts bytes of the budget that no response will give back: of batches sent with acks=0,
+	// and of requests whose connection is gone. Storage gives them back when what they hold is written.
+	unanswered int64
+}
+
+// loop is the goroutine that the broker lives in.
+type loop struct {
+	node    *Node
+	broker  *broker.Broker
+	inputs  *queue[input]
+	inspect chan func(*broker.Broker)
+	stop    chan struct{}
+	done    chan struct{}
+
+	set        *effect.Set
+	unanswered int64 // of the inputs that set comes from
+}
+
+func newLoop(n *Node, b *broker.Broker) *loop {
+	return &loop{
+		node: n, broker: b, inputs: newQueue[input](), inspect: make(chan func(*broker.Broker)),
+		stop: make(chan struct{}), done: make(chan struct{}), set: new(effect.Set),
+	}
+}
+
+func (l *loop) run() {
+	defer close(l.done)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var batch []input
+	for {
+		batch = l.inputs.take(batch)
+		l.steps(batch)
+		l.tick()
+		l.node.work.Add(-int64(len(batch)))
+		if len(batch) > 0 {
+			continue // more may have come meanwhile
+		}
+		l.arm(timer)
+		select {
+		case <-l.inputs.signal:
+		case <-timer.C:
+		case look := <-l.inspect:
+			look(l.broker)
+		case <-l.stop:
+			return
+		}
+	}
+}
+
+// steps feeds events to the broker, and hands on what it wants done.
+func (l *loop) steps(batch []input) {
+	if len(batch) == 0 {
+		return
+	}
+	m := l.node.metrics
+	m.Events.Add(int64(len(batch)))
+	m.LoopTurnEvents.Observe(int64(len(batch)))
+	for len(batch) > 0 {
+		turn := batch[:min(len(batch), turnEventsMax)]
+		batch = batch[len(turn):]
+		now := l.node.clock.now()
+		for _, in := range turn {
+			if p, ok := in.event.(*broker.Produce); ok {
+				m.BytesIn.Add(batchBytes(p))
+				m.BatchesIn.Add(int64(len(p.Parts)))
+			}
+			l.unanswered += in.unanswered
+			l.broker.Step(now, in.event, l.set)
+		}
+		l.dispatch()
+	}
+}
+
+func batchBytes(p *broker.Produce) int64 {
+	size := int64(0)
+	for i := range p.Parts {
+		size += int64(len(p.Parts[i].Batch))
+	}
+	return size
+}
+
+// tick lets the broker do what is due.
+func (l *loop) tick() {
+	now := l.node.clock.now()
+	if d := l.broker.Deadline(); d != 0 && d <= now {
+		l.broker.Tick(now, wallNow(), l.set)
+		l.dispatch()
+	}
+}
+
+// arm sets the timer to the broker's next deadline.
+func (l *loop) arm(timer *time.Timer) {
+	wait := time.Hour
+	if d := l.broker.Deadline(); d != 0 {
+		wait = max(0, time.Duration(d-l.node.clock.now()))
+	}
+	timer.Reset(wait)
+}
+
+// dispatch hands on a set: answers to their connections, the rest to storage.
+func (l *loop) dispatch() {
+	set := l.set
+	l.node.observe(set.Notes, set.Marks)
+	var to *connection
+	find := func(id effect.ConnID) *connection {
+		if to == nil || to.id != id {
+			to = l.node.connections.find(id)
+		}
+		return to
+	}
+	for i := range set.Produced {
+		p := &set.Produced[i]
+		if p.Code != 0 {
+			l.node.metrics.CountProduceError(p.Code)
+		}
+		if c := find(p.To.Conn); c != nil {
+			c.post(answer{kind: answerProduced, produced: *p})
+		}
+	}
+	for i := range set.Replies {
+		r := &set.Replies[i]
+		if c := find(r.To.Conn); c != nil {
+			c.post(answer{kind: answerReply, reply: *r})
+		}
+	}
+	if len(set.Appends)+len(set.Reads)+len(set.Lookups)+len(set.Opens)+len(set.Deletes)+len(set.Retains) == 0 && l.unanswered == 0 {
+		set.Reset()
+		return
+	}
+	l.node.work.Add(1)
+	l.node.storage.perform(turn{set: set, unanswered: l.unanswered})
+	l.set, l.unanswered = l.node.storage.spare(), 0
+}
+
+// look runs f in the loop and waits for it; false says that the loop did not get to it in time.
+func (l *loop) look(f func(*broker.Broker), patience time.Duration) bool {
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	ran := make(chan struct{})
+	select {
+	case l.inspect <- func(b *broker.Broker) { f(b); close(ran) }:
+		<-ran
+		return true
+	case <-l.done:
+	case <-t.C:
+	}
+	return false
+}
+
+// push queues an event. It counts as work under way until its effects have been handed on.
+func (l *loop) push(in input) {
+	l.node.work.Add(1)
+	l.inputs.push(in)
+}

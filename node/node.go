@@ -1,0 +1,349 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/weirmq/weir/core/broker"
+	"github.com/weirmq/weir/core/controller"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/session"
+	"github.com/weirmq/weir/core/storage"
+	"github.com/weirmq/weir/node/config"
+	"github.com/weirmq/weir/node/disk"
+	"github.com/weirmq/weir/node/metrics"
+	"github.com/weirmq/weir/transport"
+)
+
+// Options is what a node is started with.
+type Options struct {
+	Config config.Config
+	Log    *zap.Logger // nil: silent
+	// Version is shown in metrics.
+	Version string
+	// Listeners are served beside those of the configuration, such as one of transport/memory. The node
+	// closes them.
+	Listeners []transport.Listener
+}
+
+// Node is a running broker.
+//
+//	Start ──► serving ──Close──► stopping ──► closed
+//	             │                  ▲
+//	             └──a sync failed───┘ Failed is closed; Close returns the error
+type Node struct {
+	config   config.Config
+	log      *zap.Logger
+	clock    clock
+	metrics  *metrics.Metrics
+	budget   *budget
+	buffers  bufferPool
+	sessions session.Config
+	disk     *disk.Disk
+	engine   *storage.Engine
+	loop     *loop
+	storage  *storageIO
+
+	listeners   []transport.Listener
+	addresses   addresses
+	connections connections
+	accepting   context.CancelFunc
+	acceptors   sync.WaitGroup
+	serving     sync.WaitGroup // connections
+	tasks       sync.WaitGroup // http
+	http        *http.Server
+
+	// work counts what is under way: events queued, turns of storage, a sync, answers not written. At zero,
+	// with nobody reading, everything that was asked has been answered, except what waits for data or time.
+	work atomic.Int64
+
+	isStopping atomic.Bool
+	closeOnce  sync.Once
+	closed     error
+	failOnce   sync.Once
+	failed     chan struct{}
+	failure    error
+}
+
+// Start opens the data directory, recovers what is in it, and serves.
+func Start(o Options) (*Node, error) {
+	if err := o.Config.Validate(); err != nil {
+		return nil, err
+	}
+	log := o.Log
+	if log == nil {
+		log = zap.NewNop()
+	}
+	n := &Node{config: o.Config, log: log, clock: newClock(), failed: make(chan struct{})}
+	n.connections.byID = map[effect.ConnID]*connection{}
+	n.metrics = metrics.New(o.Version, n.holdings)
+	n.budget = newBudget(o.Config.Limits.QueuedBytesMax, &n.metrics.QueuedBytes, &n.metrics.QueueWaits)
+	if limit := o.Config.Storage.MemoryLimitBytes; limit > 0 {
+		debug.SetMemoryLimit(limit)
+	}
+	if err := n.start(o.Listeners); err != nil {
+		return nil, errors.Join(err, n.abandon())
+	}
+	return n, nil
+}
+
+func (n *Node) start(more []transport.Listener) error {
+	d, err := disk.Open(n.config.DataDir)
+	if err != nil {
+		return err
+	}
+	n.disk = d
+	identity, err := loadIdentity(d.Path(), model.NodeID(n.config.NodeID))
+	if err != nil {
+		return err
+	}
+	// Addresses are bound before recovery, so that a port that is taken is known at once; connections are
+	// accepted after it.
+	n.listeners = append(n.listeners, more...)
+	listener, err := n.listen()
+	if err != nil {
+		return err
+	}
+	if err := n.recover(identity); err != nil {
+		if listener != nil {
+			_ = listener.Close()
+		}
+		return err
+	}
+	go n.loop.run()
+	go n.storage.run()
+	if listener != nil {
+		n.serveHTTP(listener)
+	}
+	n.accept()
+	return nil
+}
+
+// recover opens the engine and the broker over it.
+func (n *Node) recover(identity storage.Identity) error {
+	begin := time.Now()
+	engine, rec, err := storage.Open(n.disk, storage.Config{
+		Identity:         identity,
+		JournalFileBytes: n.config.Storage.JournalFileBytes,
+		CheckpointBytes:  n.config.Storage.CheckpointBytes,
+		InPlaceBytesMin:  int(n.config.Storage.InPlaceBytesMin),
+		OpenFilesMax:     int(n.config.Storage.OpenFilesMax),
+		Regions:          true,
+		DefaultLog:       n.topicDefaults().Log,
+	})
+	if err != nil {
+		return fmt.Errorf("data directory %s: %w", n.disk.Path(), err)
+	}
+	n.engine = engine
+	n.observe(rec.Notes, effect.Marks{})
+
+	var out effect.Set
+	b, err := broker.Open(n.brokerConfig(identity), engine, rec, &out)
+	if err != nil {
+		return fmt.Errorf("data directory %s: %w", n.disk.Path(), err)
+	}
+	n.observe(out.Notes, out.Marks)
+	n.sessions = session.DefaultConfig()
+	n.sessions.ClusterID, n.sessions.NodeID = identity.ClusterID, identity.NodeID
+	n.sessions.RecordBytesMax = int(min(n.config.Limits.RecordBytesMax, math.MaxInt))
+	n.loop = newLoop(n, b)
+	n.storage = newStorageIO(n, engine)
+	n.log.Info("data recovered", zap.String("data", n.disk.Path()), zap.String("cluster_id", identity.ClusterID),
+		zap.Int("partitions", len(rec.Partitions)), zap.Bool("clean_shutdown", rec.CleanShutdown),
+		zap.Int("journal_entries", int(rec.ReplayedEntries)), zap.Duration("took", time.Since(begin)))
+	return nil
+}
+
+func (n *Node) brokerConfig(identity storage.Identity) broker.Config {
+	host, port := n.config.Advertise(n.addresses.kafka)
+	c := broker.Config{
+		ClusterID:              identity.ClusterID,
+		Advertised:             effect.Broker{ID: identity.NodeID, Host: host, Port: port, Rack: n.config.Rack},
+		AutoCreateTopics:       n.config.Topics.AutoCreate,
+		RetentionCheckInterval: model.Time(n.config.Topics.RetentionCheck),
+		ProducerExpirationMs:   n.config.Topics.ProducerIDExpiration.Milliseconds(),
+		Controller: controller.Config{
+			NodeID:                identity.NodeID,
+			PartitionCountDefault: n.config.Topics.Partitions,
+			PartitionCountMax:     n.config.Topics.PartitionsMax,
+			Topic:                 n.topicDefaults(),
+		},
+	}
+	_, _ = rand.Read(c.Controller.IDSeed[:]) // never fails: crypto/rand ends the process instead
+	return c
+}
+
+func (n *Node) topicDefaults() controller.TopicConfig {
+	t := &n.config.Topics
+	c := controller.DefaultTopicConfig()
+	c.Log = effect.LogConfig{
+		SegmentBytes: t.SegmentBytes, SegmentMs: t.SegmentAge.Milliseconds(), IndexIntervalBytes: t.IndexIntervalBytes,
+		RetentionMs: max(-1, t.Retention.Milliseconds()), RetentionBytes: max(-1, t.RetentionBytes),
+	}
+	c.MessageBytesMax = t.MessageBytesMax
+	c.LogAppendTime = t.TimestampType == "LogAppendTime"
+	c.TimestampAfterMsMax = t.TimestampAfterMax.Milliseconds()
+	return c
+}
+
+// DataDir is the data directory as an absolute path.
+func (n *Node) DataDir() string { return n.disk.Path() }
+
+// Failed is closed when the node cannot go on; Err then says why. The process must exit with an error.
+func (n *Node) Failed() <-chan struct{} { return n.failed }
+
+// Err is why the node failed, or nil.
+func (n *Node) Err() error {
+	select {
+	case <-n.failed:
+		return n.failure
+	default:
+		return nil
+	}
+}
+
+// fail ends the node. Connections are cut, so that no client waits for an answer that will not come.
+func (n *Node) fail(err error) {
+	n.failOnce.Do(func() {
+		n.log.Error("the node stops: nothing more is acknowledged", zap.Error(err))
+		n.failure = err
+		close(n.failed)
+		n.isStopping.Store(true)
+		for _, c := range n.connections.all() {
+			go c.close()
+		}
+	})
+}
+
+func (n *Node) stopping() bool { return n.isStopping.Load() }
+
+// Close shuts down cleanly: it stops accepting and reading, lets what was asked be answered for at most
+// shutdown.grace.ms, makes everything durable and marks the data directory as cleanly closed.
+func (n *Node) Close() error {
+	n.closeOnce.Do(func() { n.closed = n.shutDown() })
+	return n.closed
+}
+
+func (n *Node) shutDown() error {
+	begin := time.Now()
+	n.isStopping.Store(true)
+	n.stopAccepting()
+	open := n.connections.all()
+	for _, c := range open {
+		_ = c.conn.SetReadDeadline(longAgo) // a closed one needs no interruption
+	}
+	n.quiesce(n.config.ShutdownGrace)
+	n.stopServing()
+	close(n.loop.stop)
+	<-n.loop.done
+	close(n.storage.stop)
+	<-n.storage.done
+
+	var done effect.Completions
+	err := n.engine.Close(&done)
+	if err != nil {
+		err = fmt.Errorf("the data directory could not be closed cleanly: %w", err)
+	}
+	n.observe(done.Notes, effect.Marks{})
+	err = errors.Join(n.Err(), err, n.disk.Close(), n.stopHTTP())
+	n.log.Info("stopped", zap.Int("connections", len(open)), zap.Duration("took", time.Since(begin)), zap.Error(err))
+	return err
+}
+
+// Kill ends the node as a crash of its process would: nothing is answered, synced or closed in order. Tests
+// use it; what the operating system has of the files survives, as it does when a process is killed.
+func (n *Node) Kill() {
+	n.closeOnce.Do(func() {
+		n.isStopping.Store(true)
+		n.failOnce.Do(func() {
+			n.failure = errors.New("killed")
+			close(n.failed)
+		})
+		n.stopAccepting()
+		n.stopServing()
+		close(n.storage.stop)
+		<-n.storage.done
+		close(n.loop.stop)
+		<-n.loop.done
+		n.closed = errors.Join(n.disk.Close(), n.stopHTTP())
+	})
+}
+
+// quiesce waits until everything that was asked is answered, or the grace is over.
+func (n *Node) quiesce(grace time.Duration) {
+	for deadline := time.Now().Add(grace); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if n.work.Load() == 0 {
+			return
+		}
+		select {
+		case <-n.failed:
+			return
+		default:
+		}
+	}
+	n.log.Warn("the shutdown grace is over: what was not answered yet is cut off", zap.Int64("under_way", n.work.Load()))
+}
+
+func (n *Node) stopServing() {
+	for _, c := range n.connections.all() {
+		go c.close() // a TLS connection's may take seconds
+	}
+	n.serving.Wait()
+}
+
+func (n *Node) stopHTTP() error {
+	if n.http == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := n.http.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = n.http.Close()
+	}
+	n.tasks.Wait()
+	return err
+}
+
+// abandon undoes a start that failed half-way.
+func (n *Node) abandon() error {
+	for _, l := range n.listeners {
+		_ = l.Close() // the start's own error is the one to tell
+	}
+	if n.disk != nil {
+		return n.disk.Close()
+	}
+	return nil
+}
+
+// holdings asks the machines what they hold, for a scrape.
+func (n *Node) holdings() metrics.Holdings {
+	const patience = 500 * time.Millisecond
+	h := metrics.Holdings{LoopQueue: int64(n.loop.inputs.len()), StorageQueue: int64(n.storage.turns.len())}
+	n.loop.look(func(b *broker.Broker) {
+		h.Topics, h.Partitions = int64(b.TopicCount()), int64(b.PartitionCount())
+		h.OfflinePartitions, h.ParkedFetches = int64(b.OfflineCount()), int64(b.ParkedFetchCount())
+	}, patience)
+	n.storage.look(func(e *storage.Engine) {
+		s := e.Stats()
+		h.JournalBytes, h.SinceCheckpointBytes = s.JournalBytes, s.SinceCheckpoint
+		h.Segments, h.OpenFiles = int64(s.SegmentCount), int64(s.OpenFileCount)
+		h.StagedAppends, h.StagedBytes = int64(s.StagedCount), s.StagedBytes
+	}, patience)
+	return h
+}
+
+// addresses is where the node is reached.
+type addresses struct{ kafka, quic, http net.Addr }

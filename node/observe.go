@@ -1,0 +1,76 @@
+package node
+
+import (
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/weirmq/weir/core/effect"
+)
+
+// told is how a kind of note is logged: error when a human must act, warn when something got worse, info
+// when something changed that people ask about later, debug for the rest. Messages are constant.
+var told = map[effect.NoteKind]struct {
+	level   zapcore.Level
+	message string
+	count   string // what Count counts; empty: it has no meaning
+}{
+	effect.NoteTopicCreated:     {zap.InfoLevel, "topic created", "partitions"},
+	effect.NoteTopicDeleted:     {zap.InfoLevel, "topic deleted", "partitions"},
+	effect.NotePartitionOpened:  {zap.DebugLevel, "partition opened", ""},
+	effect.NotePartitionOffline: {zap.ErrorLevel, "partition offline: its data cannot be used until it is repaired", ""},
+	effect.NoteSegmentRolled:    {zap.DebugLevel, "segment rolled", "bytes"},
+	effect.NoteSegmentDeleted:   {zap.InfoLevel, "segment deleted by retention", "bytes"},
+	effect.NoteCheckpointed:     {zap.DebugLevel, "checkpoint complete", "bytes"},
+	effect.NoteRecovered:        {zap.InfoLevel, "partition recovered", "entries"},
+	effect.NoteTailDropped:      {zap.InfoLevel, "bytes that were never acknowledged were cut off", "bytes"},
+	effect.NoteDamageFound:      {zap.ErrorLevel, "damaged data found: restore the disk or the file from a copy", ""},
+	effect.NoteDuplicateBatch:   {zap.DebugLevel, "a producer's retry was recognised", ""},
+	effect.NoteSequenceRefused:  {zap.InfoLevel, "a producer's batch was refused: its sequence does not follow", ""},
+	effect.NoteDiskFull:         {zap.ErrorLevel, "disk full: producers are refused; free space or shorten retention", ""},
+	effect.NoteProducerIDBlock:  {zap.DebugLevel, "producer ids reserved", "first_id"},
+	effect.NoteProducerExpired:  {zap.DebugLevel, "idle producers forgotten", "producers"},
+	effect.NoteJournalRecycled:  {zap.DebugLevel, "journal file recycled", "file"},
+}
+
+// observe turns what machines noted into log lines and counts.
+func (n *Node) observe(notes []effect.Note, marks effect.Marks) {
+	for i := range notes {
+		note := &notes[i]
+		if int(note.Kind) < len(n.metrics.Notes) {
+			n.metrics.Notes[note.Kind].Add(1)
+		}
+		t, known := told[note.Kind]
+		if !known {
+			t.level, t.message, t.count = zap.InfoLevel, "note", "count"
+		}
+		entry := n.log.Check(t.level, t.message)
+		if entry == nil {
+			continue
+		}
+		fields := []zap.Field{zap.String("kind", note.Kind.String())}
+		if note.Topic != "" {
+			fields = append(fields, zap.String("topic", note.Topic))
+		}
+		if !note.Partition.Topic.IsZero() {
+			fields = append(fields, zap.Stringer("topic_id", note.Partition.Topic), zap.Int32("partition", int32(note.Partition.Partition)))
+		}
+		if note.Offset != 0 {
+			fields = append(fields, zap.Int64("offset", int64(note.Offset)))
+		}
+		if t.count != "" {
+			fields = append(fields, zap.Int64(t.count, note.Count))
+		}
+		if note.Detail != "" {
+			fields = append(fields, zap.String("detail", note.Detail))
+		}
+		entry.Write(fields...)
+	}
+	if marks == (effect.Marks{}) {
+		return
+	}
+	for m := effect.Mark(0); m < effect.MarkCount; m++ {
+		if marks.Has(m) {
+			n.metrics.Marks[m].Add(1)
+		}
+	}
+}
