@@ -40,7 +40,7 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 	var done effect.Completions
 	engine.Perform(&opens, &done)
 	out.Notes = append(out.Notes, done.Notes...)
-	err = engine.DeleteUnknown(func(tp model.TopicPartition) bool {
+	_, err = engine.DeleteUnknown(func(tp model.TopicPartition) bool {
 		return tp == controller.MetadataPartition || b.partitions.get(tp) != nil
 	})
 	if err != nil {
