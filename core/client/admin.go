@@ -241,8 +241,9 @@ func (o *op) empty() bool {
 		return !o.all && len(o.names) == 0
 	case listOffsets:
 		return !slices.ContainsFunc(o.queries, func(q OffsetResult) bool { return q.Reason == Lost })
+	default: // describeCluster asks one thing
+		return false
 	}
-	return false
 }
 
 // again tries the op later, once nothing of it is under way.
@@ -389,8 +390,9 @@ func (q *opCall) key() protocol.Key {
 		return protocol.KeyCreateTopics
 	case deleteTopics:
 		return protocol.KeyDeleteTopics
+	default:
+		return protocol.KeyMetadata
 	}
-	return protocol.KeyMetadata
 }
 
 func (q *opCall) versions() (int16, int16) {
@@ -559,9 +561,6 @@ func (a *Admin) describe(now model.Time, o *op, m *protocol.MetadataResponse, ou
 	}
 	slices.SortFunc(described, func(x, y TopicDescription) int { return strings.Compare(x.Name, y.Name) })
 	switch o.kind {
-	case describeTopics:
-		o.answer.Described = described
-		a.finish(o, Outcome{}, out)
 	case describeCluster:
 		o.answer.Cluster = ClusterDescription{ID: m.ClusterID.Value, Controller: model.NodeID(m.ControllerID)}
 		for i := range m.Brokers {
@@ -574,6 +573,9 @@ func (a *Admin) describe(now model.Time, o *op, m *protocol.MetadataResponse, ou
 		a.finish(o, Outcome{}, out)
 	case listOffsets:
 		a.askLeaders(now, o, described, out)
+	default:
+		o.answer.Described = described
+		a.finish(o, Outcome{}, out)
 	}
 }
 

@@ -248,12 +248,6 @@ func (k *conn) version(q call) (int16, bool) {
 	return v, v >= max(k.versions[i].min, protocol.MinVersion(key), low)
 }
 
-// speaks reports whether the broker knows a key at all.
-func (k *conn) speaks(key protocol.Key) bool {
-	_, found := slices.BinarySearchFunc(k.versions, key, func(v versionRange, key protocol.Key) int { return int(v.key) - int(key) })
-	return found
-}
-
 // send writes a request on a ready connection, in the newest common version.
 func (c *cluster) send(now model.Time, k *conn, q call, timeout model.Time, out *Out) bool {
 	invariant.Check(k.state == ready, "requests go to ready connections")

@@ -40,15 +40,6 @@ type topicTable struct {
 
 func (t *topicTable) find(name string) *topicInfo { return t.index[name] }
 
-func (t *topicTable) findID(id model.TopicID) *topicInfo {
-	for _, x := range t.byName {
-		if x.id == id {
-			return x
-		}
-	}
-	return nil
-}
-
 // want makes the table follow a topic.
 func (t *topicTable) want(name string) (x *topicInfo, added bool) {
 	if x := t.index[name]; x != nil {

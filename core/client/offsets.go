@@ -23,8 +23,9 @@ func (s Start) timestamp() model.Timestamp {
 		return EarliestTimestamp
 	case StartLatest:
 		return LatestTimestamp
+	default:
+		return max(s.Timestamp, 0)
 	}
-	return max(s.Timestamp, 0)
 }
 
 // offsetsCall asks a leader where to begin.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/weirmq/weir/core/client"
 	"github.com/weirmq/weir/core/client/clienttest"
@@ -19,7 +18,7 @@ const ms = model.Time(1_000_000)
 // world drives machines against a clienttest.Cluster in virtual time. Every hop takes a millisecond
 // unless a test's fault says otherwise.
 type world struct {
-	t       testing.TB
+	t       tester
 	cluster *clienttest.Cluster
 	now     model.Time
 	events  eventHeap
@@ -84,7 +83,14 @@ func (h *eventHeap) Pop() any {
 	return x
 }
 
-func newWorld(t testing.TB, c *clienttest.Cluster) *world {
+// tester is a test of package testing or of rapid.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+func newWorld(t tester, c *clienttest.Cluster) *world {
 	return &world{t: t, cluster: c, now: 1000 * ms, links: make(map[link]*wire), down: make(map[model.NodeID]bool)}
 }
 
@@ -109,7 +115,7 @@ func (w *world) step(m client.Machine, input func(*client.Out)) {
 
 func (w *world) carryOut(m client.Machine) {
 	if err := m.Check(); err != nil {
-		w.t.Fatalf("at %d ms: %v", w.now/ms, err)
+		w.t.Fatalf("at %d ms: %v\n%s", w.now/ms, err, w.trace.String())
 	}
 	for _, d := range w.out.Dials {
 		w.dial(m, d)
@@ -287,16 +293,4 @@ func (w *world) produce(p *client.Producer, topic string, partition model.Partit
 			w.t.Fatalf("produce: %v", err)
 		}
 	})
-}
-
-// handles are the acknowledged handles by success.
-func (w *world) handles() (ok, failed []uint64) {
-	for _, a := range w.acks {
-		if a.OK() {
-			ok = append(ok, a.Handles...)
-		} else {
-			failed = append(failed, a.Handles...)
-		}
-	}
-	return ok, failed
 }

@@ -282,6 +282,8 @@ func (c *Cluster) Handle(at model.NodeID, frame []byte) (answer []byte, empty bo
 			c.nextProducerID++
 		}
 		body = &a
+	default:
+		panic("clienttest: no handler for " + h.Key.String())
 	}
 	var w protocol.Writer
 	w.BeginResponse(h.CorrelationID, h.Key, h.Version)
