@@ -52,7 +52,7 @@ type Disk struct {
 	capacityBytes int64 // 0: unlimited
 	usedBytes     int64
 
-	syncCount   uint32 // successful syncs of any file: flips leave the newest alone
+	syncCount   uint32 // successful syncs of any file
 	failSyncs   int    // so many of the next syncs fail
 	evictFailed bool   // a page whose sync failed is read back from the device after a restart
 	// See BeginSync.
@@ -74,10 +74,11 @@ type inode struct {
 
 	names, durableNames map[string]*inode // a directory's
 
-	data, durable []byte // a file's
-	dirty         pages  // written since their last sync
-	failed        pages  // their sync failed: clean to the cache, absent on the device
-	syncedAt      []uint32
+	data, durable []byte   // a file's
+	dirty         pages    // written since their last sync
+	failed        pages    // their sync failed: clean to the cache, absent on the device
+	syncedAt      []uint32 // by page: the number of the sync that made it durable
+	newestSync    uint32
 	linked        bool
 
 	// Since the sync numbered windowAt began:

@@ -167,17 +167,17 @@ type Flip struct {
 	Size   int64 // the file's
 }
 
-// FlipBit turns one bit of one file that the process has synced, while no process runs. Pages of the
-// newest sync are left alone: at the end of a journal, damage there cannot be told from a write that never
-// finished. It reports false if there is nothing to damage.
-func (d *Disk) FlipBit(eligible func(path string) bool) (Flip, bool) {
+// FlipBit turns one bit of one file that the process has synced, while no process runs. In files that
+// isLog names, the pages of the newest sync are left alone: at the end of a journal, damage cannot be told
+// from a write that never finished. It reports false if there is nothing to damage.
+func (d *Disk) FlipBit(isLog func(path string) bool) (Flip, bool) {
 	type target struct {
 		path string
 		n    *inode
 	}
 	var files []target
 	d.walk(func(path string, n *inode) {
-		if len(n.durable) > 0 && eligible(path) {
+		if len(n.durable) > 0 {
 			files = append(files, target{path, n})
 		}
 	})
@@ -191,7 +191,10 @@ func (d *Disk) FlipBit(eligible func(path string) bool) (Flip, bool) {
 			continue // most of a preallocated file is zeros that nobody reads
 		}
 		page := off / pageBytes
-		if page >= len(f.n.syncedAt) || f.n.syncedAt[page] == 0 || f.n.syncedAt[page]+2 > d.syncCount || f.n.dirty.has(page) {
+		if page >= len(f.n.syncedAt) || f.n.syncedAt[page] == 0 || f.n.dirty.has(page) {
+			continue
+		}
+		if f.n.syncedAt[page] == f.n.newestSync && isLog(f.path) {
 			continue
 		}
 		bit := uint8(d.rand.Intn(8))

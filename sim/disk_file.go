@@ -187,6 +187,7 @@ func (f *diskFile) Sync() error {
 	fails := f.disk.failSync()
 	if !fails {
 		f.disk.syncCount++
+		n.newestSync = f.disk.syncCount
 	}
 	late := pages(nil)
 	size := len(n.data)

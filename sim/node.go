@@ -1,2 +1,359 @@
 package sim
-type node struct{}
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/weirmq/weir/core/broker"
+	"github.com/weirmq/weir/core/controller"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/invariant"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/session"
+	"github.com/weirmq/weir/core/storage"
+	"github.com/weirmq/weir/sim/draw"
+)
+
+// node is one machine: a disk and clocks that outlive its process, and the process, which is the core driven as
+// the production node drives it.
+//
+//	          boot                  crash, power loss, a failed sync
+//	down ─────────────► up ────────────────────────────────────────► down
+//	  └── the disk is full or damaged: try again later, or stay refused
+//
+// The process is three actors that hand each other work through queues, each taking its turns at times of
+// its own: connections (framing, session), the loop (broker) and input/output (storage engine). A sync is a
+// fourth: it ends some time after it began, and a crash in between loses it.
+type node struct {
+	w     *world
+	id    int
+	rand  *draw.Stream
+	disk  *Disk
+	clock clock
+	ghost *ghost
+
+	life        uint64 // counts boots: what an earlier life scheduled is void
+	process     *process
+	pausedUntil model.Time
+	slowMean    model.Time // of disk operations, on top
+	downUntil   model.Time
+	flips       int   // bits to turn when it is down next
+	again       int64 // kill the next start inside its so manyth disk operation
+	// refused is why the node does not start any more. Only damage excuses it.
+	refused string
+	boots   int
+}
+
+// process is what dies in a crash.
+type process struct {
+	n       *node
+	life    uint64
+	engine  *storage.Engine
+	broker  *broker.Broker
+	config  session.Config
+	conns   map[effect.ConnID]*nodeConn
+	free    []*effect.Set
+	done    effect.Completions
+	out     session.Out
+	serving bool
+
+	events   []broker.Event // for the loop
+	loopAt   bool           // a turn of the loop is scheduled
+	tickAt   model.Time     // the broker's deadline that is scheduled; 0: none
+	sets     []*effect.Set  // for input/output
+	ioAt     bool
+	ioFreeAt model.Time
+
+	syncing, checkpointing bool
+	stopping               func() // called once nothing is under way, for a clean shutdown
+}
+
+// nodeConn is a connection as the node sees it.
+type nodeConn struct {
+	p       *process
+	c       *conn
+	session *session.Session
+	buf     []byte // received and not yet a whole frame
+	outbox  []session.Frame
+	outAt   bool
+	closed  bool
+}
+
+func newNode(w *world, plan NodePlan) *node {
+	n := &node{w: w, id: int(plan.ID), rand: w.root.Stream("node", uint64(plan.ID)), clock: newClock(plan)}
+	n.disk = NewDisk(w.root.Stream("disk", uint64(plan.ID)), w.fire)
+	n.ghost = newGhost(w.fail)
+	if plan.ClockDriftPPM != 0 || plan.WallDriftPPM != 0 {
+		w.fire(FaultClockRate)
+	}
+	return n
+}
+
+func (n *node) note(what string, a, b, c uint64, text string) {
+	n.w.trace.add(n.w.now, n.id, what, a, b, c, text)
+}
+
+func (n *node) serves() bool { return n.process != nil && n.process.serving }
+
+// listener is who accepts connections now; nil if nobody does.
+func (n *node) listener() peer {
+	if !n.serves() {
+		return nil
+	}
+	return n.process
+}
+
+// boot starts a process on what the disk holds.
+func (n *node) boot() {
+	if n.process != nil || n.refused != "" {
+		return
+	}
+	n.life++
+	n.boots++
+	n.note("boot", n.life, 0, 0, "")
+	p := &process{n: n, life: n.life, conns: map[effect.ConnID]*nodeConn{}}
+	n.process = p
+	if n.again > 0 {
+		n.disk.CrashAfter(n.again, n.rand.Percent(50))
+		n.again = 0
+	}
+	p.guard(func() { p.open() })
+	n.disk.CrashAfter(0, false)
+	if n.process == p && p.broker == nil {
+		n.process = nil
+	}
+}
+
+// guard runs code of the process. A planned crash inside a disk operation ends it.
+func (p *process) guard(do func()) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case crashSignal:
+			if p.broker == nil {
+				p.n.w.fire(FaultCrashAgain)
+			} else {
+				p.n.w.fire(FaultCrashInOp)
+			}
+			p.n.crash(r.power)
+		default:
+			panic(r)
+		}
+	}()
+	do()
+}
+
+// alive reports whether the process still runs, for what it scheduled earlier.
+func (p *process) alive() bool { return p.n.process == p }
+
+// later schedules work of this process. A pause postpones it; a crash cancels it.
+func (p *process) later(at model.Time, do func()) {
+	p.n.w.at(at, func() { p.run(do) })
+}
+
+func (p *process) run(do func()) {
+	if !p.alive() {
+		return
+	}
+	if p.n.w.now < p.n.pausedUntil {
+		p.later(p.n.pausedUntil, do)
+		return
+	}
+	p.guard(do)
+}
+
+func (p *process) open() {
+	n, k := p.n, &p.n.w.plan.Knobs
+	cfg := storage.Config{
+		Identity:         storage.Identity{ClusterID: clusterID, NodeID: model.NodeID(n.id), DirectoryID: model.TopicID{15: byte(n.id)}},
+		JournalFileBytes: k.JournalFileBytes, JournalBlockBytes: int(k.JournalBlockBytes), CheckpointBytes: k.CheckpointBytes,
+		InPlaceBytesMin: int(k.InPlaceBytesMin), OpenFilesMax: int(k.OpenFilesMax), Regions: k.Regions,
+	}
+	engine, rec, err := storage.Open(n.disk, cfg)
+	if err != nil {
+		n.bootFailed(err)
+		return
+	}
+	for _, note := range rec.Notes {
+		p.note(note)
+	}
+	if n.ghost.recovered(engine, rec); n.w.violation != nil {
+		return
+	}
+	set := p.set()
+	b, err := broker.Open(p.brokerConfig(), engine, rec, set)
+	p.notes(set)
+	set.Reset()
+	p.free = append(p.free, set)
+	if err != nil {
+		n.bootFailed(err)
+		return
+	}
+	p.engine, p.broker = engine, b
+	p.config = session.DefaultConfig()
+	p.config.ClusterID, p.config.NodeID = clusterID, model.NodeID(n.id)
+	p.config.RecordBytesMax = 64 << 20
+	p.serving = true
+	p.schedule()
+	p.scheduleTick()
+}
+
+const (
+	clusterID = "simulated-cluster-0001"
+	nodePort  = 9092
+)
+
+func (p *process) brokerConfig() broker.Config {
+	n, k := p.n, &p.n.w.plan.Knobs
+	topic := controller.DefaultTopicConfig()
+	topic.Log.SegmentBytes, topic.Log.IndexIntervalBytes = int32(k.SegmentBytes), int32(k.IndexIntervalBytes)
+	topic.Log.RetentionMs = -1 // what is kept is for a workload's topics to say
+	c := broker.Config{
+		ClusterID:        clusterID,
+		Advertised:       effect.Broker{ID: model.NodeID(n.id), Host: fmt.Sprintf("node%d", n.id), Port: nodePort},
+		AutoCreateTopics: k.AutoCreate, RetentionCheckInterval: k.RetentionCheck, ProducerExpirationMs: k.ProducerExpiryMs,
+		Controller: controller.Config{
+			NodeID: model.NodeID(n.id), PartitionCountDefault: int32(k.DefaultPartitions), PartitionCountMax: 10_000, Topic: topic,
+		},
+	}
+	n.w.root.Stream("node.ids", uint64(n.id)<<32|n.life).Fill(c.Controller.IDSeed[:])
+	return c
+}
+
+// bootFailed decides whether a start may fail. It may for lack of space, then it is tried again, and when
+// what every partition needs is damaged, then the node stays down and says why.
+func (n *node) bootFailed(err error) {
+	n.note("boot.failed", n.life, 0, 0, err.Error())
+	n.process = nil
+	n.disk.Crash(false)
+	switch {
+	case n.ghost.everythingDamaged != "":
+		n.refused = err.Error()
+	case errors.Is(err, storage.ErrFull) && n.disk.capacityBytes > 0:
+		n.w.after(100*ms, n.boot)
+	case errors.Is(err, errIO):
+		n.w.after(10*ms, n.boot)
+	default:
+		n.w.fail("boot", fmt.Sprintf("the node does not start on a sound disk: %v", err))
+	}
+}
+
+// crash ends the process, and the power of its machine with it or not, and starts another later.
+func (n *node) crash(power bool) {
+	if n.process == nil {
+		return
+	}
+	p := n.process
+	n.note("crash", boolBit(power), n.life, 0, "")
+	n.process = nil
+	n.disk.Crash(power)
+	silent := model.Time(0)
+	if power {
+		silent = model.Time(n.rand.Between(0, int64(2*sc)))
+		n.w.fire(FaultPower)
+	} else {
+		n.w.fire(FaultCrash)
+	}
+	n.w.net.kill(p, silent)
+	for ; n.flips > 0; n.flips-- {
+		if f, ok := n.disk.FlipBit(isJournal); ok {
+			n.note("flip", uint64(f.Offset), uint64(f.Bit), uint64(f.Size), f.Path)
+			n.ghost.hit(f)
+		}
+	}
+	n.w.at(max(n.downUntil, n.w.now+ms), n.boot)
+}
+
+// stop is a process that ends itself because its storage said so.
+func (n *node) stop(err error) {
+	if n.w.fired[FaultSyncError] == 0 {
+		n.w.fail("stopped", fmt.Sprintf("the storage engine stopped on a sound disk: %v", err))
+		return
+	}
+	n.note("stop", n.life, 0, 0, err.Error())
+	n.crash(false)
+}
+
+// shutdown closes the process cleanly: what is under way ends, then the engine closes.
+func (n *node) shutdown(then func()) {
+	p := n.process
+	p.serving = false
+	p.stopping = func() {
+		var done effect.Completions
+		if err := p.engine.Close(&done); err != nil {
+			n.w.fail("shutdown", err.Error())
+			return
+		}
+		n.ghost.syncBegins()
+		n.ghost.syncEnds()
+		n.ghost.completed(&done)
+		if n.disk.handles != 0 {
+			n.w.fail("leak", fmt.Sprintf("%d files are open after a clean shutdown", n.disk.handles))
+		}
+		if n.disk.regions != 0 {
+			n.w.fail("leak", fmt.Sprintf("%d file regions were not released", n.disk.regions))
+		}
+		n.process = nil
+		n.w.net.kill(p, 0)
+		then()
+	}
+	p.schedule()
+}
+
+// check verifies the core's own invariants, and that it shows nothing that is not durable.
+func (p *process) check() {
+	if err := p.broker.Check(); err != nil {
+		p.n.w.fail("broker-check", err.Error())
+	}
+	if err := p.engine.Check(); err != nil {
+		p.n.w.fail("engine-check", err.Error())
+	}
+	for _, l := range p.n.ghost.order {
+		p.checkBounds(l.tp)
+	}
+}
+
+// checkBounds compares what a partition shows with the ghost.
+func (p *process) checkBounds(tp model.TopicPartition) {
+	b, ok := p.broker.Bounds(tp)
+	l := p.n.ghost.logs[tp]
+	if !ok || l == nil || l.damaged != "" {
+		return
+	}
+	if b.HighWatermark > l.durableEnd() {
+		p.n.w.fail("high-watermark", fmt.Sprintf("%v: the high watermark is %d, durable is %d", tp, b.HighWatermark, l.durableEnd()))
+	}
+	if b.LogStartOffset > b.HighWatermark || b.LastStableOffset > b.HighWatermark {
+		p.n.w.fail("bounds", fmt.Sprintf("%v: %+v", tp, b))
+	}
+}
+
+func (p *process) set() *effect.Set {
+	if n := len(p.free); n > 0 {
+		s := p.free[n-1]
+		p.free = p.free[:n-1]
+		return s
+	}
+	return new(effect.Set)
+}
+
+func (p *process) notes(set *effect.Set) {
+	for i := range set.Notes {
+		p.note(set.Notes[i])
+	}
+	for m := range effect.MarkCount {
+		if set.Marks.Has(m) {
+			p.n.w.marks[m]++
+		}
+	}
+}
+
+func (p *process) note(n effect.Note) {
+	p.n.note("note", uint64(n.Kind), uint64(n.Offset), uint64(n.Count), n.Kind.String()+" "+n.Topic+" "+n.Detail)
+}
+
+// isJournal names the files whose end a flipped bit would make look unwritten.
+func isJournal(path string) bool { return strings.HasPrefix(path, "journal/") }
+
+func mustHold(ok bool, what string) { invariant.Check(ok, what) }

@@ -44,11 +44,15 @@ func Modes() []Mode { return []Mode{Lite, Swarm, Calm} }
 // Knobs are the product's settings, small enough that everything rolls over within seconds.
 type Knobs struct {
 	JournalFileBytes   int64
+	JournalBlockBytes  int64
 	CheckpointBytes    int64
 	InPlaceBytesMin    int64 // 0: never
 	Regions            bool  // fetches are answered with file regions
+	OpenFilesMax       int64
 	SegmentBytes       int64
 	IndexIntervalBytes int64
+	RetentionCheck     model.Time
+	ProducerExpiryMs   int64
 	DefaultPartitions  int64
 	AutoCreate         bool
 	// A node's loop and its I/O turn start so long after there is something to do, on average: other
@@ -149,7 +153,7 @@ func (p *Plan) validate() error {
 		return fmt.Errorf("plan: until and settle are a day at most")
 	case len(p.Nodes) != 1:
 		return fmt.Errorf("plan: this version simulates one node, not %d", len(p.Nodes))
-	case p.Knobs.JournalFileBytes < 4096 || p.Knobs.SegmentBytes < 128 || p.Knobs.IndexIntervalBytes < 1 || p.Knobs.CheckpointBytes < 1:
+	case p.Knobs.JournalFileBytes < 4096 || p.Knobs.JournalBlockBytes < 512 || p.Knobs.OpenFilesMax < 1 || p.Knobs.RetentionCheck < ms || p.Knobs.ProducerExpiryMs < 1 || p.Knobs.SegmentBytes < 128 || p.Knobs.IndexIntervalBytes < 1 || p.Knobs.CheckpointBytes < 1:
 		return fmt.Errorf("plan: a knob is too small")
 	case p.Knobs.SegmentBytes > 1<<30 || p.Knobs.JournalFileBytes > 1<<30:
 		return fmt.Errorf("plan: a knob is too large")

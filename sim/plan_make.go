@@ -45,6 +45,10 @@ func (m *planner) stream(site string, entity uint64) *draw.Stream {
 func (m *planner) knobs() {
 	r, k := m.stream("knobs", 0), &m.p.Knobs
 	k.JournalFileBytes = 4096 * r.LogUniform(4, 64)
+	k.JournalBlockBytes = 512 << r.Intn(4)
+	k.OpenFilesMax = r.LogUniform(2, 256)
+	k.RetentionCheck = model.Time(r.LogUniform(int64(10*ms), int64(500*ms)))
+	k.ProducerExpiryMs = 86_400_000
 	k.CheckpointBytes = r.LogUniform(k.JournalFileBytes/2, k.JournalFileBytes*4)
 	if r.Percent(50) {
 		k.InPlaceBytesMin = r.LogUniform(256, 16384)

@@ -27,8 +27,9 @@ func (p *Plan) fields() []field {
 
 func (k *Knobs) fields() []field {
 	return []field{
-		{"journal_file_bytes", &k.JournalFileBytes}, {"checkpoint_bytes", &k.CheckpointBytes},
+		{"journal_file_bytes", &k.JournalFileBytes}, {"journal_block_bytes", &k.JournalBlockBytes}, {"checkpoint_bytes", &k.CheckpointBytes},
 		{"in_place_bytes_min", &k.InPlaceBytesMin}, {"regions", &k.Regions}, {"segment_bytes", &k.SegmentBytes},
+		{"open_files_max", &k.OpenFilesMax}, {"retention_check", &k.RetentionCheck}, {"producer_expiry_ms", &k.ProducerExpiryMs},
 		{"index_interval_bytes", &k.IndexIntervalBytes}, {"default_partitions", &k.DefaultPartitions},
 		{"auto_create", &k.AutoCreate}, {"loop_delay", &k.LoopDelay}, {"io_delay", &k.IODelay},
 	}

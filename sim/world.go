@@ -8,7 +8,9 @@ import (
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/invariant"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/sim/check"
 	"github.com/weirmq/weir/sim/draw"
+	"github.com/weirmq/weir/sim/workload"
 )
 
 // world is one run: the time, what will happen, and everything it happens to. It shares nothing with
@@ -21,14 +23,21 @@ type world struct {
 	seq   uint64
 	trace *trace
 
-	events     int64 // of the heap
-	coreEvents int64 // of the brokers
+	events     int64  // of the heap
+	coreEvents uint64 // of the sessions and brokers
+	checkEvery uint64 // so many core events between deep checks
 	fired      [faultCount]int64
 	marks      [effect.MarkCount]int64
 	violation  *Violation
 
 	net   *network
 	nodes []*node
+	hosts []*host
+	loads []*workload.Load
+
+	history check.History
+	settled bool
+	final   *final
 }
 
 // Violation is a broken promise.
@@ -45,7 +54,7 @@ type Violation struct {
 const epoch = sc
 
 func newWorld(plan *Plan, t *trace) *world {
-	w := &world{plan: plan, root: draw.Seed(plan.Seed), now: epoch, trace: t}
+	w := &world{plan: plan, root: draw.Seed(plan.Seed), now: epoch, trace: t, checkEvery: 64}
 	w.net = newNetwork(w, plan.Net)
 	return w
 }

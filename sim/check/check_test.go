@@ -125,12 +125,23 @@ func TestRemovedByRetentionIsNotLost(t *testing.T) {
 	}
 }
 
+func TestWithoutIdempotenceADuplicateIsLegal(t *testing.T) {
+	h := sound()
+	h.Ops[7].Producer = 0
+	h.Finals[0].Offsets = append(h.Finals[0].Offsets, 6)
+	h.Finals[0].Values = append(h.Finals[0].Values, 401)
+	h.Finals[0].End = 7
+	if found := all(h); len(found) > 0 {
+		t.Error(found)
+	}
+}
+
 // Both linearizability checks must agree on random histories, sound and not.
 func TestPlacesAgreesWithPorcupine(t *testing.T) {
 	broken := 0
 	rapid.Check(t, func(t *rapid.T) {
 		h := &History{}
-		end, now := int64(0), int64(0)
+		end, now := int64(0), int64(1)
 		for range rapid.IntRange(2, 25).Draw(t, "ops") {
 			now += rapid.Int64Range(0, 3).Draw(t, "gap")
 			o := Op{Topic: "t", Outcome: OK, Call: now, Return: now + rapid.Int64Range(1, 8).Draw(t, "took")}

@@ -61,7 +61,7 @@ type Op struct {
 
 	// Values of a send are unique over the whole history. A producer's values grow in the order it sent them.
 	Values []int64 `json:"values,omitempty"`
-	// Producer, of a send, names who promised order and no duplicates; 0 if nobody did.
+	// Producer, of a send, names who promised that its values stand once and in order; 0 if nobody did.
 	Producer int64 `json:"producer,omitempty"`
 	// Offset, of a send that is OK, is its first record's; -1 if unknown (acks=0).
 	Offset int64 `json:"offset"`

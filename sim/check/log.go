@@ -106,7 +106,7 @@ func (c *logCheck) see(offset, value int64, by string) {
 		c.report(Inconsistent, "offset %d held %d and, %s, %d", offset, v, by, value)
 		return
 	}
-	if o, ok := c.offset[value]; ok && o != offset {
+	if o, ok := c.offset[value]; ok && o != offset && c.promised(value) {
 		c.report(Duplicate, "value %d stands at %d and, %s, at %d (%s)", value, o, by, offset, c.origin(value))
 		return
 	}
@@ -117,6 +117,12 @@ func (c *logCheck) see(offset, value int64, by string) {
 	case op.Outcome == Fail:
 		c.report(Aborted, "value %d at %d, %s, although its send failed: %s", value, offset, by, op)
 	}
+}
+
+// promised reports whether somebody promised that the value stands once.
+func (c *logCheck) promised(value int64) bool {
+	op := c.sentBy[value]
+	return op == nil || op.Producer != 0
 }
 
 func (c *logCheck) origin(value int64) string {

@@ -23,7 +23,7 @@ type placed struct {
 //
 // A send whose outcome is unknown is decided by the final state: found there, it happened at a known place and
 // an unknown time; absent, it did not happen. A poll counts as a read of the end by the high watermark
-// it reported.
+// it reported; called at 0 means that nobody knows when it was called, and it bounds only what came after.
 func Places(h *History) []Anomaly {
 	byKey, keys := placedByKey(h)
 	var found []Anomaly

@@ -1,0 +1,329 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
+	"github.com/weirmq/weir/core/storage"
+)
+
+// ghost is what a node's logs must hold, kept beside the core from what the core asked and was told. No
+// machine sees it.
+//
+// A batch is asked for (an Append), covered by a sync that began after it was handed to the engine, and
+// then durable. From then on it may never change or disappear but by retention or deletion. A batch that
+// was only asked for may or may not be there after a crash; if it is, it is durable from then on.
+type ghost struct {
+	fail  func(oracle, detail string)
+	logs  map[model.TopicPartition]*ghostLog
+	order []*ghostLog
+
+	handed  uint64 // appends handed to the engine, counted
+	syncing uint64 // of those, covered by the sync under way
+	synced  uint64 // covered by a sync that succeeded
+
+	// everythingDamaged is why any partition may be unavailable: a bit flipped in a file of all of them.
+	everythingDamaged string
+}
+
+type ghostLog struct {
+	tp      model.TopicPartition
+	config  effect.LogConfig
+	deleted bool // a deletion was asked for
+	damaged string
+
+	start   model.Offset // reported
+	limit   model.Offset // how far retention may have moved the start
+	durable []ghostBatch
+	asked   []ghostBatch
+}
+
+type ghostBatch struct {
+	base, next   model.Offset
+	crc          uint32
+	size         int32
+	attempt      uint32
+	number       uint64 // among those handed to the engine
+	maxTimestamp model.Timestamp
+}
+
+func newGhost(fail func(oracle, detail string)) *ghost {
+	return &ghost{fail: fail, logs: map[model.TopicPartition]*ghostLog{}}
+}
+
+func (g *ghost) log(tp model.TopicPartition) *ghostLog {
+	l := g.logs[tp]
+	if l == nil {
+		l = &ghostLog{tp: tp}
+		g.logs[tp] = l
+		g.order = append(g.order, l)
+	}
+	return l
+}
+
+// durableEnd is the offset after the last durable record.
+func (l *ghostLog) durableEnd() model.Offset {
+	if n := len(l.durable); n > 0 {
+		return l.durable[n-1].next
+	}
+	return l.start
+}
+
+func (l *ghostLog) end() model.Offset {
+	if n := len(l.asked); n > 0 {
+		return l.asked[n-1].next
+	}
+	return l.durableEnd()
+}
+
+// broken reports whether a fault of the disk may have taken the partition.
+func (g *ghost) broken(l *ghostLog) string {
+	if l.damaged != "" {
+		return l.damaged
+	}
+	return g.everythingDamaged
+}
+
+// hit notes which partitions a flipped bit may make unavailable.
+func (g *ghost) hit(f Flip) {
+	why := fmt.Sprintf("bit %d of byte %d of %s", f.Bit, f.Offset, f.Path)
+	for _, l := range g.order {
+		if strings.Contains(f.Path, "/"+l.tp.Topic.String()+"-") {
+			if strings.Contains(f.Path, fmt.Sprintf("/%s-%d/", l.tp.Topic, l.tp.Partition)) {
+				l.damaged = why
+				if l.tp.Topic == model.MetadataTopicID {
+					g.everythingDamaged = why // without it the node knows no topic
+				}
+			}
+			continue
+		}
+	}
+	if !strings.HasPrefix(f.Path, "partitions/") {
+		g.everythingDamaged = why
+	}
+}
+
+// append notes what the core asks the engine for.
+func (g *ghost) append(a *effect.Append) {
+	l := g.log(a.Partition)
+	b := record.Batch(a.Batch)
+	g.handed++
+	n := ghostBatch{
+		base: a.BaseOffset, next: a.BaseOffset + model.Offset(b.LastOffsetDelta()) + 1, crc: b.CRC(),
+		size: int32(len(a.Batch)), attempt: a.Attempt, number: g.handed, maxTimestamp: b.MaxTimestamp(),
+	}
+	if a.AppendTime != model.NoTimestamp {
+		n.crc, n.maxTimestamp = 0, a.AppendTime // stamping changes the checksum
+	}
+	l.asked = append(l.asked, n)
+}
+
+// syncBegins notes that a sync covers what was handed to the engine so far.
+func (g *ghost) syncBegins() { g.syncing = g.handed }
+
+// syncEnds notes that it succeeded.
+func (g *ghost) syncEnds() { g.synced = g.syncing }
+
+// completed checks what the engine reports against what can be true.
+func (g *ghost) completed(c *effect.Completions) {
+	for _, a := range c.Appended {
+		l := g.log(a.Partition)
+		if a.Failure != effect.OK {
+			g.refused(l, a)
+			continue
+		}
+		for len(l.asked) > 0 && l.asked[0].next <= a.NextOffset {
+			b := l.asked[0]
+			if b.number > g.synced {
+				g.fail("durable-before-sync", fmt.Sprintf("%v: %d to %d was reported durable, but no sync covers it", l.tp, b.base, b.next))
+				return
+			}
+			if b.base != l.durableEnd() {
+				g.fail("log-gap", fmt.Sprintf("%v: %d to %d was reported durable after %d", l.tp, b.base, b.next, l.durableEnd()))
+				return
+			}
+			l.durable = append(l.durable, b)
+			l.asked = l.asked[1:]
+		}
+		if l.durableEnd() < a.NextOffset {
+			g.fail("durable-unasked", fmt.Sprintf("%v: reported durable to %d, but nothing was asked for after %d", l.tp, a.NextOffset, l.durableEnd()))
+			return
+		}
+	}
+	for _, r := range c.Retained {
+		if r.Failure == effect.OK {
+			g.retained(g.log(r.Partition), r)
+		}
+	}
+	for _, d := range c.Damaged {
+		if g.broken(g.log(d.Partition)) == "" {
+			g.fail("false-damage", fmt.Sprintf("%v: reported damaged on a sound disk: %s", d.Partition, d.Detail))
+		}
+	}
+}
+
+// refused forgets what certainly will not be written: the refused append and all after it that were asked
+// for in ignorance of the refusal.
+func (g *ghost) refused(l *ghostLog, a effect.Appended) {
+	if a.Failure != effect.DiskFull {
+		return // what becomes of them is for recovery to say
+	}
+	kept := l.asked[:0]
+	for _, b := range l.asked {
+		if b.attempt > a.Attempt || b.next <= a.NextOffset {
+			kept = append(kept, b)
+		}
+	}
+	l.asked = kept
+}
+
+// retained checks that retention removed only what its configuration lets go.
+func (g *ghost) retained(l *ghostLog, r effect.Retained) {
+	if r.LogStartOffset <= l.start {
+		return
+	}
+	if r.LogStartOffset > l.limit {
+		g.fail("retention", fmt.Sprintf("%v: the log start moved to %d, past the high watermark %d", l.tp, r.LogStartOffset, l.limit))
+		return
+	}
+	if l.config.RetentionMs < 0 && l.config.RetentionBytes < 0 {
+		g.fail("retention", fmt.Sprintf("%v: the log start moved to %d, but everything is kept for ever", l.tp, r.LogStartOffset))
+		return
+	}
+	l.advance(r.LogStartOffset)
+	if l.config.RetentionMs < 0 {
+		left := int64(0)
+		for _, b := range l.durable {
+			left += int64(b.size)
+		}
+		for _, b := range l.asked {
+			left += int64(b.size)
+		}
+		if left < l.config.RetentionBytes {
+			g.fail("retention", fmt.Sprintf("%v: %d bytes are left of the %d to be kept", l.tp, left, l.config.RetentionBytes))
+		}
+	}
+}
+
+func (l *ghostLog) advance(start model.Offset) {
+	if start <= l.start {
+		return
+	}
+	end := l.durableEnd()
+	l.start = start
+	for len(l.durable) > 0 && l.durable[0].next <= start {
+		l.durable = l.durable[1:]
+	}
+	if len(l.durable) == 0 && end > start {
+		l.start = end
+	}
+}
+
+// recovered compares what a restart found with what it had to find. What it found beyond is durable from
+// now on.
+func (g *ghost) recovered(e *storage.Engine, rec *storage.Recovery) {
+	g.handed, g.syncing, g.synced = 0, 0, 0
+	found := map[model.TopicPartition]bool{}
+	for i := range rec.Partitions {
+		r := &rec.Partitions[i]
+		found[r.Partition] = true
+		l := g.log(r.Partition)
+		switch {
+		case r.Damage != "":
+			if g.broken(l) == "" {
+				g.fail("false-damage", fmt.Sprintf("%v: found damaged on a sound disk: %s", l.tp, r.Damage))
+			}
+			if l.damaged == "" {
+				l.damaged = r.Damage
+			}
+			continue
+		case r.State == nil:
+			g.fail("recovery", fmt.Sprintf("%v: recovered without a state", l.tp))
+			return
+		}
+		if l.deleted {
+			continue // its files may be there in any condition
+		}
+		start, end := r.State.StartOffset(), r.State.EndOffset()
+		if start < l.start || start > max(l.limit, l.start) {
+			g.fail("log-start", fmt.Sprintf("%v: the log starts at %d after a restart, it did at %d (and may at most at %d)", l.tp, start, l.start, l.limit))
+			return
+		}
+		l.advance(start)
+		var batches []ghostBatch
+		err := e.ReadAll(l.tp, func(b record.Batch) error {
+			if b.NextOffset() > start {
+				batches = append(batches, ghostBatch{
+					base: b.BaseOffset(), next: b.NextOffset(), crc: b.CRC(), size: int32(b.SizeBytes()), maxTimestamp: b.MaxTimestamp(),
+				})
+			}
+			return nil
+		})
+		if err != nil {
+			if g.broken(l) == "" {
+				g.fail("recovery", fmt.Sprintf("%v: cannot be read after a restart: %v", l.tp, err))
+			}
+			l.damaged = err.Error()
+			continue
+		}
+		if !g.same(l, batches, end) {
+			return
+		}
+		l.durable, l.asked = batches, nil
+	}
+	for _, l := range g.order {
+		if !found[l.tp] && !l.deleted && len(l.durable) > 0 && g.broken(l) == "" {
+			g.fail("lost-partition", fmt.Sprintf("%v: held %d to %d and is gone after a restart", l.tp, l.start, l.durableEnd()))
+			return
+		}
+		l.asked = nil
+	}
+}
+
+// same compares the batches found in a log with those that must, and those that may, be there.
+func (g *ghost) same(l *ghostLog, found []ghostBatch, end model.Offset) bool {
+	expected := append(l.durable[:len(l.durable):len(l.durable)], l.asked...)
+	at := l.start
+	if len(found) > 0 {
+		at = min(at, found[0].base)
+	}
+	for i, b := range found {
+		if i > 0 && b.base != at {
+			g.fail("log-gap", fmt.Sprintf("%v: %d follows %d after a restart", l.tp, b.base, at))
+			return false
+		}
+		at = b.next
+		if i >= len(expected) {
+			g.fail("invented", fmt.Sprintf("%v: %d to %d was found after a restart; nobody asked for it", l.tp, b.base, b.next))
+			return false
+		}
+		// A refusal and a crash can leave several that were asked for at one offset.
+		want := expected[i]
+		for k := i; !want.is(b) && k < len(expected); k++ {
+			if k >= len(l.durable) && expected[k].is(b) {
+				expected[i], want = expected[k], expected[k]
+			}
+		}
+		if !want.is(b) {
+			g.fail("changed", fmt.Sprintf("%v: %d to %d crc %08x was found after a restart where %d to %d crc %08x belongs",
+				l.tp, b.base, b.next, b.crc, want.base, want.next, want.crc))
+			return false
+		}
+	}
+	if len(found) < len(l.durable) {
+		g.fail("lost", fmt.Sprintf("%v: the log ends at %d after a restart, %d was durable", l.tp, at, l.durableEnd()))
+		return false
+	}
+	if end != at && len(found) > 0 || end < l.durableEnd() {
+		g.fail("recovery", fmt.Sprintf("%v: the recovered state ends at %d, the records at %d", l.tp, end, at))
+		return false
+	}
+	return true
+}
+
+func (b ghostBatch) is(o ghostBatch) bool {
+	return b.base == o.base && b.next == o.next && b.size == o.size && (b.crc == o.crc || b.crc == 0)
+}

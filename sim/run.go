@@ -1,0 +1,404 @@
+package sim
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weirmq/weir/core/broker"
+	"github.com/weirmq/weir/core/client"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
+	"github.com/weirmq/weir/sim/check"
+	"github.com/weirmq/weir/sim/workload"
+)
+
+// Options say what to run.
+type Options struct {
+	Seed uint64
+	Mode Mode
+	// Plan, if set, is run instead of the seed's own.
+	Plan *Plan
+	// Trace, if set, gets every line.
+	Trace io.Writer
+	// History, if set, gets what the clients did as JSON lines.
+	History io.Writer
+}
+
+// Result is how a run ended.
+type Result struct {
+	Seed       uint64
+	Mode       Mode
+	Events     int64
+	CoreEvents uint64
+	SimTime    model.Time
+	Trace      string // hash
+	Violation  *Violation
+	// Excuse says why the node could not be asked for everything: planned damage to its disk.
+	Excuse string
+	// OpsOK and Ops count the clients' operations.
+	OpsOK, Ops int
+	Undecided  int
+	Enabled    [faultCount]bool // by Fault: the plan could make it happen
+	Fired      [faultCount]int64
+	Marks      [effect.MarkCount]int64
+	Plan       *Plan
+}
+
+// OK reports whether every promise was kept.
+func (r *Result) OK() bool { return r.Violation == nil }
+
+// Line is the result in one line.
+func (r *Result) Line() string {
+	s := fmt.Sprintf("seed=%d mode=%s events=%d sim_time=%s trace=%s verdict=", r.Seed, r.Mode, r.Events,
+		time.Duration(r.SimTime), r.Trace)
+	if r.Violation == nil {
+		return s + "ok"
+	}
+	return s + "violation oracle=" + r.Violation.Oracle
+}
+
+// Report is everything there is to say about a violation; empty without one.
+func (r *Result) Report() string {
+	v := r.Violation
+	if v == nil {
+		return ""
+	}
+	var b strings.Builder
+	for _, line := range v.Trace {
+		b.WriteString(line + "\n")
+	}
+	fmt.Fprintf(&b, "\noracle   %s\nwhat     %s\nwhen     %s, event %d\n", v.Oracle, v.Detail, timeText(v.At), v.Event)
+	for _, f := range v.Stack {
+		b.WriteString("in       " + f + "\n")
+	}
+	fmt.Fprintf(&b, "again    weir sim run --seed %d --mode %s\n", r.Seed, r.Mode)
+	return b.String()
+}
+
+// Run runs one seed, or one plan. It depends on nothing but its options.
+func Run(o Options) Result {
+	plan := o.Plan
+	if plan == nil {
+		plan = MakePlan(o.Seed, o.Mode)
+	}
+	result := Result{Seed: plan.Seed, Mode: plan.Mode, Plan: plan}
+	if err := plan.validate(); err != nil {
+		result.Violation = &Violation{Oracle: "plan", Detail: err.Error()}
+		return result
+	}
+	own := *plan // healing changes it
+	w := newWorld(&own, newTrace(o.Trace))
+	if err := w.populate(); err != nil {
+		result.Violation = &Violation{Oracle: "plan", Detail: err.Error()}
+		return result
+	}
+	w.play()
+	if w.violation == nil {
+		w.judge(&result)
+	}
+	if o.History != nil {
+		if err := w.history.Write(o.History); err != nil {
+			w.fail("output", err.Error())
+		}
+	}
+	result.Events, result.CoreEvents, result.SimTime = w.events, w.coreEvents, w.now-epoch
+	result.Trace, result.Violation = w.trace.sum(), w.violation
+	result.Fired, result.Marks = w.fired, w.marks
+	for _, f := range Faults() {
+		result.Enabled[f] = plan.Has(f)
+	}
+	for i := range w.history.Ops {
+		result.Ops++
+		if w.history.Ops[i].Outcome == check.OK {
+			result.OpsOK++
+		}
+	}
+	for _, n := range w.nodes {
+		if n.refused != "" {
+			result.Excuse = n.refused
+		}
+	}
+	if w.trace.err != nil && result.Violation == nil {
+		result.Violation = &Violation{Oracle: "output", Detail: w.trace.err.Error()}
+	}
+	return result
+}
+
+// populate makes nodes and clients and schedules the plan.
+func (w *world) populate() error {
+	if w.plan.Mode != Lite {
+		w.checkEvery = 500
+	}
+	for _, p := range w.plan.Nodes {
+		n := newNode(w, p)
+		w.nodes = append(w.nodes, n)
+		w.at(epoch, n.boot)
+	}
+	env := &workload.World{
+		Root: w.root, History: &w.history, Fail: w.fail,
+		Excused: func(string, int32) bool { return w.damaged() },
+		Hostile: func() { w.fire(FaultHostile) },
+		Wall:    func(now model.Time) model.Timestamp { return wallBase + model.Timestamp(now/ms) },
+	}
+	for _, l := range w.plan.Loads {
+		load, err := workload.New(env, workload.Spec{
+			ID: l.ID, Kind: l.Kind, Clients: int(l.Clients), Topics: int(l.Topics), Partitions: int(l.Partitions),
+			ValueBytes: int(l.ValueBytes), Gap: l.Gap, Records: int(l.Records), Codec: int(l.Codec), Linger: l.Linger,
+			Addr: w.nodes[0].addr(), Calm: w.plan.Mode == Calm,
+		})
+		if err != nil {
+			return err
+		}
+		w.loads = append(w.loads, load)
+		for _, p := range load.Programs {
+			w.hosts = append(w.hosts, newHost(w, p, len(w.hosts)))
+		}
+	}
+	for i := range w.plan.Strikes {
+		s := &w.plan.Strikes[i]
+		w.at(epoch+s.At, func() { w.strike(s) })
+	}
+	w.at(epoch+w.plan.Until, w.heal)
+	return nil
+}
+
+// damaged reports whether a planned fault may have made something unavailable for good.
+func (w *world) damaged() bool {
+	for _, n := range w.nodes {
+		if n.refused != "" || n.ghost.everythingDamaged != "" {
+			return true
+		}
+		for _, l := range n.ghost.order {
+			if l.damaged != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// pollEvery is how often the settled world is asked whether it is done.
+const pollEvery = 20 * ms
+
+// play runs the fault phase, the liveness phase, and the last restart.
+func (w *world) play() {
+	limit := epoch + w.plan.Until + w.plan.Settle
+	done := false
+	var poll func()
+	poll = func() {
+		why := w.waiting()
+		switch {
+		case why == "":
+			done = true
+		case w.now >= limit || w.damaged() && w.now >= epoch+w.plan.Until+5*sc:
+			if !w.damaged() {
+				w.fail("liveness", fmt.Sprintf("%s after all faults were healed: %s", time.Duration(w.now-epoch-w.plan.Until), why))
+			}
+			done = true
+		default:
+			w.after(pollEvery, poll)
+		}
+	}
+	w.at(epoch+w.plan.Until+pollEvery, poll)
+	for !done && w.step() {
+	}
+	if w.violation != nil {
+		return
+	}
+	if !done {
+		w.fail("liveness", "nothing is left to happen, but not everything is done: "+w.waiting())
+		return
+	}
+	for _, h := range w.hosts {
+		h.stop()
+	}
+	w.finish()
+}
+
+// waiting says what is not done yet.
+func (w *world) waiting() string {
+	for _, n := range w.nodes {
+		if !n.serves() && n.refused == "" {
+			return fmt.Sprintf("node %d is not up", n.id)
+		}
+	}
+	for _, h := range w.hosts {
+		if why := h.program.Waiting(); why != "" {
+			return h.program.Name() + ": " + why
+		}
+	}
+	return ""
+}
+
+// final is what the last restart found.
+type final struct {
+	topics map[string]model.TopicID
+}
+
+// finish stops every node, cleanly or by a power loss, starts it again from its disk, and reads everything.
+func (w *world) finish() {
+	r := w.root.Stream("finish", 0)
+	for _, n := range w.nodes {
+		if n.process == nil {
+			continue
+		}
+		if r.Percent(50) {
+			w.guard(n.process.check)
+			n.shutdown(func() { n.disk.Crash(true) })
+		} else {
+			n.crash(true)
+		}
+	}
+	w.drain(func() bool {
+		return !slices.ContainsFunc(w.nodes, func(n *node) bool { return n.process != nil && !n.process.serving })
+	})
+	for _, n := range w.nodes {
+		if w.violation == nil {
+			w.guard(n.boot)
+		}
+	}
+	w.drain(func() bool {
+		return !slices.ContainsFunc(w.nodes, func(n *node) bool { return !n.serves() && n.refused == "" })
+	})
+	for _, n := range w.nodes {
+		if n.serves() && w.violation == nil {
+			w.guard(func() { n.askTopics() })
+		}
+	}
+	w.drain(func() bool {
+		return w.final != nil || !slices.ContainsFunc(w.nodes, (*node).serves)
+	})
+}
+
+// drain lets events happen until something is true.
+func (w *world) drain(until func() bool) {
+	limit := w.now + 60*sc
+	for !until() && w.violation == nil {
+		if w.now > limit || len(w.heap) == 0 {
+			w.fail("finish", "the last restart does not come to an end")
+			return
+		}
+		w.step()
+	}
+}
+
+// ownConn is the connection number of the simulator's own question.
+const ownConn effect.ConnID = 0
+
+// askTopics asks the broker which topics there are.
+func (n *node) askTopics() {
+	p := n.process
+	p.events = append(p.events, &broker.DescribeTopics{To: effect.RequestID{Conn: ownConn}, All: true})
+	p.schedule()
+}
+
+// answered takes the answer to askTopics and reads every record of the loads' topics.
+func (n *node) answered(r effect.Reply) {
+	w := n.w
+	w.final = &final{topics: map[string]model.TopicID{}}
+	for _, t := range r.Body.(*effect.TopicsDescribed).Topics {
+		w.final.topics[t.Name] = t.ID
+	}
+	var d client.Decoder
+	for _, load := range w.loads {
+		for _, topic := range load.Topics() {
+			for p := range load.Partitions() {
+				n.readFinal(check.Key{Topic: topic, Partition: int32(p)}, &d, load)
+			}
+		}
+	}
+}
+
+func (n *node) readFinal(k check.Key, d *client.Decoder, load *workload.Load) {
+	w := n.w
+	id, ok := w.final.topics[k.Topic]
+	if !ok {
+		w.fail("lost-topic", fmt.Sprintf("topic %s was created and is gone", k.Topic))
+		return
+	}
+	tp := model.TopicPartition{Topic: id, Partition: model.Partition(k.Partition)}
+	f := check.Final{Key: k, Damaged: n.ghost.broken(n.ghost.log(tp)) != ""}
+	bounds, ok := n.process.broker.Bounds(tp)
+	if !ok {
+		w.fail("lost-partition", fmt.Sprintf("%s is not here", k))
+		return
+	}
+	f.Start, f.End = int64(bounds.LogStartOffset), int64(bounds.HighWatermark)
+	var stamps []model.Timestamp
+	err := n.process.engine.ReadAll(tp, func(b record.Batch) error {
+		records, err := d.Decode(nil, &client.Chunk{Topic: k.Topic, Batches: b, From: bounds.LogStartOffset})
+		for _, r := range records {
+			number, whole := workload.ReadValue(r.Value)
+			if !whole {
+				return fmt.Errorf("the record at %d is not what anybody wrote", r.Offset)
+			}
+			f.Offsets, f.Values = append(f.Offsets, int64(r.Offset)), append(f.Values, number)
+			stamps = append(stamps, r.Timestamp)
+		}
+		return err
+	})
+	if err != nil && !f.Damaged {
+		w.fail("final-read", fmt.Sprintf("%s: %v", k, err))
+		return
+	}
+	w.history.Finals = append(w.history.Finals, f)
+	if !f.Damaged {
+		w.checkLookups(load, &f, stamps)
+	}
+}
+
+// checkLookups compares answers about times with the records that there are.
+func (w *world) checkLookups(load *workload.Load, f *check.Final, stamps []model.Timestamp) {
+	for _, l := range load.Lookups() {
+		if l.Key != f.Key {
+			continue
+		}
+		want, newest := int64(model.NoOffset), model.NoTimestamp
+		for i, t := range stamps {
+			if t > newest {
+				newest = t
+				if l.Timestamp == effect.MaxTimestamp {
+					want = f.Offsets[i]
+				}
+			}
+			if l.Timestamp != effect.MaxTimestamp && want < 0 && t >= l.Timestamp {
+				want = f.Offsets[i]
+			}
+		}
+		if int64(l.Offset) == want {
+			continue
+		}
+		if i := int64(l.Offset) - f.Start; l.Timestamp == effect.MaxTimestamp && i >= 0 && i < int64(len(stamps)) && stamps[i] == newest {
+			continue // another record of the same time
+		}
+		w.fail("time-lookup", fmt.Sprintf("%s: time %d was looked up at %d (time %d), it is at %d", f.Key, l.Timestamp, l.Offset, l.Found, want))
+		return
+	}
+}
+
+// judge runs the checkers over the history.
+func (w *world) judge(result *Result) {
+	found := slices.Concat(check.Log(&w.history), check.Places(&w.history))
+	const patience = 10 * time.Second
+	found = append(found, check.Topics(&w.history, patience)...)
+	if w.plan.Seed%16 == 0 {
+		found = append(found, check.Window(&w.history, patience)...)
+	}
+	for _, a := range found {
+		if a.Kind == check.Undecided {
+			result.Undecided++
+			continue
+		}
+		w.fail(a.Kind, a.Detail)
+	}
+	if w.violation != nil || w.damaged() {
+		return
+	}
+	if !slices.ContainsFunc(w.history.Ops, func(o check.Op) bool { return o.Outcome == check.OK }) {
+		w.fail("vacuous", "no operation of any client succeeded")
+	}
+}

@@ -1,0 +1,113 @@
+package sim
+
+import "github.com/weirmq/weir/core/model"
+
+// strike lets one planned fault happen.
+func (w *world) strike(s *Strike) {
+	w.trace.add(w.now, int(s.Node), "strike", uint64(s.ID), uint64(s.Kind), uint64(s.For), s.Kind.String())
+	r := w.root.Stream("strike", uint64(s.ID))
+	until := w.now + s.For
+	switch s.Kind {
+	case FaultReset:
+		w.net.pick(r, s.Percent, func(c *conn) { c.reset(s.Late) })
+		return
+	case FaultBlackhole:
+		w.net.pick(r, s.Percent, func(c *conn) { c.blackhole(until) })
+		return
+	case FaultClog:
+		w.net.pick(r, s.Percent, func(c *conn) { c.clog(until, FaultClog) })
+		return
+	case FaultRefuse:
+		w.net.refuseUntil = max(w.net.refuseUntil, until)
+		w.breakSome(s, r.Percent(50))
+		return
+	case FaultSilence:
+		w.net.silenceUntil = max(w.net.silenceUntil, until)
+		w.breakSome(s, r.Percent(50))
+		return
+	}
+	for _, n := range w.nodes {
+		if s.Node == 0 || int(s.Node) == n.id {
+			n.strike(s, until)
+		}
+	}
+}
+
+// breakSome resets connections so that somebody has to dial while nobody answers.
+func (w *world) breakSome(s *Strike, all bool) {
+	percent := int64(40)
+	if all {
+		percent = 100
+	}
+	w.net.pick(w.root.Stream("strike.break", uint64(s.ID)), percent, func(c *conn) { c.reset(0) })
+}
+
+func (n *node) strike(s *Strike, until model.Time) {
+	switch s.Kind {
+	case FaultCrash, FaultPower:
+		n.strikeCrash(s, until)
+	case FaultSyncError:
+		n.downUntil = max(n.downUntil, until)
+		n.disk.FailSyncs(1, s.Evict)
+	case FaultDiskFull:
+		n.disk.SetCapacity(s.Room)
+		n.w.at(until, func() {
+			if !n.w.settled {
+				n.disk.SetCapacity(-1)
+			}
+		})
+	case FaultDiskSlow:
+		n.slowMean = s.Mean
+		n.w.at(until, func() { n.slowMean = 0 })
+	case FaultPause:
+		if n.process != nil {
+			n.w.fire(FaultPause)
+			n.pausedUntil = max(n.pausedUntil, until)
+		}
+	case FaultWallStep:
+		n.w.fire(FaultWallStep)
+		n.clock.wallOffset += s.By
+	}
+}
+
+// crashPatience is how long a crash waits for its disk operation before it strikes anyway.
+const crashPatience = 100 * ms
+
+func (n *node) strikeCrash(s *Strike, until model.Time) {
+	if n.process == nil {
+		return
+	}
+	power := s.Kind == FaultPower
+	n.downUntil = max(n.downUntil, until)
+	n.flips, n.again = int(s.Flips), s.Again
+	if s.Ops == 0 {
+		n.crash(power)
+		return
+	}
+	life := n.life
+	n.disk.CrashAfter(s.Ops, power)
+	n.w.after(crashPatience, func() {
+		if n.life == life && n.process != nil {
+			n.crash(power)
+		}
+	})
+}
+
+// heal ends all faults for good. What they left behind stays: clocks that are off, damage, a node that
+// is down for a little longer.
+func (w *world) heal() {
+	w.settled = true
+	w.trace.add(w.now, 0, "heal", 0, 0, 0, "")
+	w.net.heal()
+	for _, n := range w.nodes {
+		n.disk.SetCapacity(-1)
+		n.disk.FailSyncs(0, false)
+		n.disk.CrashAfter(0, false)
+		n.flips, n.again, n.slowMean = 0, 0, 0
+	}
+	w.plan.Disk = DiskPlan{OpMean: us, SyncMin: 50 * us, SyncMean: 200 * us}
+	for _, h := range w.hosts {
+		h.program.Settle(w.now)
+		h.schedule()
+	}
+}

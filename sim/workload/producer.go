@@ -1,0 +1,181 @@
+package workload
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/weirmq/weir/core/client"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
+	"github.com/weirmq/weir/sim/check"
+	"github.com/weirmq/weir/sim/draw"
+)
+
+// producer sends unique values to random partitions of its load's topics.
+type producer struct {
+	g       *group
+	process int64
+	rand    *draw.Stream
+	line    Line
+	machine *client.Producer
+	cfg     client.ProducerConfig
+	at      model.Time
+	sent    int64 // values so far
+
+	settled   bool
+	lateSent  int          // records of after the faults
+	lateAcked int          // of them, acknowledged
+	places    map[int]bool // in the history, of records that must succeed now
+}
+
+// lateRecords is how many records a producer must still get through in the end.
+const lateRecords = 5
+
+func newProducer(g *group) *producer {
+	p := &producer{g: g, process: g.process(), places: map[int]bool{}}
+	p.rand = g.Root.Stream("producer", uint64(p.process))
+	r := p.rand
+	cfg := client.NewProducerConfig(g.spec.Addr)
+	g.timeouts(&cfg.Config, r)
+	cfg.Linger = g.spec.Linger
+	cfg.Codec = record.Codec(g.spec.Codec)
+	if g.spec.Codec < 0 {
+		cfg.Codec = record.Codec(r.Intn(5))
+	}
+	cfg.InFlightMax = 1 + r.Intn(5)
+	cfg.BatchBytes = int(r.LogUniform(256, 64<<10))
+	if !g.spec.Calm {
+		cfg.DeliveryTimeout = model.Time(r.LogUniform(int64(500*millisecond), int64(60*second)))
+	}
+	switch r.Intn(8) {
+	case 0:
+		cfg.Acks = client.AcksNone
+	case 1:
+		cfg.Acks = client.AcksLeader
+	}
+	p.cfg, p.machine = cfg, client.NewProducer(cfg)
+	p.line.Machine = p.machine
+	p.at = model.Time(r.Between(1, int64(20*millisecond)))
+	return p
+}
+
+func (p *producer) Name() string   { return fmt.Sprintf("producer%d", p.process) }
+func (p *producer) Lines() []*Line { return []*Line{&p.line} }
+
+// promises reports whether the machine promises order and no duplicates.
+func (p *producer) promises() bool { return p.cfg.Acks == client.AcksAll }
+
+func (p *producer) Wake(now model.Time) {
+	p.at = now + 1 + model.Time(p.rand.Exp(int64(p.g.spec.Gap)))
+	if p.g.created == 0 {
+		return
+	}
+	if p.settled && p.lateSent >= lateRecords {
+		p.at = 0
+		if p.lateAcked == 0 && p.cfg.Acks != client.AcksNone && p.machine.UnackedCount() == 0 {
+			p.lateSent = 0 // all of them ran out of patience before the node was back
+			p.at = now + 100*millisecond
+		}
+		return
+	}
+	topic := p.g.topics[p.rand.Intn(p.g.created)]
+	partition := p.rand.Intn(p.g.spec.Partitions)
+	for range 1 + p.rand.Intn(p.g.spec.Records) {
+		p.produce(now, topic, partition)
+	}
+	if p.settled {
+		p.lateSent++
+	}
+	p.machine.Tick(now, &p.line.Out)
+}
+
+func (p *producer) produce(now model.Time, topic string, partition int) {
+	p.sent++
+	number := p.process<<40 | p.sent
+	op := check.Op{
+		Process: p.process, F: check.Send, Call: int64(now), Topic: topic, Partition: int32(partition),
+		Values: []int64{number}, Offset: -1,
+	}
+	if p.promises() {
+		op.Producer = p.process
+	}
+	r := record.Record{
+		Value: fillValue(number, p.g.spec.ValueBytes),
+		// Producers' clocks do not agree, and records wait before they are sent.
+		Timestamp: p.g.Wall(now) + model.Timestamp(p.rand.Between(-50, 50)),
+	}
+	if number%3 == 0 {
+		r.Key = r.Value[:8]
+	}
+	if number%5 == 0 {
+		r.Headers = []record.RecordHeader{{Key: []byte("n"), Value: r.Value[:8]}, {Key: []byte("null")}}
+	}
+	at := p.g.begin(op)
+	err := p.machine.Produce(now, topic, model.Partition(partition), &r, uint64(at), &p.line.Out)
+	if err != nil {
+		p.g.end(at, now, client.Outcome{Reason: client.Refused, Definite: true})
+		if !errors.Is(err, client.ErrBufferFull) {
+			p.g.Fail("client", fmt.Sprintf("a record was not taken: %v", err))
+		}
+		return
+	}
+	if p.settled && p.lateAcked > 0 {
+		p.places[at] = true
+	}
+}
+
+func (p *producer) After(now model.Time, line *Line) {
+	for i := range line.Out.Acks {
+		a := &line.Out.Acks[i]
+		for j, h := range a.Handles {
+			p.acked(now, int(h), int64(j), a)
+		}
+	}
+	if p.settled && p.machine.UnackedCount() == 0 && p.lateAcked == 0 && p.at == 0 {
+		p.at = now + millisecond
+	}
+}
+
+func (p *producer) acked(now model.Time, at int, j int64, a *client.Ack) {
+	how := a.Outcome
+	if how.OK() && p.cfg.Acks == client.AcksNone {
+		how = client.Outcome{Reason: client.Lost} // it was not told anything
+		if p.g.spec.Calm {
+			return
+		}
+	}
+	op := p.g.end(at, now, how)
+	if a.Topic != op.Topic || int32(a.Partition) != op.Partition {
+		p.g.Fail("client", fmt.Sprintf("acknowledged for %s/%d: %s", a.Topic, a.Partition, op))
+	}
+	if !how.OK() {
+		if p.places[at] {
+			p.g.Fail("liveness", fmt.Sprintf("after all faults were healed: %s: %v %s", op, a.Reason, a.Message))
+		}
+		return
+	}
+	if a.BaseOffset != model.NoOffset {
+		op.Offset = int64(a.BaseOffset) + j
+		k := check.Key{Topic: op.Topic, Partition: op.Partition}
+		p.g.ends[k] = max(p.g.ends[k], op.Offset+1)
+	}
+	if p.settled && op.Call >= int64(0) {
+		p.lateAcked++
+	}
+}
+
+func (p *producer) WakeAt() model.Time { return p.at }
+
+func (p *producer) Settle(now model.Time) { p.settled, p.at = true, now }
+
+func (p *producer) Waiting() string {
+	switch {
+	case !p.settled:
+		return "not asked to settle"
+	case p.machine.UnackedCount() > 0:
+		return fmt.Sprintf("%d records are not acknowledged", p.machine.UnackedCount())
+	case p.lateSent < lateRecords || p.lateAcked == 0 && p.cfg.Acks != client.AcksNone:
+		return "no record got through after the faults"
+	}
+	return ""
+}

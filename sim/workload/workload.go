@@ -1,0 +1,264 @@
+// Package workload holds the simulator's client programs: what users of a cluster would do, written as
+// machines without I/O over the client machines that we ship.
+//
+// A load is a group of programs with topics of their own. Each program owns one or more client machines
+// (Line) and is woken at times of its own choosing; the driver carries out what the machines want. Every
+// operation goes into a check.History: called, and returned with what the client was told. Every value
+// produced is unique, and can be verified on its own.
+//
+//	log        producers of all kinds, consumers that rewind, a tailer that asks for ends and times
+//	retention  the same on topics that remove old segments
+//	admin      create, describe, delete and recreate names that several clients fight over
+//	rebirth    (part of admin) one client's topic, deleted and recreated under the same name with new records
+//	hostile    frames that no client should send
+//
+// Invariants:
+//
+//  1. A program asks for nothing new once it is settled and what it still needs has been answered.
+//  2. An operation whose outcome is not certain is Info and never returns; its machine may go on.
+package workload
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/weirmq/weir/core/client"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/sim/check"
+	"github.com/weirmq/weir/sim/draw"
+)
+
+// Line is one machine of a program. A program that gives a machine up puts another in its place and
+// counts Life up; the driver then breaks the old one's connections.
+type Line struct {
+	Machine client.Machine
+	Out     client.Out
+	Life    uint64
+}
+
+// Program is one client process.
+type Program interface {
+	Name() string
+	Lines() []*Line
+	// After looks at what a line's machine reported. It is called after every input to the machine.
+	After(now model.Time, line *Line)
+	// Wake does what the program wanted to do at WakeAt; 0 is never.
+	Wake(now model.Time)
+	WakeAt() model.Time
+	// Settle says that all faults are healed: see through what is open, do a last bit, and stop.
+	Settle(now model.Time)
+	// Waiting says what keeps the program from being done; "" when it is.
+	Waiting() string
+}
+
+// Spec is what a load is made of; see sim.Load.
+type Spec struct {
+	ID         int64
+	Kind       string
+	Clients    int
+	Topics     int
+	Partitions int
+	ValueBytes int
+	Gap        model.Time
+	Records    int
+	Codec      int
+	Linger     model.Time
+	Addr       string
+	// Calm promises that there are no faults: timeouts are generous, and nothing may fail.
+	Calm bool
+}
+
+// World is what programs are given by the simulator.
+type World struct {
+	Root    draw.Seed
+	History *check.History
+	// Fail reports a violation that a client can see by itself.
+	Fail func(oracle, detail string)
+	// Excused reports whether a fault may have taken a topic's partition.
+	Excused func(topic string, partition int32) bool
+	// Hostile counts malformed requests that were sent.
+	Hostile func()
+	// Wall is the time of day at a simulated time, right as clients' clocks are not.
+	Wall func(now model.Time) model.Timestamp
+	// processes counts them all, so that every program has its own numbers.
+	processes int64
+}
+
+// group is what the programs of a load share.
+type group struct {
+	*World
+	spec    Spec
+	topics  []string
+	configs []client.TopicConfig
+	created int // topics known to exist
+	// keep is false when retention may remove records.
+	keep      bool
+	ends      map[check.Key]int64 // after the last acknowledged record
+	producers []*producer
+	settled   bool
+	// Lookups are answers to questions for times, to be compared with the final state.
+	lookups []Lookup
+}
+
+// Lookup is an answer to which record is the first at or after a time.
+type Lookup struct {
+	Key       check.Key
+	Timestamp model.Timestamp
+	Offset    model.Offset
+	Found     model.Timestamp
+}
+
+// Load is one workload.
+type Load struct {
+	Programs []Program
+	group    *group
+}
+
+// Topics lists the topics whose final state is to be judged by their records.
+func (l *Load) Topics() []string {
+	if l.group.spec.Kind == "admin" {
+		return nil
+	}
+	return l.group.topics
+}
+
+// Partitions is how many each topic has.
+func (l *Load) Partitions() int { return l.group.spec.Partitions }
+
+// Lookups are the answers about times that nothing was written after.
+func (l *Load) Lookups() []Lookup { return l.group.lookups }
+
+// New makes the programs of a load.
+func New(w *World, spec Spec) (*Load, error) {
+	g := &group{World: w, spec: spec, ends: map[check.Key]int64{}, keep: true}
+	l := &Load{group: g}
+	switch spec.Kind {
+	case "log", "retention":
+		for t := range spec.Topics {
+			g.topics = append(g.topics, fmt.Sprintf("%s%d-%d", spec.Kind, spec.ID, t))
+		}
+		r := w.Root.Stream("load.topics", uint64(spec.ID))
+		if spec.Kind == "retention" {
+			g.keep = false
+			g.configs = []client.TopicConfig{
+				{Name: "segment.bytes", Value: fmt.Sprint(r.LogUniform(1024, 16384))},
+				{Name: "retention.bytes", Value: fmt.Sprint(r.LogUniform(1, 65536))},
+			}
+			if r.Percent(30) {
+				g.configs[1] = client.TopicConfig{Name: "retention.ms", Value: fmt.Sprint(r.LogUniform(50, 5000))}
+			}
+		}
+		if r.Percent(25) {
+			g.configs = append(g.configs, client.TopicConfig{Name: "message.timestamp.type", Value: "LogAppendTime"})
+		}
+		l.Programs = append(l.Programs, newSetup(g))
+		for range spec.Clients {
+			p := newProducer(g)
+			g.producers = append(g.producers, p)
+			l.Programs = append(l.Programs, p)
+		}
+		for range max(1, spec.Clients/2) {
+			l.Programs = append(l.Programs, newConsumer(g))
+		}
+		l.Programs = append(l.Programs, newTailer(g))
+	case "admin":
+		for t := range max(2, spec.Topics) {
+			g.topics = append(g.topics, fmt.Sprintf("admin%d-%d", spec.ID, t))
+		}
+		for range spec.Clients {
+			l.Programs = append(l.Programs, newAdmin(g))
+		}
+		l.Programs = append(l.Programs, newRebirth(g))
+	case "hostile":
+		g.topics = []string{fmt.Sprintf("hostile%d-0", spec.ID)}
+		l.Programs = append(l.Programs, newSetup(g))
+		for range spec.Clients {
+			l.Programs = append(l.Programs, newHostile(g))
+		}
+	default:
+		return nil, fmt.Errorf("there is no workload %q", spec.Kind)
+	}
+	return l, nil
+}
+
+// process hands out a number.
+func (w *World) process() int64 {
+	w.processes++
+	return w.processes
+}
+
+// begin records that an operation was called. It returns the operation's place in the history.
+func (g *group) begin(op check.Op) int {
+	op.Outcome, op.Return, op.Offset = check.Info, check.Never, max(op.Offset, -1)
+	g.History.Ops = append(g.History.Ops, op)
+	return len(g.History.Ops) - 1
+}
+
+// end records how an operation returned. An operation of unknown outcome does not return.
+func (g *group) end(at int, now model.Time, how client.Outcome) *check.Op {
+	op := &g.History.Ops[at]
+	op.Code = how.Code
+	switch {
+	case how.OK():
+		op.Outcome, op.Return = check.OK, int64(now)
+	case how.Definite:
+		op.Outcome, op.Return = check.Fail, int64(now)
+	}
+	if g.spec.Calm && !how.OK() {
+		g.Fail("calm", fmt.Sprintf("without any fault: %s: %v code %d %s", op, how.Reason, how.Code, how.Message))
+	}
+	return op
+}
+
+// timeouts draws a client's patience.
+func (g *group) timeouts(c *client.Config, r *draw.Stream) {
+	c.ClientID = "simulated"
+	c.Seed = r.Uint64()
+	c.MetadataAgeMax = 5 * second
+	if g.spec.Calm {
+		return
+	}
+	c.RequestTimeout = model.Time(r.LogUniform(int64(200*millisecond), int64(5*second)))
+	c.DialTimeout = model.Time(r.LogUniform(int64(100*millisecond), int64(2*second)))
+	c.RetryBackoff = model.Time(r.LogUniform(int64(5*millisecond), int64(100*millisecond)))
+	c.RetryBackoffMax = max(c.RetryBackoff, 500*millisecond)
+}
+
+const (
+	millisecond = model.Time(1_000_000)
+	second      = 1000 * millisecond
+)
+
+// valueMin is the size of a value's number and checksum.
+const valueMin = 16
+
+// fillValue is the value of a number: the number, a checksum and a filling that the number determines,
+// so that whoever reads it can tell whether it is whole.
+func fillValue(number int64, bytesMax int) []byte {
+	s := draw.Seed(number).Stream("value", 0)
+	b := make([]byte, valueMin+int(s.LogUniform(1, int64(max(1, bytesMax))))-1)
+	if s.Percent(50) {
+		s.Fill(b[valueMin:])
+	} else {
+		for i := valueMin; i < len(b); i++ {
+			b[i] = byte('a' + (i+int(number))%7) // compresses well
+		}
+	}
+	binary.BigEndian.PutUint64(b, uint64(number))
+	binary.BigEndian.PutUint64(b[8:], xxhash.Sum64(b[valueMin:])^uint64(number))
+	return b
+}
+
+// readValue is the number of a value; false if the value is not what was written.
+func readValue(b []byte) (int64, bool) {
+	if len(b) < valueMin {
+		return 0, false
+	}
+	number := binary.BigEndian.Uint64(b)
+	return int64(number), binary.BigEndian.Uint64(b[8:]) == xxhash.Sum64(b[valueMin:])^number
+}
+
+// ReadValue is readValue for the final comparison.
+func ReadValue(b []byte) (number int64, ok bool) { return readValue(b) }
