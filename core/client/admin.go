@@ -314,6 +314,12 @@ func (a *Admin) Disconnected(now model.Time, id ConnID, detail string, out *Out)
 	a.settle(now, out)
 }
 
+// Written says that a frame with Send.Report has been written.
+func (a *Admin) Written(now model.Time, id ConnID, out *Out) {
+	a.cl.written(now, id, out)
+	a.settle(now, out)
+}
+
 // Tick does what is due.
 func (a *Admin) Tick(now model.Time, out *Out) {
 	a.cl.tick(now, out)

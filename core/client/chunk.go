@@ -35,38 +35,51 @@ type Decoder struct {
 // An error says where the first record is that cannot be read; those before it were appended. The
 // batch's CRC held, so the producer wrote it that way, and fetching it again will not help.
 func (d *Decoder) Decode(dst []record.Record, c *Chunk) ([]record.Record, error) {
+	err := d.Each(c, func(r *record.Record) { dst = append(dst, *r) })
+	return dst, err
+}
+
+// Each is Decode without the slice: it calls f with each record in turn. What r points at is overwritten
+// by the next one; the slices in it stay.
+func (d *Decoder) Each(c *Chunk, f func(r *record.Record)) error {
 	rest := c.Batches
 	from := c.From
+	fail := func(batch record.Batch, err error) error {
+		if len(batch) >= record.HeaderBytes {
+			from = max(from, batch.BaseOffset())
+		}
+		return &DecodeError{Topic: c.Topic, Partition: c.Partition, Offset: from, Err: err}
+	}
 	for len(rest) > 0 {
 		batch, after, err := record.Next(rest)
 		if err != nil {
-			return dst, &DecodeError{Topic: c.Topic, Partition: c.Partition, Offset: from, Err: err}
+			return fail(batch, err)
 		}
 		if batch, err = d.plain(batch); err == nil {
 			err = d.reader.Reset(batch, nil, 0)
 		}
 		if err != nil {
-			return dst, &DecodeError{Topic: c.Topic, Partition: c.Partition, Offset: max(from, batch.BaseOffset()), Err: err}
+			return fail(batch, err)
 		}
 		for d.reader.Next() {
-			r := *d.reader.Record()
+			r := d.reader.Record()
 			if r.Offset < c.From {
 				continue
 			}
-			if len(r.Headers) > 0 {
-				r.Headers = append([]record.RecordHeader(nil), r.Headers...)
-			} else {
+			if len(r.Headers) == 0 {
 				r.Headers = nil
+			} else { // the reader reuses theirs
+				r.Headers = append([]record.RecordHeader(nil), r.Headers...)
 			}
-			dst = append(dst, r)
 			from = r.Offset + 1
+			f(r)
 		}
 		if err := d.reader.Err(); err != nil {
-			return dst, &DecodeError{Topic: c.Topic, Partition: c.Partition, Offset: max(from, batch.BaseOffset()), Err: err}
+			return fail(batch, err)
 		}
 		rest = after
 	}
-	return dst, nil
+	return nil
 }
 
 // RecordCount is how many records the batches' headers promise.

@@ -47,7 +47,7 @@ type call interface {
 	versions() (versionMin, versionMax int16)
 	encode(w *protocol.Writer, version int16)
 	// answered decodes and handles the response's body. An error closes the connection, and then the
-	// call has dealt with its own failure.
+	// call has dealt with its own failure. r is nil for a request that gets no answer, once written.
 	answered(now model.Time, version int16, r *protocol.Reader, out *Out) error
 	// failed says that no answer will come. Unless sent, no broker has seen the request.
 	failed(now model.Time, why Reason, sent bool, out *Out)
@@ -111,6 +111,7 @@ type pending struct {
 	deadline    model.Time
 	call        call
 	writer      *protocol.Writer
+	unanswered  bool // no answer will come: it ends when it is written
 }
 
 // waitingCall is a control call that waits for a connection.
@@ -230,10 +231,27 @@ func (c *cluster) transmit(now model.Time, k *conn, q call, version int16, timeo
 	})
 }
 
-// forget drops the record of the request that was sent last: no answer will come to it (acks 0).
-func (k *conn) forget() {
+// written ends the oldest request, which gets no answer, as if it had been answered.
+func (c *cluster) written(now model.Time, id ConnID, out *Out) {
+	k := c.connOf(id)
+	if k == nil || len(k.pending) == 0 || !k.pending[0].unanswered {
+		return
+	}
+	p := k.shift()
+	if err := p.call.answered(now, p.version, nil, out); err != nil {
+		c.lose(now, k, err.Error(), Malformed, true, out)
+		return
+	}
+	c.recycle(p.writer)
+}
+
+// shift takes the oldest request off.
+func (k *conn) shift() pending {
+	p := k.pending[0]
+	copy(k.pending, k.pending[1:])
 	k.pending[len(k.pending)-1] = pending{}
 	k.pending = k.pending[:len(k.pending)-1]
+	return p
 }
 
 // version is the newest version of a key that both sides speak.
@@ -313,14 +331,11 @@ func (c *cluster) received(now model.Time, id ConnID, frame []byte, out *Out) {
 	if k == nil || k.state == gone {
 		return // closed by us; what still arrives means nothing
 	}
-	if len(k.pending) == 0 {
+	if len(k.pending) == 0 || k.pending[0].unanswered {
 		c.lose(now, k, "an answer to no request", Malformed, true, out)
 		return
 	}
-	p := k.pending[0]
-	copy(k.pending, k.pending[1:])
-	k.pending[len(k.pending)-1] = pending{}
-	k.pending = k.pending[:len(k.pending)-1]
+	p := k.shift()
 	r := protocol.NewReader(frame, protocol.BudgetForClients())
 	correlation := protocol.ReadResponseHeader(&r, p.key, p.version)
 	if r.Err() != nil || correlation != p.correlation {

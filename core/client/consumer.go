@@ -115,6 +115,7 @@ type EventKind uint8
 // The kinds of events.
 const (
 	// EventHalted: the partition is not fetched any more, because of Code, at Offset. Seek revives it.
+	// Partition AnyPartition stands for a followed topic none of whose partitions can be seen.
 	EventHalted EventKind = iota + 1
 	// EventReset: the position was out of range; consuming goes on at Offset.
 	EventReset
@@ -164,7 +165,8 @@ type Consumer struct {
 	cfg ConsumerConfig
 	cl  cluster
 
-	parts []*part // ordered by topic and partition
+	parts    []*part // ordered by topic and partition
+	followed []follow
 	// ready are chunks that Poll has not taken, in the order of arrival.
 	ready         []*fetched
 	bufferedBytes int
@@ -227,13 +229,61 @@ func (c *Consumer) Assign(now model.Time, assignments []Assignment, out *Out) {
 			if added {
 				c.cl.wantRefresh()
 			}
-			x = &part{topic: topic, partition: a.Partition, incarnation: topic.incarnation}
-			at, _ := slices.BinarySearchFunc(c.parts, x, comparePart)
-			c.parts = slices.Insert(c.parts, at, x)
+			x = c.add(topic, a.Partition)
 		}
 		c.seek(x, a.Start)
 	}
 	c.settle(now, out)
+}
+
+// Follow assigns all partitions of topics, those that are added later from their beginning. Partitions
+// that are assigned already are left as they are.
+func (c *Consumer) Follow(now model.Time, topics []string, start Start, out *Out) {
+	for _, name := range topics {
+		topic, added := c.cl.topics.want(name)
+		if added {
+			c.cl.wantRefresh()
+		}
+		if i := slices.IndexFunc(c.followed, func(f follow) bool { return f.topic == topic }); i < 0 {
+			c.followed = append(c.followed, follow{topic: topic, start: start})
+		}
+	}
+	c.extend(out)
+	c.settle(now, out)
+}
+
+// follow is a topic whose partitions are all assigned.
+type follow struct {
+	topic   *topicInfo
+	start   Start
+	count   int  // partitions looked at so far
+	refused bool // that was said
+}
+
+// extend assigns the partitions of followed topics that have become known.
+func (c *Consumer) extend(out *Out) {
+	for i := range c.followed {
+		f := &c.followed[i]
+		for n := len(f.topic.partitions); f.count < n; f.count++ {
+			if c.find(f.topic.name, model.Partition(f.count)) == nil {
+				c.seek(c.add(f.topic, model.Partition(f.count)), f.start)
+			}
+		}
+		if f.count > 0 {
+			f.start = Start{Kind: StartEarliest} // what comes later is new
+		}
+		if code := f.topic.code; f.count == 0 && code != 0 && !Retriable(code) && !f.refused {
+			f.refused = true
+			out.Events = append(out.Events, Event{Kind: EventHalted, Topic: f.topic.name, Partition: AnyPartition, Offset: model.NoOffset, Code: code})
+		}
+	}
+}
+
+func (c *Consumer) add(topic *topicInfo, partition model.Partition) *part {
+	x := &part{topic: topic, partition: partition, incarnation: topic.incarnation}
+	at, _ := slices.BinarySearchFunc(c.parts, x, comparePart)
+	c.parts = slices.Insert(c.parts, at, x)
+	return x
 }
 
 // Unassign removes partitions and drops what was fetched of them.
@@ -244,7 +294,8 @@ func (c *Consumer) Unassign(now model.Time, topic string, partition model.Partit
 	}
 	c.discard(x)
 	c.parts = slices.Delete(c.parts, slices.Index(c.parts, x), slices.Index(c.parts, x)+1)
-	if !slices.ContainsFunc(c.parts, func(y *part) bool { return y.topic == x.topic }) {
+	if !slices.ContainsFunc(c.parts, func(y *part) bool { return y.topic == x.topic }) &&
+		!slices.ContainsFunc(c.followed, func(f follow) bool { return f.topic == x.topic }) {
 		c.cl.topics.drop(topic)
 	}
 	c.settle(now, out)
@@ -418,6 +469,12 @@ func (c *Consumer) Disconnected(now model.Time, id ConnID, detail string, out *O
 	c.settle(now, out)
 }
 
+// Written says that a frame with Send.Report has been written.
+func (c *Consumer) Written(now model.Time, id ConnID, out *Out) {
+	c.cl.written(now, id, out)
+	c.settle(now, out)
+}
+
 // Tick does what is due.
 func (c *Consumer) Tick(now model.Time, out *Out) {
 	c.cl.tick(now, out)
@@ -466,6 +523,7 @@ func (c *Consumer) Deadline() model.Time {
 
 func (c *Consumer) metadataUpdated(now model.Time, out *Out) {
 	c.dirty = true
+	c.extend(out)
 	for _, x := range c.parts {
 		if code := x.topic.code; code != 0 && !Retriable(code) && x.state != halted {
 			c.halt(x, code, out)

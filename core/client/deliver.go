@@ -165,14 +165,24 @@ func (p *Producer) fill(now model.Time, k *conn, q *nodeQueue, out *Out) bool {
 	}
 	// The broker's own wait for replicas must end before we give up on the connection.
 	if p.cl.send(now, k, call, p.cfg.RequestTimeout+p.cfg.RequestTimeout/2, out) && p.cfg.Acks == AcksNone {
-		k.forget()
-		for _, b := range call.batches {
-			b.lane.inFlight--
+		k.pending[len(k.pending)-1].unanswered = true
+		out.Sends[len(out.Sends)-1].Report = true
+	}
+	return true
+}
+
+// written ends the batches of a request that gets no answer.
+func (q *produceCall) written(now model.Time, out *Out) {
+	p := q.p
+	for _, b := range q.batches {
+		b.lane.inFlight--
+		b.inFlight = false
+		if !b.done {
 			b.lane.remove(b)
 			p.ack(b, Outcome{}, model.NoOffset, model.NoTimestamp, out)
 		}
+		p.enqueue(now, b.lane)
 	}
-	return true
 }
 
 // produceCall is one produce request.
@@ -222,6 +232,10 @@ var errUnanswered = errors.New("a partition of the request is missing from the a
 
 func (q *produceCall) answered(now model.Time, version int16, r *protocol.Reader, out *Out) error {
 	p := q.p
+	if r == nil {
+		q.written(now, out)
+		return nil
+	}
 	m := &p.response
 	m.Decode(r, version)
 	err := r.Finish()
@@ -281,7 +295,7 @@ func (q *produceCall) failed(now model.Time, why Reason, sent bool, out *Out) {
 		}
 		b.exposed = b.exposed || sent
 		switch {
-		case why == Unsupported || why == Closed:
+		case why == Unsupported || why == Closed || p.cfg.Acks == AcksNone:
 			p.fail(b, Outcome{Reason: why}, out)
 		default:
 			b.lastCode = kerr.NetworkException.Code

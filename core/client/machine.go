@@ -11,6 +11,8 @@ type Machine interface {
 	// Disconnected says that a connection failed or that a Dial did. The driver has stopped reading what
 	// it was given to write.
 	Disconnected(now model.Time, id ConnID, detail string, out *Out)
+	// Written says that the connection's oldest frame with Send.Report has been written.
+	Written(now model.Time, id ConnID, out *Out)
 	// Tick does what is due.
 	Tick(now model.Time, out *Out)
 	// Deadline is when Tick has something to do; 0 is never.

@@ -47,6 +47,8 @@ type Dial struct {
 type Send struct {
 	Conn   ConnID
 	Pieces [][]byte
+	// Report asks for Written when the frame has been written: it gets no answer (AcksNone).
+	Report bool
 }
 
 // SizeBytes is how long the frame is.

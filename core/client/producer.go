@@ -305,6 +305,12 @@ func (p *Producer) Disconnected(now model.Time, id ConnID, detail string, out *O
 	p.settle(now, out)
 }
 
+// Written says that a frame with Send.Report has been written.
+func (p *Producer) Written(now model.Time, id ConnID, out *Out) {
+	p.cl.written(now, id, out)
+	p.settle(now, out)
+}
+
 // Tick does what is due: batches that have lingered, requests and records whose time is up, retries.
 func (p *Producer) Tick(now model.Time, out *Out) {
 	p.cl.tick(now, out)

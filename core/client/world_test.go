@@ -181,6 +181,9 @@ func (w *world) send(m client.Machine, s client.Send) {
 	if k == nil || k.dead {
 		return
 	}
+	if s.Report {
+		w.after(ms, func() { w.step(m, func(out *client.Out) { m.Written(w.now, s.Conn, out) }) })
+	}
 	what := deliver
 	if w.fault != nil {
 		what = w.fault(s.Conn, k.node, key)
