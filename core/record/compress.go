@@ -18,8 +18,10 @@ const (
 )
 
 // Compressor deflates payloads. It makes the codecs' state when they are first needed and keeps it. The
-// zero value is ready; it belongs to one owner at a time. A zstd or lz4 encoder holds a megabyte or
-// more per level in use.
+// zero value is ready; it belongs to one owner at a time.
+//
+// State is per codec and level in use, and large: gzip 1 MiB, lz4 0.1 to 0.4, zstd 3 MiB by default, 6
+// from level 6 and 36 from level 10.
 type Compressor struct {
 	gzip [gzipLevelMax + 1]*gzip.Writer
 	lz4  *lz4Compressor

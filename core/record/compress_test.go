@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"runtime"
 	"testing"
 
 	"github.com/klauspost/compress/snappy/xerial"
@@ -39,9 +40,9 @@ func TestWhatIsCompressedInflatesAgain(t *testing.T) {
 
 // TestOutputDependsOnInputAlone: replicas and replayed simulations must make the same bytes.
 func TestOutputDependsOnInputAlone(t *testing.T) {
-	inputs := [][]byte{payload(1_500_000), payload(40_000), nil, payload(70_000), bytes.Repeat([]byte("ab"), 300_000)}
+	inputs := [][]byte{payload(1_100_000), payload(40_000), nil, payload(70_000), bytes.Repeat([]byte("ab"), 300_000)}
 	for _, codec := range codecs {
-		for _, level := range []int{DefaultLevel, 1, 3, 5, 7, 9, 12} {
+		for _, level := range []int{DefaultLevel, 7, 12} {
 			var used Compressor
 			for _, first := range inputs {
 				used.Compress(nil, first, codec, level)
@@ -89,12 +90,7 @@ func TestSnappyIsWrittenInXerialsFraming(t *testing.T) {
 
 func TestLz4IsWrittenAsAFrameThatTheLibraryReads(t *testing.T) {
 	var c Compressor
-	noise := make([]byte, 150_000)
-	for i, s := 0, uint32(1); i < len(noise); i++ {
-		s = s*1664525 + 1013904223
-		noise[i] = byte(s >> 24)
-	}
-	for name, src := range map[string][]byte{"text": payload(300_000), "noise": noise, "nothing": nil, "one block": payload(lz4BlockBytes)} {
+	for name, src := range map[string][]byte{"text": payload(300_000), "noise": noise(150_000), "nothing": nil, "one block": payload(lz4BlockBytes)} {
 		for _, level := range []int{DefaultLevel, 1, 12} {
 			out := c.Compress(nil, src, CodecLz4, level)
 			back, err := io.ReadAll(lz4.NewReader(bytes.NewReader(out)))
@@ -132,5 +128,22 @@ func TestCodecNames(t *testing.T) {
 	}
 	if _, ok := ParseCodec("brotli"); ok || Codec(5).Known() || fmt.Sprint(Codec(5)) != "codec 5" {
 		t.Error("unknown codecs pass for known")
+	}
+}
+
+func TestCodecsStartNoGoroutines(t *testing.T) {
+	before := runtime.NumGoroutine()
+	src := payload(1_100_000)
+	var c Compressor
+	var d Decompressor
+	for _, codec := range codecs {
+		for _, level := range []int{DefaultLevel, 7, 12} {
+			if _, err := d.Decompress(codec, c.Compress(nil, src, codec, level), 2<<20); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if now := runtime.NumGoroutine(); now > before {
+			t.Errorf("%s: %d goroutines, %d before", codec, now, before)
+		}
 	}
 }

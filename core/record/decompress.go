@@ -23,7 +23,7 @@ const (
 // Decompressor inflates payloads into one buffer that it reuses. It makes the codecs' state when they
 // are first needed. The zero value is ready; it belongs to one owner at a time.
 //
-// A Decompressor that has seen every codec holds some 200 KiB of state beside its buffer, so owners
+// A Decompressor that has seen every codec holds some 250 KiB of state beside its buffer, so owners
 // with many connections keep a few of them, not one per connection.
 type Decompressor struct {
 	buf  []byte

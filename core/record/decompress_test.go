@@ -67,6 +67,17 @@ func zstdStream(t testing.TB, p []byte, options ...zstd.EOption) []byte {
 	return b.Bytes()
 }
 
+// noise does not compress.
+func noise(n int) []byte {
+	p := make([]byte, n)
+	s := uint32(1)
+	for i := range p {
+		s = s*1664525 + 1013904223
+		p[i] = byte(s >> 24)
+	}
+	return p
+}
+
 func payload(n int) []byte {
 	p := make([]byte, 0, n+64)
 	for i := 0; len(p) < n; i++ {
@@ -76,7 +87,7 @@ func payload(n int) []byte {
 }
 
 func TestEveryFramingThatClientsWriteIsRead(t *testing.T) {
-	big, text, one := payload(900_000), payload(70_000), []byte("x")
+	big, text, one, random := payload(900_000), payload(70_000), []byte("x"), noise(200_000)
 	var empty []byte
 	raw := func(p []byte) []byte { return s2.EncodeSnappy(nil, p) }
 	xer := func(p []byte) []byte { return xerial.Encode(nil, p) }
@@ -108,6 +119,11 @@ func TestEveryFramingThatClientsWriteIsRead(t *testing.T) {
 		"lz4 without checksum":        {CodecLz4, lz4Frame(t, big, lz4.ChecksumOption(false)), big},
 		"lz4 with content size":       {CodecLz4, lz4Frame(t, big, lz4.SizeOption(uint64(len(big)))), big},
 		"lz4 high":                    {CodecLz4, lz4Frame(t, text, lz4.CompressionLevelOption(lz4.Level9)), text},
+		"lz4, stored blocks":          {CodecLz4, lz4Frame(t, random), random},
+		"snappy of noise":             {CodecSnappy, raw(random), random},
+		"zstd of noise":               {CodecZstd, enc.EncodeAll(random, nil), random},
+		"zstd of noise without size":  {CodecZstd, zstdStream(t, random), random},
+		"gzip of noise":               {CodecGzip, stdGzip(random), random},
 		"zstd":                        {CodecZstd, enc.EncodeAll(big, nil), big},
 		"zstd of a byte":              {CodecZstd, enc.EncodeAll(one, nil), one},
 		"zstd without size":           {CodecZstd, zstdStream(t, big), big},
@@ -137,6 +153,9 @@ func TestFramingsThatOtherConsumersCannotReadAreRefused(t *testing.T) {
 	linked[4] &^= lz4Independent
 	linked[6] = byte(xxh32(linked[4:6]) >> 8)
 	frame := lz4Frame(t, text[:100])
+	sized := lz4Frame(t, text[:100], lz4.SizeOption(100))
+	sized[6]++
+	sized[14] = byte(xxh32(sized[4:14]) >> 8)
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderDictRaw(7, text[:5000]), zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		t.Fatal(err)
@@ -152,6 +171,7 @@ func TestFramingsThatOtherConsumersCannotReadAreRefused(t *testing.T) {
 		"lz4 nothing":               {CodecLz4, nil},
 		"lz4 header checksum":       {CodecLz4, func() []byte { f := bytes.Clone(frame); f[6] ^= 1; return f }()},
 		"lz4 content checksum":      {CodecLz4, func() []byte { f := bytes.Clone(frame); f[len(f)-1] ^= 1; return f }()},
+		"lz4 content size":          {CodecLz4, sized},
 		"lz4 without end mark":      {CodecLz4, frame[:len(frame)-8]},
 		"lz4 cut checksum":          {CodecLz4, frame[:len(frame)-2]},
 		"zstd dictionary":           {CodecZstd, enc.EncodeAll(text, nil)},
