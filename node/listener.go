@@ -2,24 +2,26 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
+	"syscall"
 
 	"go.uber.org/zap"
 
 	"github.com/weirmq/weir/transport"
+	"github.com/weirmq/weir/transport/certificate"
+	"github.com/weirmq/weir/transport/quic"
 	"github.com/weirmq/weir/transport/tcp"
 )
 
 // listen binds the addresses of the configuration, and returns the http listener if there is one.
 func (n *Node) listen() (net.Listener, error) {
-	kafka, err := tcp.Listen(n.config.Listener, nil)
-	if err != nil {
-		return nil, fmt.Errorf("listeners: %w", err)
+	if err := n.listenKafka(); err != nil {
+		return nil, err
 	}
-	n.addresses.kafka = kafka.Addr()
-	n.listeners = append(n.listeners, kafka)
 	if n.config.AdvertisesGuess() {
 		n.log.Warn("clients are told to connect to localhost: set advertised.listeners to serve other machines",
 			zap.String("listener", n.config.Listener))
@@ -35,6 +37,67 @@ func (n *Node) listen() (net.Listener, error) {
 	return http, nil
 }
 
+// listenKafka binds TCP and, at the same port number, QUIC. When any port will do, one that is free on
+// both is looked for.
+func (n *Node) listenKafka() error {
+	var tlsConfig *tls.Config
+	if n.config.QUIC {
+		var err error
+		if tlsConfig, err = n.certificate(); err != nil {
+			return fmt.Errorf("QUIC certificate: %w", err)
+		}
+	}
+	for attempt := 1; ; attempt++ {
+		plain, err := tcp.Listen(n.config.Listener, nil)
+		if err != nil {
+			return fmt.Errorf("listeners: %w", err)
+		}
+		n.addresses.kafka = plain.Addr()
+		if !n.config.QUIC {
+			n.listeners = append(n.listeners, plain)
+			return nil
+		}
+		encrypted, err := quic.Listen(plain.Addr().String(), tlsConfig, quic.Config{})
+		if err == nil {
+			n.addresses.quic = encrypted.Addr()
+			n.listeners = append(n.listeners, plain, encrypted)
+			if w := encrypted.Warning(); w != "" {
+				n.log.Info("QUIC will be slower under load", zap.String("detail", w))
+			}
+			return nil
+		}
+		_ = plain.Close() // the error to tell is QUIC's
+		const attemptsMax = 32
+		_, port, _ := net.SplitHostPort(n.config.Listener)
+		if port != "0" || !errors.Is(err, syscall.EADDRINUSE) || attempt == attemptsMax {
+			return fmt.Errorf("listeners, QUIC on UDP: %w", err)
+		}
+	}
+}
+
+// certificate is what QUIC shows: the configured one, or one of the node's own making, for development.
+func (n *Node) certificate() (*tls.Config, error) {
+	if n.config.QUICCertificate != "" {
+		pair, err := tls.LoadX509KeyPair(n.config.QUICCertificate, n.config.QUICKey)
+		if err != nil {
+			return nil, err
+		}
+		n.addresses.certificate = n.config.QUICCertificate
+		return certificate.ServerConfig(pair), nil
+	}
+	var hosts []string
+	for _, addr := range []string{n.config.Listener, n.config.Advertised} {
+		if host, _, err := net.SplitHostPort(addr); err == nil && host != "" {
+			if ip := net.ParseIP(host); ip == nil || !ip.IsUnspecified() {
+				hosts = append(hosts, host)
+			}
+		}
+	}
+	pair, path, err := certificate.LoadOrCreate(filepath.Join(n.disk.Path(), "tls"), hosts...)
+	n.addresses.certificate = path
+	return certificate.ServerConfig(pair), err
+}
+
 // KafkaAddr is where Kafka's protocol is served on TCP.
 func (n *Node) KafkaAddr() string { return text(n.addresses.kafka) }
 
@@ -43,6 +106,9 @@ func (n *Node) QUICAddr() string { return text(n.addresses.quic) }
 
 // HTTPAddr is where health and metrics are served; empty if they are not.
 func (n *Node) HTTPAddr() string { return text(n.addresses.http) }
+
+// CertificatePath is the PEM file that QUIC clients must trust; empty if QUIC is not served.
+func (n *Node) CertificatePath() string { return n.addresses.certificate }
 
 func text(a net.Addr) string {
 	if a == nil {

@@ -346,4 +346,7 @@ func (n *Node) holdings() metrics.Holdings {
 }
 
 // addresses is where the node is reached.
-type addresses struct{ kafka, quic, http net.Addr }
+type addresses struct {
+	kafka, quic, http net.Addr
+	certificate       string // the PEM file that QUIC clients trust
+}

@@ -21,6 +21,8 @@ import (
 	"github.com/weirmq/weir/node"
 	"github.com/weirmq/weir/node/config"
 	"github.com/weirmq/weir/node/disk"
+	"github.com/weirmq/weir/transport/certificate"
+	"github.com/weirmq/weir/transport/quic"
 )
 
 // testNode is a node with its log.
@@ -164,6 +166,18 @@ func same(t *testing.T, produced []*kgo.Record, read map[int32][]*kgo.Record) {
 	}
 }
 
+// overQUIC makes kgo dial QUIC, trusting the node's certificate.
+func overQUIC(t *testing.T, n *testNode) kgo.Opt {
+	t.Helper()
+	trust, err := certificate.ClientConfig(n.CertificatePath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := quic.NewDialer(trust, quic.Config{})
+	t.Cleanup(func() { _ = d.Close() })
+	return kgo.Dialer(func(ctx context.Context, _, addr string) (net.Conn, error) { return d.Dial(ctx, addr) })
+}
+
 var codecs = map[string]kgo.CompressionCodec{
 	"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(),
 	"lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
@@ -171,14 +185,17 @@ var codecs = map[string]kgo.CompressionCodec{
 
 func TestRecordsComeBackAsTheyWere(t *testing.T) {
 	n := start(t, testConfig(t.TempDir()))
-	for name, codec := range codecs {
-		t.Run(name, func(t *testing.T) {
-			cl := client(t, n, kgo.ProducerBatchCompression(codec))
-			createTopic(t, cl, name, 3)
-			all := records(name, 500)
-			produce(t, cl, all)
-			same(t, all, consume(t, n, name, len(all)))
-		})
+	for transport, over := range map[string][]kgo.Opt{"tcp": nil, "quic": {overQUIC(t, n)}} {
+		for name, codec := range codecs {
+			t.Run(transport+" "+name, func(t *testing.T) {
+				topic := transport + "-" + name
+				cl := client(t, n, append(over, kgo.ProducerBatchCompression(codec))...)
+				createTopic(t, cl, topic, 3)
+				all := records(topic, 500)
+				produce(t, cl, all)
+				same(t, all, consume(t, n, topic, len(all), over...))
+			})
+		}
 	}
 }
 

@@ -37,6 +37,8 @@ type Config struct {
 	QUIC       bool
 	Pprof      bool
 
+	QUICCertificate, QUICKey string // files
+
 	Topics  Topics
 	Limits  Limits
 	Storage Storage
@@ -111,6 +113,9 @@ func (c *Config) Validate() error {
 	}
 	if host, port := c.advertised(); host == "" || port == 0 && c.Advertised != "" {
 		errs = append(errs, errors.New("advertised.listeners: clients must be told a host and a port to connect to"))
+	}
+	if (c.QUICCertificate == "") != (c.QUICKey == "") {
+		errs = append(errs, errors.New("quic.certificate.file and quic.key.file belong together: set both or none"))
 	}
 	if int64(c.Topics.MessageBytesMax) > int64(c.Limits.RequestBytesMax) {
 		errs = append(errs, fmt.Errorf("message.max.bytes (%d) is larger than socket.request.max.bytes (%d): such a batch could never arrive",

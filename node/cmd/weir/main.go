@@ -1,0 +1,119 @@
+// Command weir is the whole of weir in one binary: the broker, the command line for users and operators,
+// the load generator and the simulator.
+//
+// One file per command. Results go to stdout, everything else to stderr; --output json is for scripts. Exit
+// codes: 0 ok, 1 failed, 2 wrong usage.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	a.printError(err)
+	var u *usageError
+	if errors.As(err, &u) {
+		return 2
+	}
+	return 1
+}
+
+// app is what commands share.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	output         string
+	brokers        []string
+}
+
+func (a *app) json() bool { return a.output == "json" }
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "weir",
+		Short: "An event streaming broker that speaks Kafka's protocol",
+		Long: `weir is an event streaming broker that speaks Kafka's protocol, its command line and its simulator.
+
+  weir dev                                  start a broker for development
+  weir topic create orders --partitions 3   make a topic
+  echo hello | weir produce orders          write a record for each line
+  weir consume orders --from beginning      read them, and wait for more
+  weir bench produce                        see how fast it is here
+  weir sim run --seed 1                     break it on purpose, reproducibly`,
+		SilenceErrors: true, SilenceUsage: true, Version: version,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetVersionTemplate("weir {{.Version}}\n")
+	root.PersistentFlags().StringVar(&a.output, "output", "text", "text for people, json for scripts")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if a.output != "text" && a.output != "json" {
+			return usage("--output is text or json, not %q", a.output)
+		}
+		return nil
+	}
+	root.AddCommand(a.devCommand(), a.nodeCommand(), a.versionCommand())
+	finish(root)
+	return root
+}
+
+// finish makes every command report wrong usage as such.
+func finish(c *cobra.Command) {
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage("%v; `%s --help` shows what there is", err, c.CommandPath())
+	})
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usage("%v; it is `%s`", err, c.UseLine())
+			}
+			return nil
+		}
+	}
+	if !c.Runnable() {
+		c.Args = cobra.ArbitraryArgs
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("there is no command `%s %s`; `%s --help` lists them", c.CommandPath(), args[0], c.CommandPath())
+			}
+			return c.Help()
+		}
+	}
+	for _, sub := range c.Commands() {
+		finish(sub)
+	}
+}
+
+// usageError is a mistake in how a command was called.
+type usageError struct{ message string }
+
+func (u *usageError) Error() string { return u.message }
+
+func usage(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
