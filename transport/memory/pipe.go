@@ -145,12 +145,13 @@ func (p *pipe) writeBuffers(bufs *net.Buffers) (int64, error) {
 		return 0, err
 	}
 	defer func() { p.writing <- struct{}{} }()
-	return bufs.WriteTo(writerFunc(p.writeAlone))
+	return bufs.WriteTo((*turnHolder)(p))
 }
 
-type writerFunc func([]byte) (int, error)
+// turnHolder is a pipe as the holder of its writing token writes to it.
+type turnHolder pipe
 
-func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+func (p *turnHolder) Write(b []byte) (int, error) { return (*pipe)(p).writeAlone(b) }
 
 // take moves bytes out of the ring. It reports false when there are none and b wants some.
 func (p *pipe) take(b []byte) (int, bool) {

@@ -59,7 +59,7 @@ func (c *Conn) write(b []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	c.truncated = true
+	c.truncated = c.truncated || n > 0
 	if c.closed.Load() {
 		err = errClosed
 	}
@@ -73,12 +73,15 @@ func (c *Conn) WriteBuffers(bufs *net.Buffers) (int64, error) {
 	if c.closed.Load() {
 		return 0, failure("write", c, errClosed)
 	}
-	return transport.WriteBuffers(writerFunc(c.write), bufs)
+	n, err := transport.WriteBuffers((*turnHolder)(c), bufs)
+	c.truncated = c.truncated || n > 0 && err != nil
+	return n, err
 }
 
-type writerFunc func([]byte) (int, error)
+// turnHolder is a Conn as the holder of its writing lock writes to it.
+type turnHolder Conn
 
-func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+func (c *turnHolder) Write(b []byte) (int, error) { return (*Conn)(c).write(b) }
 
 // Close finishes the stream, or aborts it if a write was cut short, and lets go of the QUIC
 // connection. When that was the last stream of a Listener or Dialer already closed, it takes up to

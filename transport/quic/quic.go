@@ -102,7 +102,7 @@ type Config struct {
 	AcceptCountMax int
 
 	// WindowBytesMax bounds, over all connections of a listener, the memory for received bytes
-	// that it grants beyond the first MiB of each connection. Default 512 MiB.
+	// that it grants beyond the first 8 MiB of each connection. Default 512 MiB.
 	WindowBytesMax int64
 }
 
@@ -124,12 +124,14 @@ func setDefault[T time.Duration | int | int64](field *T, value T) {
 	}
 }
 
-// Receive windows. A stream's and a connection's window start small, since a listener grants them
-// to anyone who completes a handshake, and double while the reader keeps up.
+// Receive windows: how many bytes the peer may send ahead of the reader. A listener grants the first
+// ones to anyone who completes a handshake; they double while the reader keeps up. A connection's
+// window is many streams' windows, because streams that nobody reads fill it for all the others:
+// sixteen may stand still before the rest does.
 const (
 	streamWindowBytes        = 512 << 10
-	streamWindowBytesMax     = 32 << 20
-	connectionWindowBytes    = 1 << 20
+	streamWindowBytesMax     = 16 << 20
+	connectionWindowBytes    = 16 * streamWindowBytes
 	connectionWindowBytesMax = 64 << 20
 )
 

@@ -16,7 +16,8 @@ var _ transport.Listener = (*Listener)(nil)
 // Listener accepts TCP connections, and runs TLS on them if it was given a configuration.
 type Listener struct {
 	listener *net.TCPListener
-	tls      *tls.Config // nil for plain
+	tls      *tls.Config   // nil for plain
+	timeout  time.Duration // for a connection's handshake
 
 	accepted chan accept   // unbuffered: the kernel's backlog is the queue
 	closed   chan struct{} // closed by Close
@@ -38,6 +39,7 @@ func Listen(addr string, config *tls.Config) (*Listener, error) {
 	}
 	l := &Listener{
 		listener: nl.(*net.TCPListener),
+		timeout:  HandshakeTimeout,
 		accepted: make(chan accept),
 		closed:   make(chan struct{}),
 		stopped:  make(chan struct{}),
@@ -87,7 +89,7 @@ func (l *Listener) accept() (transport.Conn, error) {
 		return nil, err
 	}
 	if l.tls != nil {
-		return &TLSConn{session: tls.Server(tcp, l.tls)}, nil
+		return &TLSConn{session: tls.Server(tcp, l.tls), timeout: l.timeout}, nil
 	}
 	return newConn(tcp)
 }

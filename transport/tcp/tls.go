@@ -17,6 +17,7 @@ var _ transport.Conn = (*TLSConn)(nil)
 // TLSConn is a TLS session on a TCP connection.
 type TLSConn struct {
 	session *tls.Conn
+	timeout time.Duration // for the handshake
 
 	ready  atomic.Bool // the handshake is complete
 	closed atomic.Bool
@@ -27,13 +28,13 @@ func (c *TLSConn) handshake() error {
 	if c.ready.Load() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), HandshakeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
 	defer cancel()
 	if err := c.session.HandshakeContext(ctx); err != nil {
 		var timeout net.Error
 		switch {
 		case ctx.Err() != nil:
-			return fmt.Errorf("tls: no handshake with %v within %v", c.RemoteAddr(), HandshakeTimeout)
+			return fmt.Errorf("tls: no handshake with %v within %v", c.RemoteAddr(), c.timeout)
 		case errors.As(err, &timeout) && timeout.Timeout():
 			// Not wrapped: a handshake cannot be resumed, so this must not look like a deadline
 			// after which reading goes on.
