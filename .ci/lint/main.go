@@ -55,9 +55,10 @@ func main() {
 // configure sets what the analyzers of others take as package variables.
 func configure() {
 	for flag, value := range map[string]string{
-		"d":        "true",                                      // a default covers the rest
-		"check":    "switch",                                    // sealed looks at type switches
-		"typeonly": "^" + regexp.QuoteMeta(determ.Module) + "/", // our own enums
+		"constignore": "Count$",                                    // one past the last value is none
+		"d":           "true",                                      // a default covers the rest
+		"check":       "switch",                                    // sealed looks at type switches
+		"typeonly":    "^" + regexp.QuoteMeta(determ.Module) + "/", // our own enums
 	} {
 		if err := exhaustive.Analyzer.Flags.Set(flag, value); err != nil {
 			panic(err)
@@ -97,5 +98,7 @@ var mayFail = []string{
 	"fmt.Fprint", "fmt.Fprintf", "fmt.Fprintln",
 	"(net.Conn).Close", "(net.Listener).Close", "(*net.TCPConn).Close", "(*net.UDPConn).Close",
 	"(*net.TCPListener).Close", "(*net.conn).Close", "(*net.UnixConn).Close", "(net.PacketConn).Close",
+	"(" + determ.Module + "/transport.Conn).Close", "(*" + determ.Module + "/transport/tcp.Conn).Close",
+	"(*" + determ.Module + "/transport/tcp.TLSConn).Close", "(*" + determ.Module + "/transport/quic.Conn).Close",
 	"(*os.File).Close", "(io.ReadCloser).Close", "os.Remove", "os.RemoveAll",
 }

@@ -90,8 +90,9 @@ func concurrency(in chan int) { // want `channel: `
 }
 
 func floats(d time.Duration, n int64) int64 {
-	x := float32(n)  // want `float: `
-	y := n * 1e9     // want `float: a float literal`
+	x := float32(n) // want `float: `
+	y := n * 1e9
+	const half = 0.5 // want `float: a float literal`
 	z := d.Seconds() // want `float: the call returns a float`
 	z *= z           // want `float: `
 	w := math.Pi     // want `float: `
