@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/weirmq/weir/transport/certificate"
 	"github.com/weirmq/weir/transport/quic"
 )
 
@@ -22,11 +23,11 @@ func client(n *node, transport string, opts ...kgo.Opt) (*kgo.Client, func(), er
 	closeDialer := func() {}
 	opts = append(opts, kgo.SeedBrokers(n.kafka), kgo.AllowAutoTopicCreation(), kgo.DefaultProduceTopic(topic))
 	if transport == "quic" {
-		tls, err := quic.ClientConfig(filepath.Join(n.dir, "data", "certificates", "cert.pem"))
+		tls, err := certificate.ClientConfig(filepath.Join(n.dir, "data", "tls", "dev-certificate.pem"))
 		if err != nil {
 			return nil, nil, err
 		}
-		d := quic.NewDialer(tls)
+		d := quic.NewDialer(tls, quic.Config{})
 		closeDialer = func() { d.Close() }
 		opts = append(opts, kgo.Dialer(func(ctx context.Context, _, host string) (net.Conn, error) { return d.Dial(ctx, host) }))
 	}
