@@ -3,6 +3,7 @@ package main
 import (
 	"go/ast"
 	"go/token"
+	"go/types"
 	"slices"
 	"strings"
 
@@ -70,15 +71,18 @@ func parseIgnores(pass *analysis.Pass, check string) []*ignore {
 	return found
 }
 
-// outsideTests makes a look at code that ships: not at tests, and not at deferred Close calls either.
+// outsideTests makes a look at code that ships, not at tests; errcheck not at harmlessCloses either.
 func outsideTests(a *analysis.Analyzer) *analysis.Analyzer {
 	run := a.Run
 	a.Run = func(pass *analysis.Pass) (any, error) {
-		deferred := deferredCloses(pass)
+		harmless := map[position]bool{}
+		if a.Name == "errcheck" {
+			harmless = harmlessCloses(pass)
+		}
 		filtered := *pass
 		filtered.Report = func(d analysis.Diagnostic) {
 			at := pass.Fset.Position(d.Pos)
-			if strings.HasSuffix(at.Filename, "_test.go") || deferred[position{at.Filename, at.Line}] {
+			if strings.HasSuffix(at.Filename, "_test.go") || harmless[position{at.Filename, at.Line}] {
 				return
 			}
 			if a.Name == "errcheck" {
@@ -96,23 +100,55 @@ type position struct {
 	line int
 }
 
-// deferredCloses are the lines of `defer x.Close()`.
-func deferredCloses(pass *analysis.Pass) map[position]bool {
+// harmlessCloses are the lines with calls of Close whose error nobody can act on: deferred ones, for
+// what mattered was checked before, and those of connections and listeners, known by a method that
+// tells an address.
+func harmlessCloses(pass *analysis.Pass) map[position]bool {
 	found := map[position]bool{}
+	mark := func(pos token.Pos) {
+		at := pass.Fset.Position(pos)
+		found[position{at.Filename, at.Line}] = true
+	}
 	for _, file := range pass.Files {
 		ast.Inspect(file, func(n ast.Node) bool {
-			if d, ok := n.(*ast.DeferStmt); ok {
-				if sel, ok := d.Call.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "Close" {
-					at := pass.Fset.Position(d.Call.Rparen)
-					found[position{at.Filename, at.Line}] = true
-					at = pass.Fset.Position(d.Pos())
-					found[position{at.Filename, at.Line}] = true
+			switch n := n.(type) {
+			case *ast.DeferStmt:
+				if closes(n.Call) != nil {
+					mark(n.Pos())
+					mark(n.Call.Rparen)
+				}
+			case *ast.CallExpr:
+				if x := closes(n); x != nil && hasAddress(pass, x) {
+					mark(n.Pos())
+					mark(n.Rparen)
 				}
 			}
 			return true
 		})
 	}
 	return found
+}
+
+// closes is the x of a call x.Close(), nil when call is another.
+func closes(call *ast.CallExpr) ast.Expr {
+	if sel, ok := call.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "Close" && len(call.Args) == 0 {
+		return sel.X
+	}
+	return nil
+}
+
+// hasAddress reports whether x is a connection or a listener.
+func hasAddress(pass *analysis.Pass, x ast.Expr) bool {
+	t := pass.TypesInfo.TypeOf(x)
+	if t == nil {
+		return false
+	}
+	for _, method := range []string{"RemoteAddr", "Addr"} {
+		if obj, _, _ := types.LookupFieldOrMethod(t, true, pass.Pkg, method); obj != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // unusedCode reports what staticcheck's unused computes: unexported code that nothing in its package,

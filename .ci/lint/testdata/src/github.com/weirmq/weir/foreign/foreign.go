@@ -50,3 +50,20 @@ func overwritten() string {
 }
 
 var _ = []any{errors, nilDeref, overwritten}
+
+type conn struct{}
+
+func (conn) RemoteAddr() string { return "" }
+func (conn) Close() error       { return nil }
+
+type compressor struct{}
+
+func (compressor) Close() error { return nil }
+
+func closing(c conn, z compressor) {
+	c.Close()
+	z.Close() // want `errcheck: unchecked error; handle it`
+	defer z.Close()
+}
+
+var _ = closing
