@@ -82,6 +82,7 @@ func (s *storageIO) run() {
 		s.deliver()
 		s.node.work.Add(-int64(len(batch)))
 		if len(batch) > 0 {
+			s.reap()
 			continue
 		}
 		select {
@@ -96,6 +97,21 @@ func (s *storageIO) run() {
 			s.wind()
 			return
 		}
+	}
+}
+
+// reap takes in syncs that have ended, without waiting: however much keeps coming, those who wait for the
+// disk hear of it, and the next sync begins.
+func (s *storageIO) reap() {
+	select {
+	case r := <-s.journal.ended:
+		s.endSync(r)
+	default:
+	}
+	select {
+	case r := <-s.checkpoint.ended:
+		s.endCheckpoint(r)
+	default:
 	}
 }
 
