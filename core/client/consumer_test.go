@@ -87,6 +87,23 @@ func TestConsumerYieldsEveryRecordOnceFromWhereItStarts(t *testing.T) {
 	}
 }
 
+// A partition at its end must not hold up one that is behind, and is left out of a fetch for a moment
+// because its buffer is full.
+func TestConsumerIsNotHeldUpByAnIdlePartition(t *testing.T) {
+	c := clienttest.New(1)
+	topic := c.Create("t", 2)
+	fill(topic.Partitions[1], 100, 3, record.CodecNone)
+	w := newWorld(t, c)
+	m := consumerFor(c, func(cfg *client.ConsumerConfig) { cfg.PartitionBytesMax, cfg.FetchWait = 50, 3000*ms })
+	w.step(m, func(out *client.Out) {
+		m.Assign(w.now, []client.Assignment{{Topic: "t"}, {Topic: "t", Partition: 1}}, out)
+	})
+	got := w.drain(m, 3000*ms, func(n int) bool { return n >= 300 })
+	if len(got) != 300 {
+		t.Errorf("%d of 300 records came in 3 s", len(got))
+	}
+}
+
 func TestConsumerSeesWhatIsWrittenLater(t *testing.T) {
 	c := clienttest.New(1)
 	p := c.Create("t", 1).Partitions[0]

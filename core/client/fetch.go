@@ -18,6 +18,11 @@ func (c *Consumer) wanted(x *part) bool {
 	return x.state == fetching && !x.paused && !x.inFlight && x.queuedBytes < c.cfg.PartitionBytesMax
 }
 
+// heldWait is how long a broker may hold a fetch that leaves out a partition which may be wanted any
+// moment: its buffer is full until Poll, or its position is being found out. Only one fetch per broker is
+// under way, so such a partition waits for it.
+const heldWait = 10 * millisecond
+
 // nodeParts are the partitions to ask one node for.
 type nodeParts struct {
 	node  model.NodeID
@@ -36,8 +41,10 @@ func addPart(list []nodeParts, node model.NodeID, x *part) []nodeParts {
 // pump asks for offsets that are not known, and for records where there is room.
 func (c *Consumer) pump(now model.Time, out *Out) {
 	var locate, fetch []nodeParts
+	held := false // some partition is left out that may be wanted soon
 	for _, x := range c.parts {
 		if x.state == halted || now < x.retryAt {
+			held = held || x.state != halted && !x.paused
 			continue
 		}
 		x.retryAt = 0
@@ -49,8 +56,11 @@ func (c *Consumer) pump(now model.Time, out *Out) {
 			}
 		case x.state == locating && !x.asking:
 			locate = addPart(locate, leader, x)
+			held = held || !x.paused
 		case c.wanted(x):
 			fetch = addPart(fetch, leader, x)
+		default:
+			held = held || !x.paused && !x.inFlight
 		}
 	}
 	for _, n := range locate {
@@ -65,6 +75,10 @@ func (c *Consumer) pump(now model.Time, out *Out) {
 	if room <= 0 {
 		return // Poll makes room
 	}
+	wait := c.cfg.FetchWait
+	if held {
+		wait = min(wait, heldWait)
+	}
 	for _, n := range fetch {
 		e := c.cl.endpointOf(n.node)
 		if e == nil {
@@ -72,23 +86,23 @@ func (c *Consumer) pump(now model.Time, out *Out) {
 			continue
 		}
 		if k := c.cl.open(now, e, data, out); k != nil && len(k.pending) == 0 {
-			c.fetch(now, k, n.parts, min(room, c.cfg.FetchBytesMax), out)
+			c.fetch(now, k, n.parts, min(room, c.cfg.FetchBytesMax), wait, out)
 		}
 	}
 }
 
 // fetch asks one broker for partitions. Brokers fill an answer in the order asked, so the order rotates.
-func (c *Consumer) fetch(now model.Time, k *conn, parts []*part, bytesMax int, out *Out) {
+func (c *Consumer) fetch(now model.Time, k *conn, parts []*part, bytesMax int, wait model.Time, out *Out) {
 	c.rotation++
 	at := c.rotation % len(parts)
-	call := &fetchCall{c: c, bytesMax: bytesMax}
+	call := &fetchCall{c: c, bytesMax: bytesMax, wait: wait}
 	for i := range parts {
 		x := parts[(at+i)%len(parts)]
 		x.inFlight = true
 		_, epoch := x.topic.leaderOf(x.partition)
 		call.asks = append(call.asks, fetchAsk{part: x, generation: x.generation, offset: x.fetchOffset, epoch: epoch})
 	}
-	c.cl.send(now, k, call, c.cfg.FetchWait+c.cfg.RequestTimeout, out)
+	c.cl.send(now, k, call, wait+c.cfg.RequestTimeout, out)
 }
 
 func isolation(readCommitted bool) int8 {
@@ -103,6 +117,7 @@ type fetchCall struct {
 	c        *Consumer
 	asks     []fetchAsk
 	bytesMax int
+	wait     model.Time // how long the broker may hold it
 }
 
 type fetchAsk struct {
@@ -130,7 +145,7 @@ func (q *fetchCall) versions() (int16, int16) {
 func (q *fetchCall) encode(w *protocol.Writer, version int16) {
 	m := &q.c.request
 	m.Default()
-	m.MaxWaitMs = int32(q.c.cfg.FetchWait / millisecond)
+	m.MaxWaitMs = int32(q.wait / millisecond)
 	m.MinBytes = int32(q.c.cfg.FetchBytesMin)
 	m.MaxBytes = int32(q.bytesMax)
 	m.IsolationLevel = isolation(q.c.cfg.ReadCommitted)
