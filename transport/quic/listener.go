@@ -48,8 +48,8 @@ type Listener struct {
 // Listen binds the UDP address addr ("host:port"; port 0 takes a free one). The TLS configuration
 // must have a certificate.
 func Listen(addr string, tlsConfig *tls.Config, config Config) (*Listener, error) {
-	if tlsConfig == nil {
-		return nil, errors.New("quic: listen: QUIC is always encrypted, and no TLS configuration was given")
+	if tlsConfig == nil || len(tlsConfig.Certificates) == 0 && tlsConfig.GetCertificate == nil && tlsConfig.GetConfigForClient == nil {
+		return nil, errors.New("quic: listen: QUIC is always encrypted, and the TLS configuration has no certificate")
 	}
 	config = config.withDefaults()
 	udpAddr, err := net.ResolveUDPAddr("udp", addr)

@@ -32,6 +32,9 @@ type accept struct {
 
 // Listen binds addr ("host:port"; port 0 takes a free one). With a nil config it is plain TCP.
 func Listen(addr string, config *tls.Config) (*Listener, error) {
+	if config != nil && len(config.Certificates) == 0 && config.GetCertificate == nil && config.GetConfigForClient == nil {
+		return nil, errors.New("tls: listen: the TLS configuration has no certificate")
+	}
 	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
 	nl, err := lc.Listen(context.Background(), "tcp", addr)
 	if err != nil {

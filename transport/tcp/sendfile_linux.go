@@ -1,7 +1,6 @@
 package tcp
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -51,13 +50,17 @@ func (c *Conn) SendFile(f *os.File, offset, n int64) (int64, error) {
 	// Control holds a reference: the descriptor cannot be closed, and its number cannot come to
 	// mean another file, while bytes are being sent from it. File.Fd would not promise that. The
 	// socket's Write holds the socket's write lock until the callback is done.
-	err = errors.Join(file.Control(func(in uintptr) {
+	err = file.Control(func(in uintptr) {
 		s.in = int(in)
 		if err := c.raw.Write(s.callback); err != nil && s.err == nil {
 			s.err = err
 		}
-	}), s.err)
-	return s.sentLen, err
+	})
+	if err != nil {
+		// Control fails for one reason, and names it by an error of its own.
+		return 0, &os.PathError{Op: "sendfile", Path: f.Name(), Err: os.ErrClosed}
+	}
+	return s.sentLen, s.err
 }
 
 // step sends until all is sent, which it reports as true, or the socket is full.
