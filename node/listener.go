@@ -19,8 +19,14 @@ import (
 
 // listen binds the addresses of the configuration, and returns the http listener if there is one.
 func (n *Node) listen() (net.Listener, error) {
-	if err := n.listenKafka(); err != nil {
-		return nil, err
+	if n.config.Listener != "" {
+		if err := n.listenKafka(); err != nil {
+			return nil, err
+		}
+	} else if len(n.listeners) > 0 {
+		n.addresses.kafka = n.listeners[0].Addr()
+	} else {
+		return nil, errors.New("listeners is empty: say where to listen")
 	}
 	if n.config.AdvertisesGuess() {
 		n.log.Warn("clients are told to connect to localhost: set advertised.listeners to serve other machines",

@@ -31,7 +31,7 @@ type Config struct {
 	NodeID     int32
 	Rack       string
 	DataDir    string
-	Listener   string // host:port of the Kafka protocol, on TCP and QUIC alike
+	Listener   string // host:port of the Kafka protocol, on TCP and QUIC alike; empty: only what node.Options adds
 	Advertised string // host:port that clients are told; empty: where the listener is
 	HTTP       string // host:port; empty: none
 	QUIC       bool
@@ -104,14 +104,14 @@ func (c *Config) Validate() error {
 	for _, a := range []struct{ name, value string }{
 		{"listeners", c.Listener}, {"advertised.listeners", c.Advertised}, {"http.listener", c.HTTP},
 	} {
-		if a.value == "" && a.name != "listeners" {
+		if a.value == "" {
 			continue
 		}
 		if err := checkAddress(a.value); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", a.name, err))
 		}
 	}
-	if host, port := c.advertised(); host == "" || port == 0 && c.Advertised != "" {
+	if host, port := c.advertised(); c.Listener+c.Advertised != "" && (host == "" || port == 0 && c.Advertised != "") {
 		errs = append(errs, errors.New("advertised.listeners: clients must be told a host and a port to connect to"))
 	}
 	if (c.QUICCertificate == "") != (c.QUICKey == "") {
@@ -127,9 +127,11 @@ func (c *Config) Validate() error {
 // Advertise is the host and port that clients are told, given where the listener came to listen.
 func (c *Config) Advertise(bound net.Addr) (host string, port int32) {
 	host, port = c.advertised()
-	if port == 0 {
-		if _, p, err := net.SplitHostPort(bound.String()); err == nil {
-			n, _ := strconv.ParseUint(p, 10, 16)
+	if h, p, err := net.SplitHostPort(bound.String()); err == nil {
+		if host == "" {
+			host = h
+		}
+		if n, err := strconv.ParseUint(p, 10, 16); err == nil && port == 0 {
 			port = int32(n)
 		}
 	}

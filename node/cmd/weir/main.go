@@ -79,7 +79,7 @@ func (a *app) root() *cobra.Command {
 		}
 		return nil
 	}
-	root.AddCommand(a.devCommand(), a.nodeCommand(), a.versionCommand())
+	root.AddCommand(a.devCommand(), a.nodeCommand(), a.simCommand(), a.versionCommand())
 	finish(root)
 	return root
 }
