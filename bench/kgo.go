@@ -28,7 +28,7 @@ func client(n *node, transport string, opts ...kgo.Opt) (*kgo.Client, func(), er
 			return nil, nil, err
 		}
 		d := quic.NewDialer(tls, quic.Config{})
-		closeDialer = func() { d.Close() }
+		closeDialer = func() { _ = d.Close() }
 		opts = append(opts, kgo.Dialer(func(ctx context.Context, _, host string) (net.Conn, error) { return d.Dial(ctx, host) }))
 	}
 	c, err := kgo.NewClient(opts...)
@@ -128,7 +128,7 @@ func produceLatency(ctx context.Context, n *node, transport string, sizeBytes, p
 				failed = errors.Join(failed, err)
 				return
 			}
-			h.RecordValue(int64(took))
+			count(h, took)
 		})
 		sent++
 	}

@@ -59,7 +59,7 @@ func startNode(ctx context.Context, weir, dir string) (*node, error) {
 		}()
 		return n, nil
 	}
-	n.cmd.Wait()
+	_ = n.cmd.Wait() // why it ended is in its log
 	text, _ := os.ReadFile(dir + "/log")
 	return nil, fmt.Errorf("the node did not get ready:\n%s", text)
 }

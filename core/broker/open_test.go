@@ -18,7 +18,6 @@ type life struct {
 	b      *Broker
 	engine *storage.Engine
 	last   effect.Set // effects of the newest event and all that followed from it
-	idSeed byte
 }
 
 func begin(t *testing.T, disk storage.Disk, idSeed byte) *life {

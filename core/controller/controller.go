@@ -48,7 +48,6 @@ type Controller struct {
 	turn   *turn      // what is being written; nil while nothing is
 
 	builder record.Builder
-	encoded []byte
 }
 
 // request is one thing that somebody asked of the controller.

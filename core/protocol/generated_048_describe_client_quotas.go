@@ -183,7 +183,7 @@ func (x *DescribeClientQuotasResponseEntityData) Default() {
 // DescribeClientQuotasResponseValueData is a part of DescribeClientQuotasResponse.
 type DescribeClientQuotasResponseValueData struct {
 	Key   string
-	Value float64
+	Value Float64
 }
 
 func (x *DescribeClientQuotasResponseValueData) decode(r *Reader, _ int16) {

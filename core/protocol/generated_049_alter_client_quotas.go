@@ -106,7 +106,7 @@ func (x *AlterClientQuotasRequestEntityData) Default() {
 // AlterClientQuotasRequestOpData is a part of AlterClientQuotasRequest.
 type AlterClientQuotasRequestOpData struct {
 	Key    string
-	Value  float64
+	Value  Float64
 	Remove bool
 }
 

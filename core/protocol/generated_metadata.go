@@ -871,7 +871,7 @@ func (x *FeatureLevelRecord) Default() {
 type ClientQuotaRecord struct {
 	Entity []ClientQuotaRecordEntityData
 	Key    string
-	Value  float64
+	Value  Float64
 	Remove bool
 }
 
@@ -1182,8 +1182,7 @@ func (x *RemoveAccessControlEntryRecord) Default() {
 }
 
 // NoOpRecord is type 20, a record of the cluster metadata log: versions 0, flexible from 0.
-type NoOpRecord struct {
-}
+type NoOpRecord struct{}
 
 // RecordType is 20.
 func (*NoOpRecord) RecordType() int16 { return 20 }
@@ -1332,8 +1331,7 @@ func (x *BeginTransactionRecord) Default() {
 }
 
 // EndTransactionRecord is type 24, a record of the cluster metadata log: versions 0, flexible from 0.
-type EndTransactionRecord struct {
-}
+type EndTransactionRecord struct{}
 
 // RecordType is 24.
 func (*EndTransactionRecord) RecordType() int16 { return 24 }

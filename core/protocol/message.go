@@ -23,6 +23,10 @@ type Body interface {
 // UUID is a 16-byte identifier; model.TopicID converts to and from it.
 type UUID = [16]byte
 
+// Float64 is a floating-point number as its IEEE 754 bits: the core carries quotas' values and computes
+// with integers only.
+type Float64 uint64
+
 // NullString is a string that may be null. Its zero value is null.
 type NullString struct {
 	Value string

@@ -110,7 +110,7 @@ func (f *filler) fill(v reflect.Value, path string) {
 		v.SetBool(f.rng.IntN(2) == 0)
 	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		v.SetInt(int64(f.rng.Uint64()) >> f.rng.IntN(64))
-	case reflect.Uint16, reflect.Uint32:
+	case reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		v.SetUint(f.rng.Uint64())
 	case reflect.Float64:
 		v.SetFloat(f.rng.NormFloat64())

@@ -114,7 +114,7 @@ func (r *Reader) int64() int64 {
 func (r *Reader) bool() bool       { return r.int8() != 0 }
 func (r *Reader) uint16() uint16   { return uint16(r.int16()) }
 func (r *Reader) uint32() uint32   { return uint32(r.int32()) }
-func (r *Reader) float64() float64 { return math.Float64frombits(uint64(r.int64())) }
+func (r *Reader) float64() Float64 { return Float64(r.int64()) }
 func (r *Reader) key() Key         { return Key(r.int16()) }
 
 func (r *Reader) uuid() UUID {

@@ -123,7 +123,7 @@ func (w *Writer) int32(x int32)     { w.buf = binary.BigEndian.AppendUint32(w.bu
 func (w *Writer) int64(x int64)     { w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(x)) }
 func (w *Writer) uint16(x uint16)   { w.buf = binary.BigEndian.AppendUint16(w.buf, x) }
 func (w *Writer) uint32(x uint32)   { w.buf = binary.BigEndian.AppendUint32(w.buf, x) }
-func (w *Writer) float64(x float64) { w.int64(int64(math.Float64bits(x))) }
+func (w *Writer) float64(x Float64) { w.int64(int64(x)) }
 func (w *Writer) key(x Key)         { w.int16(int16(x)) }
 func (w *Writer) uuid(x UUID)       { w.buf = append(w.buf, x[:]...) }
 func (w *Writer) uvarint(x uint32)  { w.buf = binary.AppendUvarint(w.buf, uint64(x)) }

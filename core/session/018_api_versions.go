@@ -21,8 +21,8 @@ func (s *Session) receiveAPIVersions(rq *request, out *Out) {
 	default:
 		s.SoftwareName, s.SoftwareVersion = in.ClientSoftwareName, in.ClientSoftwareVersion
 	}
-	for i := range apis {
-		addVersions(r, &apis[i])
+	for _, a := range apis {
+		addVersions(r, a)
 	}
 	s.answer(rq.slot, r, out)
 }
@@ -39,11 +39,12 @@ func unsupportedAPIVersions(sl *slot) protocol.Message {
 	r := new(protocol.APIVersionsResponse)
 	r.Default()
 	r.ErrorCode = kerr.UnsupportedVersion.Code
-	addVersions(r, lookup(protocol.KeyAPIVersions))
+	a, _ := lookup(protocol.KeyAPIVersions)
+	addVersions(r, a)
 	return r
 }
 
-func addVersions(r *protocol.APIVersionsResponse, a *api) {
+func addVersions(r *protocol.APIVersionsResponse, a api) {
 	to := protocol.Add(&r.APIKeys)
 	to.APIKey, to.MinVersion, to.MaxVersion = int16(a.key), a.versionMin, a.versionMax
 }

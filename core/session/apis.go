@@ -80,14 +80,14 @@ func (s *Session) handle(rq *request, out *Out) {
 	}
 }
 
-// lookup finds a key's row, nil if it has none. The table is short; a walk beats a map.
-func lookup(key protocol.Key) *api {
-	for i := range apis {
-		if apis[i].key == key {
-			return &apis[i]
+// lookup finds a key's row. The table is short; a walk beats a map.
+func lookup(key protocol.Key) (row api, served bool) {
+	for _, a := range apis {
+		if a.key == key {
+			return a, true
 		}
 	}
-	return nil
+	return api{}, false
 }
 
 // respond turns the broker's answer into the response of the request.

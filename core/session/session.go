@@ -113,8 +113,8 @@ func (s *Session) Receive(wall model.Timestamp, frame []byte, out *Out) (key pro
 	if s.header.ClientID.Valid {
 		s.ClientID = s.header.ClientID.Value
 	}
-	a := lookup(key)
-	if a == nil {
+	a, served := lookup(key)
+	if !served {
 		s.close(out, "request of key %v, which is not served", key)
 		return key, version
 	}
@@ -235,7 +235,7 @@ func (s *Session) send(sl *slot, out *Out) {
 	out.Frames = append(out.Frames, Frame{Pieces: w.Pieces(), Key: sl.key, LenBytes: w.Len(), writer: w})
 }
 
-// writerBytesMax is the largest buffer that is kept for the next response.
+// writersMax is how many response buffers a session keeps for the next responses.
 const writersMax = 8
 
 // Recycle takes a frame back that was sent, or never will be, and releases the regions in it.
@@ -254,9 +254,7 @@ func (s *Session) Recycle(f Frame) {
 // Disconnect says that the connection is gone. Nothing is sent any more; answers that are still on their
 // way are taken in and dropped.
 func (s *Session) Disconnect(out *Out) {
-	if !s.closed {
-		s.closed = true
-	}
+	s.closed = true
 	out.Events = append(out.Events, &broker.Disconnected{Conn: s.conn})
 }
 

@@ -73,6 +73,8 @@ func goType(f *field) string {
 		t = f.structure.goName
 	case f.kind == "string" && f.nullableEver() && !f.array:
 		t = "NullString"
+	case f.kind == "float64":
+		t = "Float64"
 	case f.kind == "bytes":
 		t = "[]byte"
 	case f.kind == "records":
@@ -93,6 +95,11 @@ func (e *emitter) structType(s *structure, top bool) {
 		e.p("// %s %s.", s.goName, describe(e.body))
 	} else {
 		e.p("// %s is a part of %s.", s.goName, e.body.top.goName)
+	}
+	if len(s.fields) == 0 {
+		e.p("type %s struct{}", s.goName)
+		e.p("")
+		return
 	}
 	e.p("type %s struct {", s.goName)
 	for _, f := range s.fields {
