@@ -146,7 +146,12 @@ func (r *rig) read(tp model.TopicPartition, from, to model.Offset, bytesMax int3
 	return flatten(r.t, f.Parts[0].Records), f.Parts[0].Code
 }
 
-func flatten(t testing.TB, records effect.Records) []byte {
+type fataler interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+func flatten(t fataler, records effect.Records) []byte {
 	t.Helper()
 	out := bytes.Clone(records.Bytes)
 	for _, region := range records.Regions {

@@ -46,11 +46,19 @@ const (
 	entryKindCount
 )
 
-// groupFlag marks a group that only says that everything before it is durable.
-const groupMark = 1
+// groupKind tells groups from what may stand in the place of the next one.
+type groupKind uint8
+
+const (
+	groupEntries groupKind = iota
+	// groupMark only says that every group before it is durable.
+	groupMark
+	// groupFailed only says that the sync of the group before it failed.
+	groupFailed
+)
 
 type groupHeader struct {
-	Mark   bool
+	Kind   groupKind
 	LSN    LSN
 	File   uint64 // the sequence number of the file it was written to
 	Bytes  uint32 // with the header, without the padding
@@ -62,9 +70,7 @@ func putGroupHeader(b []byte, h *groupHeader) {
 	be := binary.BigEndian
 	clear(b[:groupHeaderBytes])
 	be.PutUint32(b, groupMagic)
-	if h.Mark {
-		b[4] = groupMark
-	}
+	b[4] = byte(h.Kind)
 	be.PutUint64(b[8:], uint64(h.LSN))
 	be.PutUint64(b[16:], h.File)
 	be.PutUint32(b[24:], h.Bytes)
@@ -85,11 +91,12 @@ func readGroupHeader(b []byte) (groupHeader, error) {
 		return groupHeader{}, errNoGroup
 	}
 	h := groupHeader{
-		Mark: b[4] == groupMark, LSN: LSN(be.Uint64(b[8:])), File: be.Uint64(b[16:]),
+		Kind: groupKind(b[4]), LSN: LSN(be.Uint64(b[8:])), File: be.Uint64(b[16:]),
 		Bytes: be.Uint32(b[24:]), Padded: be.Uint32(b[28:]), Count: be.Uint32(b[32:]),
 	}
 	if h.Bytes < groupHeaderBytes || h.Padded < h.Bytes || h.Padded%blockBytesMin != 0 ||
-		uint64(h.Count)*entryHeaderBytes > uint64(h.Bytes)-groupHeaderBytes || h.Mark != (h.Count == 0) {
+		uint64(h.Count)*entryHeaderBytes > uint64(h.Bytes)-groupHeaderBytes ||
+		h.Kind > groupFailed || (h.Kind != groupEntries) != (h.Count == 0) {
 		return groupHeader{}, errNoGroup
 	}
 	return h, nil

@@ -255,12 +255,24 @@ func (j *journal) write(entries []entry) (LSN, int64, error) {
 // mark writes, without syncing it, that the last group is durable: at the place of the next group, under
 // the next group's LSN, to be overwritten by it.
 func (j *journal) mark() error {
-	if j.marked == j.last || j.durable != j.last || j.file == nil || j.pos+int64(len(j.block)) > j.zeroed {
+	if j.marked == j.last || j.durable != j.last {
+		return nil
+	}
+	if err := j.remark(groupMark); err != nil {
+		return err
+	}
+	j.marked = j.last
+	return nil
+}
+
+// remark writes a remark about the last group where the next one would go. There is always room.
+func (j *journal) remark(kind groupKind) error {
+	if j.file == nil {
 		return nil
 	}
 	j.head = slices.Grow(j.head[:0], groupHeaderBytes)[:groupHeaderBytes]
 	putGroupHeader(j.head, &groupHeader{
-		Mark: true, LSN: j.last + 1, File: j.seq, Bytes: groupHeaderBytes, Padded: uint32(len(j.block)),
+		Kind: kind, LSN: j.last + 1, File: j.seq, Bytes: groupHeaderBytes, Padded: uint32(len(j.block)),
 	})
 	j.bufs = append(j.bufs[:0], j.head, j.block[groupHeaderBytes:])
 	err := j.file.WriteAt(j.bufs, j.pos)
@@ -268,7 +280,6 @@ func (j *journal) mark() error {
 	if err != nil {
 		return fmt.Errorf("%s at %d: %w", journalPath(j.seq), j.pos, err)
 	}
-	j.marked = j.last
 	return nil
 }
 

@@ -84,9 +84,9 @@ func (p *partition) sizeBytes() int64 {
 	return n
 }
 
-// empty reports whether nothing durable could know of the partition.
+// empty reports whether there is nothing to know of the partition. It may have a directory.
 func (p *partition) empty() bool {
-	return len(p.segments) == 0 && p.start == 0 && p.end == 0 && !p.dirMade && p.damage == ""
+	return len(p.segments) == 0 && p.start == 0 && p.end == 0 && p.damage == ""
 }
 
 // mustRoll reports whether a batch starts a new segment. Like Kafka, time is measured by the batches'

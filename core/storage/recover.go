@@ -76,9 +76,11 @@ type recovery struct {
 
 	onDisk map[model.TopicPartition][]Entry // of partition directories
 	gone   []model.TopicPartition           // deleted by the journal
-	body   []byte
-	group  []entry
-	last   LSN // of the last group taken
+	// removed by the journal, perhaps written by it before; not in onDisk
+	removed []*segment
+	body    []byte
+	group   []entry
+	last    LSN // of the last group taken
 
 	write struct { // consecutive payloads on their way to one segment
 		p    *partition
@@ -101,6 +103,9 @@ func (r *recovery) run() error {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	e.generation, e.nextCopy = r.m.Generation, otherCopy(newer)
+	if err := r.pin(newer, len(notes) == 0); err != nil {
+		return err
+	}
 	for _, n := range notes {
 		r.note(effect.Note{Kind: effect.NoteDamageFound, Detail: n})
 	}
@@ -165,6 +170,32 @@ func (r *recovery) identify() error {
 	}
 	e.id = e.cfg.Identity
 	return writeMeta(e.disk, e.id) // syncs the directory: all of it is there, or no identity
+}
+
+// pin makes sure that the manifest which recovery goes by is durable before its twin is overwritten, and
+// the names beside it before anything more is acknowledged: so far they may be in the page cache only. The
+// bytes are written again because a page whose sync failed looks clean. Without a sound twin there is
+// nothing to do, and nothing to risk: the twin was touched only after this copy had been synced.
+func (r *recovery) pin(path string, twin bool) error {
+	if twin {
+		f, err := r.e.disk.Open(path)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if err = f.WriteAt([][]byte{r.m.appendTo(nil)}, 0); err == nil {
+			err = f.Sync()
+		}
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if err := r.e.disk.SyncDir("."); err != nil {
+		return fmt.Errorf("sync of the data directory: %w", err)
+	}
+	return nil
 }
 
 // firstJournalFile leaves a number below it free; see journal.prepareNext.
@@ -324,15 +355,18 @@ func (r *recovery) loadState(p *partition) {
 	p.state.AdvanceStart(p.start)
 }
 
-// scanState applies the batches between the state's end and the partition's.
+// scanState applies the batches between the state's end and the partition's. A segment that is not whole is
+// left out: either the journal goes on to remove it, or settle finds the damage.
 func (e *Engine) scanState(p *partition, state *log.State) error {
+	whole := true
 	for i, s := range p.segments {
 		end := p.segmentEnd(i)
 		if end <= state.EndOffset() {
 			continue
 		}
 		if s.fileBytes < s.sizeBytes {
-			return fmt.Errorf("%s: %d bytes of %d are left", s.logPath(), max(0, s.fileBytes), s.sizeBytes)
+			whole = false
+			continue
 		}
 		position, want := int64(0), s.base
 		for position < s.sizeBytes {
@@ -353,7 +387,7 @@ func (e *Engine) scanState(p *partition, state *log.State) error {
 			return fmt.Errorf("%s ends at offset %d, not %d", s.logPath(), want, end)
 		}
 	}
-	if state.EndOffset() != p.end {
+	if whole && state.EndOffset() != p.end {
 		return fmt.Errorf("the log ends at offset %d, not %d", state.EndOffset(), p.end)
 	}
 	return nil
@@ -372,6 +406,11 @@ func (r *recovery) settle() error {
 	e := r.e
 	for _, p := range e.sorted {
 		if err := r.settlePartition(p); err != nil {
+			return err
+		}
+	}
+	for _, s := range r.removed {
+		if err := e.removeSegment(s); err != nil {
 			return err
 		}
 	}
@@ -456,6 +495,8 @@ func (r *recovery) restart() error {
 	if n := len(r.files); n > 0 {
 		e.journal.seq = max(e.journal.seq, r.files[n-1])
 	}
+	// Names that an earlier life gave may not be durable yet.
+	e.journal.dirDirty = true
 	for _, p := range e.sorted {
 		for _, s := range p.segments {
 			s.trustFrom = s.sizeBytes
@@ -481,32 +522,17 @@ func (r *recovery) report() {
 	r.note(effect.Note{Kind: effect.NoteRecovered, Count: r.out.ReplayedEntries, Offset: model.NoOffset})
 }
 
-// verifyInPlace checks a batch that is only in its segment against its journal entry, and writes it
-// again: what the last sync did not cover may be in the page cache only, and look clean there.
+// verifyInPlace checks a batch that is only in its segment against its journal entry. It is not written
+// again: there is no other copy, should the power fail meanwhile.
 func (r *recovery) verifyInPlace(n *entry) bool {
-	p := r.e.partitions[n.Partition]
-	base := n.SegmentBase
-	path := partitionDir(n.Partition) + "/" + offsetName(base) + logSuffix
-	if p != nil && p.segmentAt(base) >= 0 {
-		s := p.segments[p.segmentAt(base)]
-		f, err := r.e.files.get(s)
-		return err == nil && rewriteBatch(f, n)
-	}
-	f, err := r.e.disk.Open(path)
+	f, err := r.e.disk.Open(partitionDir(n.Partition) + "/" + offsetName(n.SegmentBase) + logSuffix)
 	if err != nil {
 		return false
 	}
-	ok := rewriteBatch(f, n)
-	return f.Close() == nil && ok
-}
-
-func rewriteBatch(f File, n *entry) bool {
 	b := make([]byte, n.SizeBytes)
-	if readFull(f, b, n.Position) != nil || len(b) < record.HeaderBytes {
+	err = readFull(f, b, n.Position)
+	if cerr := f.Close(); err != nil || cerr != nil || len(b) < record.HeaderBytes {
 		return false
 	}
-	if !slices.Equal(b[:record.HeaderBytes], n.Payload) || record.CheckCRC(b) != nil {
-		return false
-	}
-	return f.WriteAt([][]byte{b}, n.Position) == nil
+	return slices.Equal(b[:record.HeaderBytes], n.Payload) && record.CheckCRC(b) == nil
 }

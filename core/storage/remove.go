@@ -74,7 +74,7 @@ func (e *Engine) stageDelete(tp model.TopicPartition, silent bool, done *effect.
 		}
 		return
 	}
-	if p.empty() && !e.isStaged(p) {
+	if p.empty() && !p.dirMade && !e.isStaged(p) {
 		e.remove(p)
 		if !silent {
 			done.Deleted = append(done.Deleted, effect.Deleted{Partition: tp})

@@ -15,7 +15,8 @@ import (
 //
 // A group that does not check out is the end of the journal, a torn tail, unless something later proves
 // that it had been durable: a group is written only after the one before it was synced. Then it is
-// damage: of the partitions concerned when only payloads are bad, of the whole directory otherwise.
+// damage: of the partitions concerned when only payloads are bad, of the whole directory otherwise. A group
+// whose sync failed before this process was started is dropped, however sound the page cache shows it.
 func (r *recovery) replay() error {
 	seq, pos := r.m.JournalFile, r.m.JournalPos
 	for {
@@ -24,13 +25,13 @@ func (r *recovery) replay() error {
 		if err != nil {
 			return err
 		}
-		if !found || h.Mark {
+		if !found || h.Kind != groupEntries {
 			// The group may not have fitted behind the last one.
 			next, foundNext, err := r.groupAt(seq+1, 0, want)
 			if err != nil {
 				return err
 			}
-			if foundNext && !next.Mark {
+			if foundNext && next.Kind == groupEntries {
 				seq, pos, h, found = seq+1, 0, next, true
 			} else {
 				found = false
@@ -139,6 +140,9 @@ func (r *recovery) laterIn(f File, seq uint64, from int64, want LSN) (int64, err
 		}
 		for at := 0; at+groupHeaderBytes <= n; at += blockBytesMin {
 			h, err := readGroupHeader(b[at:n])
+			if err == nil && h.Kind == groupFailed {
+				h.LSN-- // it proves what was before the group that failed
+			}
 			if err == nil && h.LSN > want && h.File == seq {
 				return from + int64(at), nil
 			}
@@ -153,9 +157,9 @@ func (r *recovery) proven(seq uint64, pos int64, lsn LSN) (bool, error) {
 		seq uint64
 		pos int64
 	}{{seq, pos}, {seq + 1, 0}} {
-		_, found, err := r.groupAt(place.seq, place.pos, lsn+1)
-		if found || err != nil {
-			return found, err
+		h, found, err := r.groupAt(place.seq, place.pos, lsn+1)
+		if err != nil || found && h.Kind != groupFailed {
+			return err == nil, err
 		}
 	}
 	later, err := r.provenLater(seq, pos, lsn)
@@ -190,6 +194,9 @@ func (r *recovery) take(seq uint64, pos int64, h *groupHeader) (taken bool, err 
 		fault = fmt.Sprintf("%d bytes behind the entries", len(rest))
 	}
 	end := pos + int64(h.Padded)
+	if next, found, err := r.groupAt(seq, end, h.LSN+1); err != nil || found && next.Kind == groupFailed {
+		return false, err
+	}
 	if fault != "" {
 		proven, err := r.proven(seq, end, h.LSN)
 		if err != nil || !proven {
@@ -302,6 +309,7 @@ func (r *recovery) applyStart(p *partition, start model.Offset) error {
 	}
 	for len(p.segments) > 0 && p.segmentEnd(0) <= start {
 		r.e.letGo(p.segments[0])
+		r.removed = append(r.removed, p.segments[0])
 		p.segments = p.segments[1:]
 		r.e.segmentCount--
 	}

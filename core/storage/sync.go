@@ -44,7 +44,8 @@ func (w *SyncWork) Run() error {
 		}
 	}
 	for _, dir := range w.dirs {
-		if err := w.disk.SyncDir(dir); err != nil {
+		// A directory that is gone was a partition's, deleted since the work was drawn up.
+		if err := w.disk.SyncDir(dir); err != nil && !errors.Is(err, ErrNotExist) {
 			return fmt.Errorf("sync of directory %s: %w", dir, err)
 		}
 	}
@@ -297,6 +298,11 @@ func (e *Engine) EndSync(w *SyncWork, err error, done *effect.Completions) error
 	w.finish(e, err == nil)
 	if err != nil {
 		e.fatal = fmt.Errorf("%w: %w", ErrStopped, err)
+		if e.journal.durable != e.journal.last {
+			// Should this process be started again over the same page cache, the group would look sound
+			// there without being on the disk. If the remark cannot be written either, e.fatal says why.
+			_ = e.journal.remark(groupFailed)
+		}
 		return e.fatal
 	}
 	if e.journal.durable != e.journal.last {

@@ -27,6 +27,9 @@ var (
 	errDir    = errors.New("wrong kind of directory entry")
 )
 
+// ErrDead is what a Hook returns for operations that a process never came to: it died before them.
+var ErrDead = errors.New("the process is dead")
+
 // MemoryDisk is a storage.Disk. Make it with New.
 type MemoryDisk struct {
 	// Hook, if set, sees every operation that changes or syncs something before it happens, and makes it
@@ -322,9 +325,16 @@ func (c *change) applyDurably() {
 	if c.remove != "" {
 		delete(c.dir.durable, c.remove)
 	}
-	if c.add != nil {
-		c.dir.durable[c.name] = c.add
+	if c.add == nil {
+		return
 	}
+	// A file has one name, also when the change that gave it the one before was lost.
+	for _, name := range sortedNames(c.dir.durable) {
+		if c.dir.durable[name] == c.add {
+			delete(c.dir.durable, name)
+		}
+	}
+	c.dir.durable[c.name] = c.add
 }
 
 // HandleCount is how many files are open.
@@ -499,10 +509,14 @@ func (f *file) Sync() error {
 	if err := f.alive(); err != nil {
 		return err
 	}
+	n := f.node
 	if err := f.disk.hook(Op{Kind: "sync", Path: f.path}); err != nil {
+		if !errors.Is(err, ErrDead) {
+			// As in Linux: what was dirty looks clean from now on, without being on the disk.
+			n.dirty = n.dirty[:0]
+		}
 		return err
 	}
-	n := f.node
 	if len(n.synced) > len(n.data) {
 		n.synced = n.synced[:len(n.data)]
 	} else if k := len(n.data) - len(n.synced); k > 0 {
