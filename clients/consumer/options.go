@@ -1,0 +1,101 @@
+package consumer
+
+import (
+	"time"
+
+	machine "github.com/weirmq/weir/core/client"
+	"github.com/weirmq/weir/core/model"
+)
+
+// Option configures a Consumer.
+type Option func(*config)
+
+type config struct {
+	machine.ConsumerConfig
+	topics      []string
+	start       Start
+	assigned    []machine.Assignment
+	stopAtEnd   bool
+	pollBytes   int
+	inflatedMax int
+}
+
+// Start is a place in a partition.
+type Start struct{ place machine.Start }
+
+// Places to start at. Latest is after the newest record there is.
+var (
+	Earliest = Start{machine.Start{Kind: machine.StartEarliest}}
+	Latest   = Start{machine.Start{Kind: machine.StartLatest}}
+)
+
+// At starts at an offset.
+func At(offset int64) Start { return Start{machine.At(model.Offset(offset))} }
+
+// Since starts at the first record whose timestamp is not before t.
+func Since(t time.Time) Start {
+	return Start{machine.Start{Kind: machine.StartTime, Timestamp: model.Timestamp(t.UnixMilli())}}
+}
+
+// WithTopics reads all partitions of topics, from WithStart on; partitions that are added later from their
+// beginning.
+func WithTopics(topics ...string) Option {
+	return func(c *config) { c.topics = append(c.topics, topics...) }
+}
+
+// WithStart is where the topics of WithTopics are read from. Default Earliest.
+func WithStart(s Start) Option { return func(c *config) { c.start = s } }
+
+// WithPartition reads one partition from s on.
+func WithPartition(topic string, partition int32, s Start) Option {
+	return func(c *config) {
+		c.assigned = append(c.assigned, machine.Assignment{Topic: topic, Partition: model.Partition(partition), Start: s.place})
+	}
+}
+
+// Reset says what happens when a position is out of range.
+type Reset = machine.Reset
+
+// The choices of Reset.
+const (
+	ResetEarliest = machine.ResetEarliest // go on with the oldest record there is
+	ResetLatest   = machine.ResetLatest   // skip to the end, as Kafka does by default
+	ResetNone     = machine.ResetNone     // halt the partition
+)
+
+// WithReset is what happens when a position is outside the log, because retention was faster. Default
+// ResetEarliest: what is still there is read.
+func WithReset(r Reset) Option { return func(c *config) { c.Reset = r } }
+
+// WithReadCommitted hides records of aborted transactions, and those that are not decided yet. Default off,
+// as Kafka's.
+func WithReadCommitted() Option { return func(c *config) { c.ReadCommitted = true } }
+
+// WithStopAtEnd ends after the records that were there when a partition was first fetched: then Poll
+// returns io.EOF and Records ends.
+func WithStopAtEnd() Option { return func(c *config) { c.stopAtEnd = true } }
+
+// WithFetchWait is how long a broker may hold a fetch that finds less than bytesMin. Defaults 500 ms and 1:
+// records come as soon as they can. More bytes mean fewer, larger answers, that much later.
+func WithFetchWait(wait time.Duration, bytesMin int) Option {
+	return func(c *config) { c.FetchWait, c.FetchBytesMin = model.Time(wait), bytesMin }
+}
+
+// WithFetchBytes bounds an answer, and the share of one partition in it, softly: a larger batch comes alone.
+// Defaults 50 MiB and 1 MiB.
+func WithFetchBytes(answer, partition int) Option {
+	return func(c *config) { c.FetchBytesMax, c.PartitionBytesMax = answer, partition }
+}
+
+// WithBufferBytes bounds what is fetched ahead, as it came from the broker. Default 64 MiB.
+func WithBufferBytes(n int) Option { return func(c *config) { c.BufferBytes = n } }
+
+// WithPollBytes is about how much Poll returns at most, as it came from the broker. Default 1 MiB.
+func WithPollBytes(n int) Option { return func(c *config) { c.pollBytes = n } }
+
+// WithMaxInflatedBytes bounds what one compressed batch may inflate to. Default 128 MiB.
+func WithMaxInflatedBytes(n int) Option { return func(c *config) { c.inflatedMax = n } }
+
+// WithoutCRCs trusts the network and the brokers' disks. Default off: every batch is checked, which costs
+// a few percent.
+func WithoutCRCs() Option { return func(c *config) { c.NotCheckingCRCs = true } }
