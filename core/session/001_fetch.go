@@ -17,6 +17,22 @@ type fetchSlot struct {
 
 func (f *fetchSlot) reset() { f.places = f.places[:0] }
 
+// release lets go of the regions of an answer that will not be sent.
+func (f *fetchSlot) release() {
+	if len(f.places) == 0 {
+		return // the response is an older request's
+	}
+	for t := range f.response.Responses {
+		partitions := f.response.Responses[t].Partitions
+		for i := range partitions {
+			for _, r := range partitions[i].Records.Regions {
+				r.(effect.Region).Release()
+			}
+			partitions[i].Records.Regions = nil
+		}
+	}
+}
+
 func (s *Session) receiveFetch(rq *request, out *Out) {
 	in := &s.fetch
 	if !s.decodeWhole(rq, in, out) {

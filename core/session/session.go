@@ -255,6 +255,11 @@ func (s *Session) Recycle(f Frame) {
 // way are taken in and dropped.
 func (s *Session) Disconnect(out *Out) {
 	s.closed = true
+	for _, sl := range s.slots {
+		if sl.ready {
+			sl.fetched.release() // it waited behind a request that has no answer yet
+		}
+	}
 	out.Events = append(out.Events, &broker.Disconnected{Conn: s.conn})
 }
 

@@ -369,6 +369,30 @@ func TestFetchAnswersWithRecordsAndReleasesRegionsOnce(t *testing.T) {
 	}
 }
 
+// An answer that waits behind an unanswered request when the connection goes is never sent.
+func TestDisconnectReleasesRegionsOfAnswersThatWait(t *testing.T) {
+	s, out := newSession(), Out{}
+	in := kmsg.NewPtrFetchRequest()
+	topic := kmsg.NewFetchRequestTopic()
+	topic.Topic = "orders"
+	topic.Partitions = append(topic.Partitions, kmsg.NewFetchRequestTopicPartition())
+	in.Topics = append(in.Topics, topic)
+	s.Receive(1000, frame(in, 11, 3), &out)
+	s.Receive(1000, frame(in, 11, 4), &out)
+	second := out.Events[1].(*broker.Fetch)
+	region := &countedRegion{data: goodBatch()}
+	s.Fetched(second.To, &effect.FetchReply{Parts: []effect.FetchPart{{
+		HighWatermark: 1, Records: effect.Records{Regions: []effect.Region{region}},
+	}}}, &out)
+	if len(out.Frames) != 0 || region.released != 0 {
+		t.Fatal("the second answer did not wait for the first")
+	}
+	s.Disconnect(&out)
+	if region.released != 1 {
+		t.Errorf("released %d times", region.released)
+	}
+}
+
 type countedRegion struct {
 	data     []byte
 	released int
