@@ -138,4 +138,6 @@ func (s *served) with(f func(c *clienttest.Cluster)) {
 	f(s.Cluster)
 }
 
-func isClosed(err error) bool { return errors.Is(err, net.ErrClosed) || errors.Is(err, client.ErrClosed) }
+func isClosed(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, client.ErrClosed)
+}

@@ -39,8 +39,7 @@ type Consumer struct {
 	cfg config
 
 	// The loop hands over what Poll asked for.
-	want  chan chan taken
-	ready chan taken
+	want chan chan taken
 
 	// The loop's own:
 	waiter chan<- taken
