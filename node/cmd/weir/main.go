@@ -51,7 +51,6 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	output         string
-	brokers        []string
 }
 
 func (a *app) json() bool { return a.output == "json" }
@@ -79,7 +78,8 @@ func (a *app) root() *cobra.Command {
 		}
 		return nil
 	}
-	root.AddCommand(a.devCommand(), a.nodeCommand(), a.simCommand(), a.versionCommand())
+	root.AddCommand(a.devCommand(), a.nodeCommand(), a.topicCommand(), a.produceCommand(), a.consumeCommand(),
+		a.simCommand(), a.versionCommand())
 	finish(root)
 	return root
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -56,4 +57,11 @@ func isTerminal(stream any) bool {
 	}
 	_, err := unix.IoctlGetTermios(int(f.Fd()), termiosRequest)
 	return err == nil
+}
+
+// newLineEncoder writes JSON values, one a line, leaving characters of HTML as they are.
+func newLineEncoder(w io.Writer) *json.Encoder {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e
 }
