@@ -89,10 +89,9 @@ func (e *Engine) BeginCheckpoint() (work *SyncWork, ok bool) {
 		e.beginManifest(false)
 	}
 	c.running = true
-	switch c.step {
-	case stepData:
+	if c.step == stepData {
 		c.work.err = e.drawUpData()
-	case stepFirst, stepSecond:
+	} else {
 		c.work.err = e.writeCopy()
 	}
 	return &c.work, true
@@ -320,6 +319,8 @@ func (e *Engine) giveUpCheckpoint(cause error) {
 func (e *Engine) nextStep() error {
 	c := &e.checkpoint
 	switch c.step {
+	case stepIdle:
+		invariant.Check(false, "a checkpoint step ends while one has begun")
 	case stepData:
 		if len(c.pending) == 0 {
 			c.step = stepFirst

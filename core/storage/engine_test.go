@@ -53,7 +53,6 @@ type rig struct {
 	e    *storage.Engine
 	rec  *storage.Recovery
 	done effect.Completions
-	tag  uint64
 }
 
 func newRig(t testing.TB, cfg storage.Config) *rig {
@@ -70,6 +69,8 @@ func (r *rig) open() {
 		r.t.Fatalf("open: %v", err)
 	}
 }
+
+func openEngine(r *rig) (*storage.Engine, *storage.Recovery, error) { return storage.Open(r.disk, r.cfg) }
 
 func (r *rig) perform(set effect.Set) { r.e.Perform(&set, &r.done) }
 

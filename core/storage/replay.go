@@ -299,8 +299,9 @@ func (r *recovery) apply(n *entry) error {
 			return nil
 		}
 		return r.applyStart(p, n.BaseOffset)
+	default:
+		return r.applyBatch(p, n)
 	}
-	return r.applyBatch(p, n)
 }
 
 func (r *recovery) applyStart(p *partition, start model.Offset) error {
