@@ -18,7 +18,12 @@ func excusable(a *analysis.Analyzer) *analysis.Analyzer {
 	a.Run = func(pass *analysis.Pass) (any, error) {
 		ignores := parseIgnores(pass, a.Name)
 		filtered := *pass
+		reported := false
 		filtered.Report = func(d analysis.Diagnostic) {
+			if a.Name == "ST1000" && reported {
+				return // one file without a package comment stands for all of them
+			}
+			reported = true
 			at := pass.Fset.Position(d.Pos)
 			for _, ig := range ignores {
 				if ig.file == at.Filename && (ig.line == at.Line || ig.line+1 == at.Line) {
