@@ -65,11 +65,13 @@ const (
 
 // endpoint is an address that may be dialled.
 type endpoint struct {
-	node     model.NodeID
-	addr     string
-	conns    [trafficCount]*conn
-	failures int        // in a row
-	retryAt  model.Time // not dialled before
+	node  model.NodeID
+	addr  string
+	conns [trafficCount]*conn
+	// apiVersions is one more than the version of ApiVersions to begin with, 0 if that is not known.
+	apiVersions int16
+	failures    int        // in a row
+	retryAt     model.Time // not dialled before
 }
 
 // connState is how far a connection is.
@@ -146,7 +148,7 @@ func (c *cluster) setEndpoint(node model.NodeID, addr string) *endpoint {
 		return e
 	}
 	if e := c.endpoints[i]; e.addr != addr {
-		e.addr, e.failures, e.retryAt = addr, 0, 0
+		e.addr, e.failures, e.retryAt, e.apiVersions = addr, 0, 0, 0
 	}
 	return c.endpoints[i]
 }
@@ -202,7 +204,11 @@ func (c *cluster) connected(now model.Time, id ConnID, out *Out) {
 		return
 	}
 	k.state = negotiating
-	c.transmit(now, k, &versionsCall{cluster: c, conn: k}, min(protocol.MaxVersion(protocol.KeyAPIVersions), apiVersionsFirst), c.cfg.DialTimeout, out)
+	version := min(protocol.MaxVersion(protocol.KeyAPIVersions), apiVersionsFirst)
+	if known := k.endpoint.apiVersions; known > 0 {
+		version = min(version, known-1)
+	}
+	c.transmit(now, k, &versionsCall{cluster: c, conn: k}, version, c.cfg.DialTimeout, out)
 }
 
 // transmit writes a request on a connection.

@@ -162,6 +162,7 @@ func (p *Producer) fill(now model.Time, k *conn, q *nodeQueue, out *Out) bool {
 		b.inFlight = true
 		b.attempts++
 		b.lane.inFlight++
+		b.lane.sentTo = q.node
 	}
 	// The broker's own wait for replicas must end before we give up on the connection.
 	if p.cl.send(now, k, call, p.cfg.RequestTimeout+p.cfg.RequestTimeout/2, out) && p.cfg.Acks == AcksNone {
@@ -327,20 +328,15 @@ func (p *Producer) conclude(now model.Time, b *batch, a *protocol.ProduceRespons
 	}
 	b.lastCode = code
 	b.exposed = b.exposed || !notWritten(code)
-	led := false
-	if stale(code) {
-		led = p.cl.hint(l.topic.info, l.partition, model.NodeID(a.CurrentLeader.LeaderID), model.LeaderEpoch(a.CurrentLeader.LeaderEpoch))
-		if !led {
-			p.cl.wantRefresh()
-		}
-	}
+	led := stale(code) && p.cl.redirect(l.topic.info, l.partition, l.sentTo,
+		model.NodeID(a.CurrentLeader.LeaderID), model.LeaderEpoch(a.CurrentLeader.LeaderEpoch))
 	switch {
 	case p.idempotent && sequenceRefused(code):
 		p.sequenceRefused(b, code, a.ErrorMessage.Value, out)
 	case code == kerr.MessageTooLarge.Code && len(b.handles) > 1 && !b.exposed:
 		p.split(b, out)
 	case led && Retriable(code):
-		l.retryAt = 0 // the new leader is known: no reason to wait
+		l.retryAt = 0 // another leader is known: no reason to wait
 	case Retriable(code):
 		p.retry(now, b, out)
 	default:
@@ -351,8 +347,10 @@ func (p *Producer) conclude(now model.Time, b *batch, a *protocol.ProduceRespons
 // retry lets the lane rest before the batch is sent again.
 func (p *Producer) retry(now model.Time, b *batch, out *Out) {
 	l := b.lane
-	l.failures++
-	l.retryAt = max(l.retryAt, now+p.cl.backoff(l.failures))
+	if now >= l.retryAt { // else it rests already, because of a batch of the same burst
+		l.failures++
+		l.retryAt = now + p.cl.backoff(l.failures)
+	}
 	out.Notes = append(out.Notes, Note{Kind: NoteBatchRetried, Topic: l.topic.info.name, Code: b.lastCode, Count: int64(len(b.handles))})
 	p.enqueue(now, l)
 }

@@ -115,6 +115,7 @@ func isolation(readCommitted bool) int8 {
 // fetchCall is one fetch request, without a session (KIP-227 allows that always).
 type fetchCall struct {
 	c        *Consumer
+	node     model.NodeID
 	asks     []fetchAsk
 	bytesMax int
 	wait     model.Time // how long the broker may hold it
@@ -190,7 +191,7 @@ func (q *fetchCall) answered(now model.Time, version int16, r *protocol.Reader, 
 			if a := q.find(t, version, t.Partitions[j].PartitionIndex); a != nil {
 				a.answered = true
 				if a.live() {
-					c.take(now, a, &t.Partitions[j], out)
+					c.take(now, q, a, &t.Partitions[j], out)
 				}
 			}
 		}
@@ -251,7 +252,7 @@ func (c *Consumer) rest(now model.Time, x *part) {
 }
 
 // take deals with one partition's answer.
-func (c *Consumer) take(now model.Time, a *fetchAsk, d *protocol.FetchResponsePartitionData, out *Out) {
+func (c *Consumer) take(now model.Time, q *fetchCall, a *fetchAsk, d *protocol.FetchResponsePartitionData, out *Out) {
 	x := a.part
 	x.inFlight = false
 	code := d.ErrorCode
@@ -261,13 +262,8 @@ func (c *Consumer) take(now model.Time, a *fetchAsk, d *protocol.FetchResponsePa
 		c.outOfRange(x, out)
 		return
 	case Retriable(code):
-		led := false
-		if stale(code) {
-			led = c.cl.hint(x.topic, x.partition, model.NodeID(d.CurrentLeader.LeaderID), model.LeaderEpoch(d.CurrentLeader.LeaderEpoch))
-			if !led {
-				c.cl.wantRefresh()
-			}
-		}
+		led := stale(code) && c.cl.redirect(x.topic, x.partition, q.node,
+			model.NodeID(d.CurrentLeader.LeaderID), model.LeaderEpoch(d.CurrentLeader.LeaderEpoch))
 		if !led {
 			c.rest(now, x)
 		}

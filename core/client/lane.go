@@ -40,10 +40,11 @@ type lane struct {
 	gap          bool // nothing new is sent until a new epoch begins
 	fresh        bool // the next epoch needs a new producer id
 
-	retryAt  model.Time // nothing is sent before; 0 is no wait
-	resting  bool       // listed in Producer.resting
-	queued   bool       // listed in a node's queue
-	failures int        // refusals in a row, for the backoff
+	retryAt  model.Time   // nothing is sent before; 0 is no wait
+	resting  bool         // listed in Producer.resting
+	queued   bool         // listed in a node's queue
+	sentTo   model.NodeID // of the last request
+	failures int          // refusals in a row, for the backoff
 }
 
 // batch is a run of records for one partition.

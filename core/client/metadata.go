@@ -93,7 +93,8 @@ func (c *cluster) refreshAt() (at model.Time, ok bool) {
 		return r.at, true
 	case r.wanted:
 		// Without jitter: a deadline must not move when it is asked for twice.
-		d := c.cfg.RetryBackoff << min(r.streak-1, 8)
+		// Three tries at each pause: elections take a few of the first, and every client waits for them.
+		d := c.cfg.RetryBackoff << min((r.streak-1)/3, 8)
 		return r.at + min(d, c.cfg.RetryBackoffMax), true
 	case r.started:
 		return r.at + c.cfg.MetadataAgeMax, true
@@ -239,18 +240,21 @@ func (c *cluster) learnTopic(x *topicInfo, t *protocol.MetadataResponseTopic, ou
 	}
 }
 
-// hint takes in a leader that a broker named while refusing a request (KIP-951). It reports whether that
-// is news: then no refresh is needed first.
-func (c *cluster) hint(x *topicInfo, p model.Partition, leader model.NodeID, epoch model.LeaderEpoch) bool {
-	if leader < 0 || int(p) >= len(x.partitions) || c.endpointOf(leader) == nil {
-		return false
+// redirect deals with a broker's word that it does not lead: it takes in the leader that the broker named
+// (KIP-951) if that is news, and reports whether another leader than the refusing broker is known. If
+// not, metadata is refreshed.
+func (c *cluster) redirect(x *topicInfo, p model.Partition, refusing, leader model.NodeID, epoch model.LeaderEpoch) bool {
+	if int(p) < len(x.partitions) {
+		y := &x.partitions[p]
+		if leader >= 0 && epoch > y.epoch && c.endpointOf(leader) != nil {
+			y.leader, y.epoch, y.code = leader, epoch, 0
+		}
+		if y.leader != anyNode && y.leader != refusing {
+			return true
+		}
 	}
-	y := &x.partitions[p]
-	if epoch <= y.epoch {
-		return false
-	}
-	y.leader, y.epoch, y.code = leader, epoch, 0
-	return true
+	c.wantRefresh()
+	return false
 }
 
 // leaderOf is who leads a partition, or anyNode.

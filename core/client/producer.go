@@ -239,7 +239,7 @@ func (p *Producer) lane(t *producerTopic, partition model.Partition) *lane {
 	}
 	l := t.lanes[partition]
 	if l == nil {
-		l = &lane{topic: t, partition: partition, id: model.NoProducerID}
+		l = &lane{topic: t, partition: partition, id: model.NoProducerID, sentTo: anyNode}
 		t.lanes[partition] = l
 	}
 	return l
@@ -411,9 +411,13 @@ func (p *Producer) metadataUpdated(now model.Time, out *Out) {
 			}
 		}
 		for _, l := range t.lanes {
-			if l != nil {
-				p.enqueue(now, l)
+			if l == nil {
+				continue
 			}
+			if leader, _ := t.info.leaderOf(l.partition); leader != anyNode && leader != l.sentTo {
+				l.retryAt = 0 // it rests because of another leader
+			}
+			p.enqueue(now, l)
 		}
 	}
 }

@@ -65,6 +65,7 @@ func notWritten(code int16) bool {
 		kerr.PolicyViolation.Code, kerr.OutOfOrderSequenceNumber.Code, kerr.InvalidProducerEpoch.Code,
 		kerr.InvalidTxnState.Code, kerr.InvalidProducerIDMapping.Code, kerr.TransactionalIDAuthorizationFailed.Code,
 		kerr.UnknownProducerID.Code, kerr.UnsupportedCompressionType.Code, kerr.InvalidRecord.Code,
+		kerr.UnknownTopicID.Code, // ids are resolved before anything is done; a parked produce gets 3 instead
 		kerr.ThrottlingQuotaExceeded.Code, kerr.ProducerFenced.Code:
 		return true
 	}

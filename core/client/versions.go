@@ -69,6 +69,7 @@ func (q *versionsCall) answered(now model.Time, version int16, r *protocol.Reade
 				next = max(0, k.MaxVersion)
 			}
 		}
+		q.conn.endpoint.apiVersions = next + 1
 		q.cluster.transmit(now, q.conn, &versionsCall{cluster: q.cluster, conn: q.conn, retried: true}, next, q.cluster.cfg.DialTimeout, out)
 		return nil
 	}

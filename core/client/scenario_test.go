@@ -1,0 +1,249 @@
+package client_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirmq/weir/core/client"
+	"github.com/weirmq/weir/core/client/clienttest"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/protocol"
+	"github.com/weirmq/weir/core/record"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the scenarios' golden traces instead of comparing them")
+
+// golden compares a scenario's trace with testdata/<test's name>.txt. Lines begin with the milliseconds
+// since the start.
+func (w *world) golden(t *testing.T, why string) {
+	t.Helper()
+	path := filepath.Join("testdata", t.Name()+".txt")
+	got := "# " + why + "\n\n" + w.trace.String()
+	if *rewrite {
+		if err := os.MkdirAll("testdata", 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("the trace differs from %s (go test -rewrite writes it anew):\n%s", path, got)
+	}
+}
+
+// once returns a script that gives one verdict to the nth produce request's partition, from 1.
+func onProduce(verdicts map[int]clienttest.Verdict) func(model.NodeID, protocol.Key, string, model.Partition) clienttest.Verdict {
+	n := 0
+	return func(_ model.NodeID, key protocol.Key, _ string, _ model.Partition) clienttest.Verdict {
+		if key != protocol.KeyProduce {
+			return clienttest.Verdict{}
+		}
+		n++
+		return verdicts[n]
+	}
+}
+
+// burst produces records one by one, each in a batch of its own.
+func (w *world) burst(p *client.Producer, from, to int) {
+	for i := from; i < to; i++ {
+		w.produce(p, "t", 0, "", fmt.Sprintf("value %d", i), uint64(i))
+		w.step(p, func(out *client.Out) { p.Flush(w.now, out) })
+	}
+}
+
+func (w *world) settle(t *testing.T, p *client.Producer) {
+	t.Helper()
+	if !w.run(60_000*ms, func() bool { return p.UnackedCount() == 0 }, p) {
+		t.Fatalf("%d records have no outcome\n%s", p.UnackedCount(), w.trace.String())
+	}
+}
+
+func values(p *clienttest.Partition) (out []string) {
+	for _, r := range p.Records() {
+		out = append(out, string(r.Value))
+	}
+	return out
+}
+
+// warm makes a world with a producer that has written one record, so that five may be in flight.
+func warm(t *testing.T, edit func(*client.ProducerConfig)) (*world, *client.Producer, *clienttest.Partition) {
+	c := clienttest.New(2)
+	part := c.Create("t", 1).Partitions[0]
+	w := newWorld(t, c)
+	p := producerFor(c, func(cfg *client.ProducerConfig) {
+		cfg.BatchBytes = 80 // one record to a batch
+		if edit != nil {
+			edit(cfg)
+		}
+	})
+	w.burst(p, 0, 1)
+	w.settle(t, p)
+	w.acks = nil
+	w.tracing = true
+	return w, p, part
+}
+
+func TestScenarioLeaderMoves(t *testing.T) {
+	w, p, part := warm(t, nil)
+	part.Move(2)
+	w.burst(p, 1, 5)
+	w.settle(t, p)
+	w.golden(t, "The leader moves while four batches are in flight. They are refused, metadata is refreshed, the first goes alone, the order stays.")
+	if got := fmt.Sprint(values(part)); got != "[value 0 value 1 value 2 value 3 value 4]" {
+		t.Errorf("the log holds %s", got)
+	}
+}
+
+func TestScenarioLeaderMovesWithHint(t *testing.T) {
+	w, p, part := warm(t, nil)
+	w.cluster.Hints = true
+	part.Move(2)
+	w.burst(p, 1, 3)
+	w.settle(t, p)
+	w.golden(t, "The old leader names the new one (KIP-951): no metadata request is needed before the retry.")
+}
+
+func TestScenarioAnswerLost(t *testing.T) {
+	w, p, part := warm(t, nil)
+	n := 0
+	w.fault = func(_ client.ConnID, _ model.NodeID, key protocol.Key) fault {
+		if n++; n == 1 {
+			return dropAfter
+		}
+		return deliver
+	}
+	w.burst(p, 1, 3)
+	w.settle(t, p)
+	w.golden(t, "A batch is written, its answer lost. Sent again with the same sequence, the broker recognises it: one copy, the first one's offset.")
+	if got := fmt.Sprint(values(part)); got != "[value 0 value 1 value 2]" {
+		t.Errorf("the log holds %s", got)
+	}
+}
+
+func TestScenarioGapAfterFatalRefusal(t *testing.T) {
+	w, p, part := warm(t, nil)
+	w.cluster.Script = onProduce(map[int]clienttest.Verdict{1: {Code: kerr.InvalidRecord.Code}})
+	w.burst(p, 1, 4)
+	w.settle(t, p)
+	w.golden(t, "The first of three batches is refused for good. The others are refused for their sequence, get a new epoch, and are written.")
+	if got := fmt.Sprint(values(part)); got != "[value 0 value 2 value 3]" {
+		t.Errorf("the log holds %s", got)
+	}
+}
+
+func TestScenarioUncertainBatchIsNotRenumbered(t *testing.T) {
+	w, p, part := warm(t, nil)
+	// Its answer is lost, and before the retry the broker forgets the producer (and is strict about it):
+	// nobody can say any more whether the batch in the log is this one.
+	n := 0
+	w.fault = func(client.ConnID, model.NodeID, protocol.Key) fault {
+		if n++; n == 1 {
+			return dropAfter
+		}
+		return deliver
+	}
+	w.cluster.StrictSequences = true
+	w.after(20*ms, part.Forget)
+	w.burst(p, 1, 2)
+	w.after(30*ms, func() { w.burst(p, 2, 3) })
+	w.run(40*ms, func() bool { return false }, p)
+	w.settle(t, p)
+	w.golden(t, "A batch whose answer was lost is refused for its sequence when it is sent again. It may have been written, so it fails as uncertain and is not written under a new epoch; the batch behind it, never sent, is.")
+	if got := fmt.Sprint(values(part)); got != "[value 0 value 1 value 2]" {
+		t.Errorf("the log holds %s", got)
+	}
+}
+
+func TestScenarioTooLargeIsSplit(t *testing.T) {
+	w, p, part := warm(t, func(cfg *client.ProducerConfig) { cfg.BatchBytes = 1000; cfg.Codec = record.CodecGzip })
+	w.cluster.BatchBytesMax = 100
+	for i := 1; i < 5; i++ {
+		w.produce(p, "t", 0, "", fmt.Sprintf("value %d", i), uint64(i))
+	}
+	w.settle(t, p)
+	w.golden(t, "A batch of four is too large for the broker. It is halved until it fits, under a new epoch, since nothing of it was written.")
+	if got := fmt.Sprint(values(part)); got != "[value 0 value 1 value 2 value 3 value 4]" {
+		t.Errorf("the log holds %s", got)
+	}
+}
+
+func TestScenarioNothingAnswers(t *testing.T) {
+	c := clienttest.New(2)
+	w := newWorld(t, c)
+	w.tracing = true
+	w.down[1], w.down[2] = true, true
+	cfg := client.NewProducerConfig("b1:9092", "b2:9092")
+	cfg.DeliveryTimeout = 1500 * ms
+	p := client.NewProducer(cfg)
+	w.produce(p, "t", client.AnyPartition, "", "x", 1)
+	w.settle(t, p)
+	w.golden(t, "No broker can be reached. The dials pause longer each time, and the record fails when its time is up, certainly unwritten.")
+}
+
+func TestScenarioTopicRecreated(t *testing.T) {
+	w, p, _ := warm(t, nil)
+	w.cluster.Delete("t")
+	part := w.cluster.Create("t", 1).Partitions[0]
+	w.burst(p, 1, 3)
+	w.settle(t, p)
+	w.golden(t, "The topic is deleted and created anew. Its id is unknown, then new, and the sequences begin anew with it.")
+	if got := fmt.Sprint(values(part)); got != "[value 1 value 2]" && got != "[value 2]" {
+		t.Errorf("the log holds %s", got)
+	}
+}
+
+func TestScenarioConsumerOutOfRange(t *testing.T) {
+	c := clienttest.New(1)
+	part := c.Create("t", 1).Partitions[0]
+	fill(part, 4, 5, record.CodecNone)
+	w := newWorld(t, c)
+	w.tracing = true
+	part.Start, part.Batches = 10, part.Batches[2:]
+	m := consumerFor(c, nil)
+	w.step(m, func(out *client.Out) { m.Assign(w.now, []client.Assignment{{Topic: "t", Start: client.At(3)}}, out) })
+	got := w.drain(m, 2000*ms, func(n int) bool { return n >= 10 })
+	if len(got) != 10 || got[0].Offset != 10 {
+		t.Errorf("%d records came", len(got))
+	}
+	w.golden(t, "Retention has removed the offset that was asked for: the consumer says so and goes on with the oldest record.")
+}
+
+func TestScenarioOldBroker(t *testing.T) {
+	c := clienttest.New(1)
+	c.Create("t", 1)
+	old(c)
+	w := newWorld(t, c)
+	w.tracing = true
+	p := producerFor(c, nil)
+	w.burst(p, 0, 2)
+	w.settle(t, p)
+	m := consumerFor(c, nil)
+	w.step(m, func(out *client.Out) { m.Follow(w.now, []string{"t"}, client.Start{}, out) })
+	if got := w.drain(m, 2000*ms, func(n int) bool { return n >= 2 }); len(got) != 2 {
+		t.Errorf("%d records came", len(got))
+	}
+	w.golden(t, "A broker of Kafka 0.11's day: it refuses our ApiVersions with version 0 (KIP-511), and everything goes by names in its newest versions.")
+}
+
+// old limits a cluster to what Kafka 0.11 spoke.
+func old(c *clienttest.Cluster) {
+	c.Limit(protocol.KeyProduce, 0, 3)
+	c.Limit(protocol.KeyFetch, 0, 5)
+	c.Limit(protocol.KeyListOffsets, 0, 2)
+	c.Limit(protocol.KeyMetadata, 0, 4)
+	c.Limit(protocol.KeyAPIVersions, 0, 1)
+	c.Limit(protocol.KeyCreateTopics, 0, 2)
+	c.Limit(protocol.KeyDeleteTopics, 0, 1)
+	c.Limit(protocol.KeyInitProducerID, 0, 0)
+}
