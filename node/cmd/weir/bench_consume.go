@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirmq/weir/clients/consumer"
+)
+
+func (a *app) benchConsumeCommand(k *connection) *cobra.Command {
+	var topic string
+	var records int64
+	var consumers int
+	c := &cobra.Command{
+		Use: "consume", Short: "Read what is there as fast as can be", Args: cobra.NoArgs,
+		Long: `Read records from the beginning and report throughput. It stops at --records, or at the end of what is there:
+` + "`weir bench produce`" + ` puts something there.`,
+		Example: `  weir bench consume --records 1000000
+  weir bench consume --topic orders --consumers 4 --transport quic --ca weir-data/tls/dev-certificate.pem`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if records < 1 || consumers < 1 {
+				return usage("--records and --consumers are 1 or more")
+			}
+			return a.runBenchConsume(cmd.Context(), k, topic, records, consumers)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&topic, "topic", benchTopic, "topic to read")
+	f.Int64Var(&records, "records", 1_000_000, "how many, of all consumers together")
+	f.IntVar(&consumers, "consumers", 1, "consumers, each reading everything with connections of its own")
+	return c
+}
+
+func (a *app) runBenchConsume(ctx context.Context, k *connection, topic string, records int64, consumers int) error {
+	cl, done, err := k.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := topicExists(ctx, cl, k.timeout, topic, nil); err != nil {
+		return err
+	}
+	var read, bytes atomic.Int64
+	stop := a.progress(func() string { return fmt.Sprintf("%d of %d records", read.Load(), records) })
+	begin, cpu := time.Now(), processCPU()
+	errs := make([]error, consumers)
+	var all sync.WaitGroup
+	for i := range consumers {
+		co, err := consumer.New(cl, consumer.WithTopics(topic), consumer.WithStopAtEnd())
+		if err != nil {
+			return err
+		}
+		all.Go(func() {
+			errs[i] = errors.Join(benchRead(ctx, co, records, &read, &bytes), co.Close())
+		})
+	}
+	all.Wait()
+	took, cpu := time.Since(begin), processCPU()-cpu
+	stop()
+
+	f := figures{Work: "consumed", Records: read.Load(), Bytes: bytes.Load(), Setting: map[string]any{
+		"transport": k.transport, "consumers": consumers, "topic": topic,
+	}}
+	f.rate(took, cpu)
+	if f.Records < records && ctx.Err() == nil {
+		a.say("the topic held only %d records for these consumers", f.Records)
+	}
+	return errors.Join(a.printFigures(&f), clientError(errors.Join(errs...)))
+}
+
+// benchRead reads until the consumers together have enough, or the end.
+func benchRead(ctx context.Context, co *consumer.Consumer, enough int64, read, bytes *atomic.Int64) error {
+	var batch []consumer.Record
+	for read.Load() < enough {
+		var err error
+		clear(batch)
+		batch, err = co.PollInto(ctx, batch[:0])
+		n := int64(0)
+		for i := range batch {
+			n += int64(len(batch[i].Key) + len(batch[i].Value))
+		}
+		bytes.Add(n)
+		read.Add(int64(len(batch)))
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF), ctx.Err() != nil:
+			return nil
+		default:
+			return err
+		}
+	}
+	return nil
+}
