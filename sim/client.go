@@ -72,6 +72,13 @@ func (k *clientConn) lost(*conn) {
 	k.input(func(now model.Time, m client.Machine, out *client.Out) { m.Disconnected(now, k.id, "lost", out) })
 }
 
+// written tells the machine that a frame without an answer is on its way.
+func (k *clientConn) written() {
+	if k.l.conns[k.id] == k {
+		k.input(func(now model.Time, m client.Machine, out *client.Out) { m.Written(now, k.id, out) })
+	}
+}
+
 func (k *clientConn) input(do func(model.Time, client.Machine, *client.Out)) {
 	l := k.l
 	if l.life != k.life || l.h.stopped {
@@ -133,6 +140,9 @@ func (l *hostLine) carryOut() {
 				b = append(b, p...)
 			}
 			k.c.send(0, b)
+			if s.Report {
+				w.after(50*us, k.written)
+			}
 		}
 	}
 	for _, id := range out.Closes {

@@ -31,6 +31,7 @@ type ghost struct {
 
 type ghostLog struct {
 	tp      model.TopicPartition
+	number  uint64 // among the logs, for traces
 	config  effect.LogConfig
 	deleted bool // a deletion was asked for
 	damaged string
@@ -39,6 +40,9 @@ type ghostLog struct {
 	limit   model.Offset // how far retention may have moved the start
 	durable []ghostBatch
 	asked   []ghostBatch
+	// attempt is the first that no refusal has made void: what is asked for in ignorance of a refusal is
+	// refused as well.
+	attempt uint32
 }
 
 type ghostBatch struct {
@@ -57,7 +61,7 @@ func newGhost(fail func(oracle, detail string)) *ghost {
 func (g *ghost) log(tp model.TopicPartition) *ghostLog {
 	l := g.logs[tp]
 	if l == nil {
-		l = &ghostLog{tp: tp}
+		l = &ghostLog{tp: tp, number: uint64(len(g.order))}
 		g.logs[tp] = l
 		g.order = append(g.order, l)
 	}
@@ -118,7 +122,9 @@ func (g *ghost) append(a *effect.Append) {
 	if a.AppendTime != model.NoTimestamp {
 		n.crc, n.maxTimestamp = 0, a.AppendTime // stamping changes the checksum
 	}
-	l.asked = append(l.asked, n)
+	if n.attempt >= l.attempt {
+		l.asked = append(l.asked, n)
+	}
 }
 
 // syncBegins notes that a sync covers what was handed to the engine so far.
@@ -171,6 +177,7 @@ func (g *ghost) refused(l *ghostLog, a effect.Appended) {
 	if a.Failure != effect.DiskFull {
 		return // what becomes of them is for recovery to say
 	}
+	l.attempt = max(l.attempt, a.Attempt+1)
 	kept := l.asked[:0]
 	for _, b := range l.asked {
 		if b.attempt > a.Attempt || b.next <= a.NextOffset {
@@ -275,11 +282,20 @@ func (g *ghost) recovered(e *storage.Engine, rec *storage.Recovery) {
 		l.durable, l.asked = batches, nil
 	}
 	for _, l := range g.order {
+		l.attempt = 0
 		if !found[l.tp] && !l.deleted && len(l.durable) > 0 && g.broken(l) == "" {
 			g.fail("lost-partition", fmt.Sprintf("%v: held %d to %d and is gone after a restart", l.tp, l.start, l.durableEnd()))
 			return
 		}
 		l.asked = nil
+	}
+}
+
+// opened notes which partitions the broker knows after a start: it removes the rest by itself. That it may
+// is for the metadata log to say, which is a log like the others, and for the clients.
+func (g *ghost) opened(known func(model.TopicPartition) bool) {
+	for _, l := range g.order {
+		l.deleted = l.deleted || !known(l.tp)
 	}
 }
 

@@ -299,20 +299,26 @@ func (c *conn) blackhole(until model.Time) {
 	})
 }
 
+// each visits the connections that a process has accepted and not lost.
+func (n *network) each(to peer, visit func(c *conn)) {
+	for _, c := range slices.Clone(n.conns) {
+		if c.sides[1].peer == to && c.sides[1].open {
+			visit(c)
+		}
+	}
+}
+
 // kill breaks every connection of a node that died: its kernel says so, or, after a power loss, nothing
 // does until the client gives up or the node is back and does not know the connection.
 func (n *network) kill(to peer, silent model.Time) {
-	for _, c := range slices.Clone(n.conns) {
-		if c.sides[1].peer != to || !c.sides[1].open {
-			continue
-		}
+	n.each(to, func(c *conn) {
 		c.sides[1].open = false
 		if silent > 0 {
 			c.pipes[1].clogUntil = max(c.pipes[1].clogUntil, n.w.now+silent)
 		}
 		c.cut(1)
 		n.forget(c)
-	}
+	})
 }
 
 // heal makes the network prompt again.

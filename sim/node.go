@@ -8,7 +8,6 @@ import (
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
-	"github.com/weirmq/weir/core/invariant"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/session"
 	"github.com/weirmq/weir/core/storage"
@@ -66,6 +65,7 @@ type process struct {
 	ioFreeAt model.Time
 
 	syncing, checkpointing bool
+	reports                int    // scheduled
 	stopping               func() // called once nothing is under way, for a clean shutdown
 }
 
@@ -191,6 +191,10 @@ func (p *process) open() {
 		return
 	}
 	p.engine, p.broker = engine, b
+	n.ghost.opened(func(tp model.TopicPartition) bool {
+		_, ok := b.Bounds(tp)
+		return ok || tp == controller.MetadataPartition
+	})
 	p.config = session.DefaultConfig()
 	p.config.ClusterID, p.config.NodeID = clusterID, model.NodeID(n.id)
 	p.config.RecordBytesMax = 64 << 20
@@ -279,6 +283,11 @@ func (n *node) stop(err error) {
 func (n *node) shutdown(then func()) {
 	p := n.process
 	p.serving = false
+	n.w.net.each(p, func(c *conn) {
+		if nc := p.conns[effect.ConnID(c.id)]; nc != nil {
+			nc.hangUp()
+		}
+	})
 	p.stopping = func() {
 		var done effect.Completions
 		if err := p.engine.Close(&done); err != nil {
@@ -355,5 +364,3 @@ func (p *process) note(n effect.Note) {
 
 // isJournal names the files whose end a flipped bit would make look unwritten.
 func isJournal(path string) bool { return strings.HasPrefix(path, "journal/") }
-
-func mustHold(ok bool, what string) { invariant.Check(ok, what) }

@@ -2,9 +2,11 @@ package sim
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/invariant"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/session"
 	"github.com/weirmq/weir/core/storage"
@@ -130,9 +132,9 @@ func (nc *nodeConn) write() {
 			at := len(b)
 			b = b[:at+piece.Region.Len()]
 			n, err := piece.Region.(effect.Region).ReadAt(b[at:], 0)
-			mustHold(n == len(b)-at && (err == nil || n > 0), "a file region can be read whole")
+			invariant.Check(n == len(b)-at && (err == nil || n > 0), "a file region can be read whole")
 		}
-		mustHold(len(b) == f.LenBytes, "a frame is as long as it says")
+		invariant.Check(len(b) == f.LenBytes, "a frame is as long as it says")
 		nc.c.send(1, b)
 		nc.session.Recycle(f)
 	}
@@ -154,7 +156,7 @@ func (p *process) schedule() {
 		p.loopAt = true
 		p.later(now+p.wait(k.LoopDelay), p.loop)
 	}
-	if (len(p.sets) > 0 || p.stopping != nil) && !p.ioAt {
+	if (len(p.sets) > 0 || p.stopping != nil && p.idle()) && !p.ioAt {
 		p.ioAt = true
 		p.later(max(now+p.wait(k.IODelay), p.ioFreeAt), p.io)
 	}
@@ -307,7 +309,9 @@ func (p *process) io() {
 	done := &effect.Completions{}
 	for _, set := range sets {
 		for i := range set.Appends {
-			n.ghost.append(&set.Appends[i])
+			a := &set.Appends[i]
+			n.ghost.append(a)
+			n.note("append", n.ghost.log(a.Partition).number, uint64(a.BaseOffset), uint64(a.Attempt), "")
 		}
 		p.engine.Perform(set, done)
 		for _, r := range set.Reads {
@@ -323,13 +327,22 @@ func (p *process) io() {
 	cost := p.cost(n.disk.opCount - before)
 	p.ioFreeAt = n.w.now + cost
 	if len(fetched) > 0 || !done.Empty() || len(done.Notes) > 0 {
-		p.later(p.ioFreeAt, func() { p.report(fetched, done) })
+		p.reports++
+		p.later(p.ioFreeAt, func() {
+			p.reports--
+			p.report(fetched, done)
+		})
 	}
-	if p.stopping != nil && !p.syncing && !p.checkpointing && len(p.sets) == 0 && len(p.events) == 0 {
+	if p.stopping != nil && p.idle() {
 		stop := p.stopping
 		p.stopping = nil
 		stop()
 	}
+}
+
+// idle reports whether nothing is under way.
+func (p *process) idle() bool {
+	return !p.syncing && !p.checkpointing && len(p.sets) == 0 && len(p.events) == 0 && p.reports == 0
 }
 
 // cost is how long disk operations take.
@@ -364,6 +377,9 @@ func (p *process) report(fetched []effect.Read, done *effect.Completions) {
 	}
 	for _, note := range done.Notes {
 		p.note(note)
+	}
+	for _, a := range done.Appended {
+		p.n.note("appended", p.n.ghost.log(a.Partition).number, uint64(a.NextOffset), uint64(a.Failure)<<32|uint64(a.Attempt), "")
 	}
 	if !done.Empty() {
 		p.events = append(p.events, &broker.Completed{Completions: *done})
@@ -419,7 +435,7 @@ func (p *process) underway(work *storage.SyncWork, end func(error, *effect.Compl
 		n.note("synced", boolBit(err != nil), 0, 0, "")
 		done := &effect.Completions{}
 		stop := end(err, done)
-		if err != nil && stop == nil {
+		if errors.Is(err, errIO) && stop == nil {
 			n.w.fail("sync-error-ignored", "a sync failed and the engine goes on: "+err.Error())
 			return
 		}

@@ -23,7 +23,16 @@ func TestSeeds(t *testing.T) {
 		}
 	}
 	for seed := from; seed <= to; seed++ {
-		r := Run(Options{Seed: seed, Mode: mode})
+		o := Options{Seed: seed, Mode: mode}
+		if path := os.Getenv("SIM_TRACE"); path != "" {
+			f, err := os.Create(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			o.Trace = f
+		}
+		r := Run(o)
 		t.Log(r.Line(), r.CoreEvents, r.OpsOK, r.Ops)
 		if !r.OK() {
 			t.Errorf("%s\n%s", r.Report(), r.Plan)

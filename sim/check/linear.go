@@ -10,7 +10,7 @@ import (
 )
 
 // windowOps bounds what porcupine is given for one partition: its memory grows with the square.
-const windowOps = 400
+const windowOps = 100
 
 // Window gives porcupine the beginning of each partition's history, with unknown outcomes decided by the
 // final state, and its verdict must agree with Places. It is here to check the checker.

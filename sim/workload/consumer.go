@@ -37,8 +37,8 @@ func newConsumer(g *group) *consumer {
 	cfg := client.NewConsumerConfig(g.spec.Addr)
 	g.timeouts(&cfg.Config, r)
 	cfg.FetchWait = model.Time(r.LogUniform(int64(10*millisecond), int64(500*millisecond)))
-	if r.Percent(40) {
-		cfg.FetchWait = 300 * second // a wake-up that is lost is never made up for by the deadline
+	if r.Percent(25) {
+		cfg.FetchWait = 3 * second // whoever is not woken waits long
 	}
 	cfg.FetchBytesMax = int(r.LogUniform(1, 1<<20))
 	cfg.PartitionBytesMax = int(r.LogUniform(1, 1<<20))

@@ -80,6 +80,7 @@ func (m *hostileMachine) Connected(now model.Time, id client.ConnID, out *client
 
 func (m *hostileMachine) Received(model.Time, client.ConnID, []byte, *client.Out)     {}
 func (m *hostileMachine) Disconnected(model.Time, client.ConnID, string, *client.Out) {}
+func (m *hostileMachine) Written(model.Time, client.ConnID, *client.Out)              {}
 func (m *hostileMachine) Tick(model.Time, *client.Out)                                {}
 func (m *hostileMachine) Close(model.Time, *client.Out)                               {}
 func (m *hostileMachine) Deadline() model.Time                                        { return 0 }

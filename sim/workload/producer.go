@@ -3,6 +3,7 @@ package workload
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/weirmq/weir/core/client"
 	"github.com/weirmq/weir/core/model"
@@ -22,17 +23,13 @@ type producer struct {
 	at      model.Time
 	sent    int64 // values so far
 
-	settled   bool
-	lateSent  int          // records of after the faults
-	lateAcked int          // of them, acknowledged
-	places    map[int]bool // in the history, of records that must succeed now
+	settledAt model.Time // 0 before the faults are healed
+	// missing are the partitions that no record called after that has got through to.
+	missing []check.Key
 }
 
-// lateRecords is how many records a producer must still get through in the end.
-const lateRecords = 5
-
 func newProducer(g *group) *producer {
-	p := &producer{g: g, process: g.process(), places: map[int]bool{}}
+	p := &producer{g: g, process: g.process()}
 	p.rand = g.Root.Stream("producer", uint64(p.process))
 	r := p.rand
 	cfg := client.NewProducerConfig(g.spec.Addr)
@@ -70,23 +67,35 @@ func (p *producer) Wake(now model.Time) {
 	if p.g.created == 0 {
 		return
 	}
-	if p.settled && p.lateSent >= lateRecords {
-		p.at = 0
-		if p.lateAcked == 0 && p.cfg.Acks != client.AcksNone && p.machine.UnackedCount() == 0 {
-			p.lateSent = 0 // all of them ran out of patience before the node was back
-			p.at = now + 100*millisecond
-		}
+	if p.settledAt != 0 {
+		p.last(now)
 		return
 	}
 	topic := p.g.topics[p.rand.Intn(p.g.created)]
-	partition := p.rand.Intn(p.g.spec.Partitions)
+	p.burst(now, topic, p.rand.Intn(p.g.spec.Partitions))
+	p.machine.Tick(now, &p.line.Out)
+}
+
+// last sends to every partition that nothing has got through to since the faults were healed.
+func (p *producer) last(now model.Time) {
+	p.at = now + 300*millisecond
+	if len(p.missing) == 0 {
+		p.at = 0
+		return
+	}
+	for _, k := range p.missing {
+		p.burst(now, k.Topic, int(k.Partition))
+	}
+	if p.cfg.Acks == client.AcksNone {
+		p.missing = nil // it will never know
+	}
+	p.machine.Tick(now, &p.line.Out)
+}
+
+func (p *producer) burst(now model.Time, topic string, partition int) {
 	for range 1 + p.rand.Intn(p.g.spec.Records) {
 		p.produce(now, topic, partition)
 	}
-	if p.settled {
-		p.lateSent++
-	}
-	p.machine.Tick(now, &p.line.Out)
 }
 
 func (p *producer) produce(now model.Time, topic string, partition int) {
@@ -119,9 +128,6 @@ func (p *producer) produce(now model.Time, topic string, partition int) {
 		}
 		return
 	}
-	if p.settled && p.lateAcked > 0 {
-		p.places[at] = true
-	}
 }
 
 func (p *producer) After(now model.Time, line *Line) {
@@ -130,9 +136,6 @@ func (p *producer) After(now model.Time, line *Line) {
 		for j, h := range a.Handles {
 			p.acked(now, int(h), int64(j), a)
 		}
-	}
-	if p.settled && p.machine.UnackedCount() == 0 && p.lateAcked == 0 && p.at == 0 {
-		p.at = now + millisecond
 	}
 }
 
@@ -149,33 +152,39 @@ func (p *producer) acked(now model.Time, at int, j int64, a *client.Ack) {
 		p.g.Fail("client", fmt.Sprintf("acknowledged for %s/%d: %s", a.Topic, a.Partition, op))
 	}
 	if !how.OK() {
-		if p.places[at] {
-			p.g.Fail("liveness", fmt.Sprintf("after all faults were healed: %s: %v %s", op, a.Reason, a.Message))
-		}
 		return
 	}
+	k := check.Key{Topic: op.Topic, Partition: op.Partition}
 	if a.BaseOffset != model.NoOffset {
 		op.Offset = int64(a.BaseOffset) + j
-		k := check.Key{Topic: op.Topic, Partition: op.Partition}
 		p.g.ends[k] = max(p.g.ends[k], op.Offset+1)
 	}
-	if p.settled && op.Call >= int64(0) {
-		p.lateAcked++
+	if p.settledAt != 0 && op.Call >= int64(p.settledAt) {
+		if i := slices.Index(p.missing, k); i >= 0 {
+			p.missing = slices.Delete(p.missing, i, i+1)
+		}
 	}
 }
 
 func (p *producer) WakeAt() model.Time { return p.at }
 
-func (p *producer) Settle(now model.Time) { p.settled, p.at = true, now }
+func (p *producer) Settle(now model.Time) {
+	p.settledAt, p.at = now, now
+	for _, topic := range p.g.topics {
+		for i := range p.g.spec.Partitions {
+			p.missing = append(p.missing, check.Key{Topic: topic, Partition: int32(i)})
+		}
+	}
+}
 
 func (p *producer) Waiting() string {
 	switch {
-	case !p.settled:
+	case p.settledAt == 0:
 		return "not asked to settle"
+	case len(p.missing) > 0:
+		return fmt.Sprintf("no record got through to %s since the faults", p.missing[0])
 	case p.machine.UnackedCount() > 0:
 		return fmt.Sprintf("%d records are not acknowledged", p.machine.UnackedCount())
-	case p.lateSent < lateRecords || p.lateAcked == 0 && p.cfg.Acks != client.AcksNone:
-		return "no record got through after the faults"
 	}
 	return ""
 }

@@ -84,7 +84,9 @@ func (t *tailer) askTimes(now model.Time) {
 					Timestamp: t.g.Wall(now) - model.Timestamp(t.rand.Between(-10, max(1, int64(now/millisecond)))),
 				})
 			}
-			queries = append(queries, client.OffsetQuery{Topic: topic, Partition: model.Partition(p), Timestamp: effect.MaxTimestamp})
+			queries = append(queries,
+				client.OffsetQuery{Topic: topic, Partition: model.Partition(p), Timestamp: effect.MaxTimestamp},
+				client.OffsetQuery{Topic: topic, Partition: model.Partition(p), Timestamp: latest})
 		}
 	}
 	t.admin.ListOffsets(now, queries, &t.line.Out)
@@ -106,16 +108,14 @@ func (t *tailer) After(now model.Time, line *Line) {
 		}
 		for _, o := range a.Offsets {
 			if !o.OK() {
-				t.asked = false // once more
-				if t.g.Excused(o.Topic, int32(o.Partition)) {
-					t.asked = true
-					continue
+				if !t.g.Excused(o.Topic, int32(o.Partition)) {
+					t.asked, t.at = false, now+50*millisecond // once more
 				}
-				t.at = now + 50*millisecond
 				continue
 			}
 			t.g.lookups = append(t.g.lookups, Lookup{
-				Key: check.Key{Topic: o.Topic, Partition: int32(o.Partition)}, Timestamp: o.Timestamp, Offset: o.Offset, Found: o.Time,
+				Question: a.Op, Key: check.Key{Topic: o.Topic, Partition: int32(o.Partition)}, Timestamp: o.Timestamp,
+				Offset: o.Offset, Found: o.Time,
 			})
 		}
 		t.done = t.asked

@@ -102,8 +102,10 @@ type group struct {
 	lookups []Lookup
 }
 
-// Lookup is an answer to which record is the first at or after a time.
+// Lookup is an answer to which record is the first at or after a time, or where the partition ends.
+// Answers to one question were true at one moment.
 type Lookup struct {
+	Question  client.OpID
 	Key       check.Key
 	Timestamp model.Timestamp
 	Offset    model.Offset
@@ -173,6 +175,7 @@ func New(w *World, spec Spec) (*Load, error) {
 		l.Programs = append(l.Programs, newRebirth(g))
 	case "hostile":
 		g.topics = []string{fmt.Sprintf("hostile%d-0", spec.ID)}
+		g.spec.Partitions = 1 // a turned bit must not send a good batch where nobody expects it
 		l.Programs = append(l.Programs, newSetup(g))
 		for range spec.Clients {
 			l.Programs = append(l.Programs, newHostile(g))

@@ -1,0 +1,241 @@
+// Package fleet runs many seeds and says what they came to.
+//
+// Each seed is a world of its own that shares nothing with the others, so they run side by side, and the
+// order in which they finish changes nothing in any of them. Besides violations, a fleet fails when it
+// proves nothing: when a kind of fault that plans asked for never took effect anywhere.
+//
+//determ:allow worlds are deterministic inside; running several at once needs goroutines and a clock around them
+package fleet
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/sim"
+)
+
+// Options say which seeds to run.
+type Options struct {
+	// First and Last are the seeds, both included. With For, seeds go on from First until time is up,
+	// and Last is ignored.
+	First, Last uint64
+	For         time.Duration
+	Mode        sim.Mode
+	Jobs        int // worlds at a time; 0 is 1
+	// Pairs runs every so manyth seed twice and compares the traces; 0 is never.
+	Pairs uint64
+	// Progress, if set, gets a line about every violation at once, and one now and then.
+	Progress io.Writer
+	// StopAtFirst ends the fleet at the first violation.
+	StopAtFirst bool
+	// NotVacuous lets a fleet pass in which an enabled fault never fired. For a handful of seeds.
+	NotVacuous bool
+	// Run runs one world; sim.Run unless a test says otherwise.
+	Run func(sim.Options) sim.Result
+}
+
+// Report is what a fleet came to.
+type Report struct {
+	Mode       sim.Mode
+	Seeds      int
+	Events     int64
+	CoreEvents uint64
+	Ops, OpsOK int
+	Elapsed    time.Duration
+	Excused    int
+	Undecided  int
+	Paired     int
+	Violations []sim.Result // by seed
+	Enabled    map[sim.Fault]int
+	Fired      map[sim.Fault]int64
+	FiredSeeds map[sim.Fault]int
+	Marks      [effect.MarkCount]int64
+	// Silent are faults that plans asked for and that never took effect.
+	Silent []sim.Fault
+	// Interrupted says why the fleet could not run: nothing was proved.
+	Interrupted error
+
+	vacuous bool // allowed to be
+}
+
+// OK reports whether every promise was kept and every fault was tried.
+func (r *Report) OK() bool {
+	return r.Interrupted == nil && len(r.Violations) == 0 && (len(r.Silent) == 0 || r.vacuous)
+}
+
+// progressEvery is how often a fleet says that it is alive.
+const progressEvery = 10 * time.Second
+
+// runner is a fleet at work. mu guards everything below it.
+type runner struct {
+	o     Options
+	start time.Time
+
+	mu     sync.Mutex
+	next   uint64
+	stop   bool
+	report *Report
+	told   time.Time
+}
+
+// Run runs the fleet and returns when it is over.
+func Run(o Options) Report {
+	r := &runner{o: o, start: time.Now(), next: o.First, report: &Report{
+		Mode: o.Mode, Enabled: map[sim.Fault]int{}, Fired: map[sim.Fault]int64{}, FiredSeeds: map[sim.Fault]int{}, vacuous: o.NotVacuous,
+	}}
+	if r.o.Run == nil {
+		r.o.Run = sim.Run
+	}
+	if o.For == 0 && o.Last < o.First {
+		r.report.Interrupted = errors.New("there are no seeds between the first and the last")
+		return *r.report
+	}
+	r.told = r.start
+	var workers sync.WaitGroup
+	for range max(1, o.Jobs) {
+		workers.Go(r.work)
+	}
+	workers.Wait()
+	return r.finish()
+}
+
+func (r *runner) work() {
+	for {
+		seed, ok := r.take()
+		if !ok {
+			return
+		}
+		result := r.o.Run(sim.Options{Seed: seed, Mode: r.o.Mode})
+		if r.o.Pairs > 0 && seed%r.o.Pairs == 0 {
+			if again := r.o.Run(sim.Options{Seed: seed, Mode: r.o.Mode}); again.Trace != result.Trace {
+				result.Violation = &sim.Violation{
+					Oracle: "replay", Detail: fmt.Sprintf("the same seed ran twice and left two traces: %s and %s", result.Trace, again.Trace),
+				}
+			}
+		}
+		r.took(result)
+	}
+}
+
+func (r *runner) take() (uint64, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.stop:
+		return 0, false
+	case r.o.For > 0 && time.Since(r.start) >= r.o.For, r.o.For == 0 && r.next > r.o.Last:
+		return 0, false
+	}
+	r.next++
+	return r.next - 1, true
+}
+
+func (r *runner) took(result sim.Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.report
+	p.Seeds++
+	p.Events += result.Events
+	p.CoreEvents += result.CoreEvents
+	p.Ops += result.Ops
+	p.OpsOK += result.OpsOK
+	p.Undecided += result.Undecided
+	if result.Excuse != "" {
+		p.Excused++
+	}
+	if r.o.Pairs > 0 && result.Seed%r.o.Pairs == 0 {
+		p.Paired++
+	}
+	for _, f := range sim.Faults() {
+		if result.Enabled[f] {
+			p.Enabled[f]++
+		}
+		if n := result.Fired[f]; n > 0 {
+			p.Fired[f] += n
+			p.FiredSeeds[f]++
+		}
+	}
+	for m, n := range result.Marks {
+		p.Marks[m] += n
+	}
+	if !result.OK() {
+		p.Violations = append(p.Violations, result)
+		r.stop = r.stop || r.o.StopAtFirst
+		r.say("%s: %s", result.Line(), result.Violation.Detail)
+	} else if now := time.Now(); now.Sub(r.told) >= progressEvery {
+		r.told = now
+		r.say("%d seeds, %d violations, %s", p.Seeds, len(p.Violations), now.Sub(r.start).Round(time.Second))
+	}
+}
+
+func (r *runner) say(format string, args ...any) {
+	if r.o.Progress != nil {
+		// Who cannot be told loses nothing: it is all in the report.
+		_, _ = fmt.Fprintf(r.o.Progress, format+"\n", args...)
+	}
+}
+
+func (r *runner) finish() Report {
+	p := r.report
+	p.Elapsed = time.Since(r.start)
+	slices.SortFunc(p.Violations, func(a, b sim.Result) int {
+		switch {
+		case a.Seed < b.Seed:
+			return -1
+		case a.Seed > b.Seed:
+			return 1
+		}
+		return 0
+	})
+	for _, f := range sim.Faults() {
+		if p.Enabled[f] > 0 && p.Fired[f] == 0 {
+			p.Silent = append(p.Silent, f)
+		}
+	}
+	return *p
+}
+
+// Write prints the closing summary.
+func (r *Report) Write(w io.Writer) error {
+	var b strings.Builder
+	if r.Interrupted != nil {
+		fmt.Fprintf(&b, "nothing was run: %v\n", r.Interrupted)
+	}
+	b.WriteString("fault            enabled   fired in   times\n")
+	for _, f := range sim.Faults() {
+		if r.Enabled[f] > 0 || r.Fired[f] > 0 {
+			fmt.Fprintf(&b, "%-16s %7d %10d %7d\n", f, r.Enabled[f], r.FiredSeeds[f], r.Fired[f])
+		}
+	}
+	b.WriteString("\nmark                            times\n")
+	for m := range effect.MarkCount {
+		fmt.Fprintf(&b, "%-28s %8d\n", m, r.Marks[m])
+	}
+	seconds := max(r.Elapsed.Seconds(), 0.001)
+	fmt.Fprintf(&b, "\nseeds=%d mode=%s events=%d core_events=%d events_per_s=%.0f seeds_per_min=%.0f ops=%d ok=%d excused=%d undecided=%d paired=%d elapsed=%s\n",
+		r.Seeds, r.Mode, r.Events, r.CoreEvents, float64(r.Events)/seconds, 60*float64(r.Seeds)/seconds,
+		r.Ops, r.OpsOK, r.Excused, r.Undecided, r.Paired, r.Elapsed.Round(time.Millisecond))
+	for i := range r.Violations {
+		v := &r.Violations[i]
+		fmt.Fprintf(&b, "%s: %s\n    again: weir sim run --seed %d --mode %s\n", v.Line(), v.Violation.Detail, v.Seed, v.Mode)
+	}
+	for _, f := range r.Silent {
+		fmt.Fprintf(&b, "the fault %s was enabled in %d seeds and never took effect\n", f, r.Enabled[f])
+	}
+	verdict := "ok"
+	switch {
+	case len(r.Violations) > 0:
+		verdict = "violation"
+	case !r.OK():
+		verdict = "vacuous"
+	}
+	fmt.Fprintf(&b, "verdict=%s\n", verdict)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
