@@ -70,7 +70,9 @@ func (r *rig) open() {
 	}
 }
 
-func openEngine(r *rig) (*storage.Engine, *storage.Recovery, error) { return storage.Open(r.disk, r.cfg) }
+func openEngine(r *rig) (*storage.Engine, *storage.Recovery, error) {
+	return storage.Open(r.disk, r.cfg)
+}
 
 func (r *rig) perform(set effect.Set) { r.e.Perform(&set, &r.done) }
 

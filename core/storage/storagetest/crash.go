@@ -23,12 +23,15 @@ func (d *MemoryDisk) Crash(loss Loss, seed uint64) {
 		return
 	}
 	r := dice{seed}
-	for i := range d.pending {
-		if loss == LoseSome && r.next()%2 == 0 {
-			d.pending[i].applyDurably()
+	for _, dir := range d.changed {
+		for i := range dir.pending {
+			if loss == LoseSome && r.next()%2 == 0 {
+				dir.apply(&dir.pending[i])
+			}
 		}
+		dir.pending = nil
 	}
-	d.pending = nil
+	d.changed = nil
 	d.used = 0
 	d.restore(d.root, loss, &r)
 }
@@ -96,4 +99,25 @@ func (r *dice) next() uint64 {
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return z ^ z>>31
+}
+
+// Clone is an independent copy of what a process sees, all of it durable, without open files.
+func (d *MemoryDisk) Clone() *MemoryDisk {
+	return &MemoryDisk{root: d.root.clone(), used: d.used, CapacityBytes: d.CapacityBytes}
+}
+
+func (n *node) clone() *node {
+	c := &node{dir: n.dir, linked: true}
+	if !n.dir {
+		c.data = append([]byte(nil), n.data...)
+		c.synced = append([]byte(nil), n.data...)
+		return c
+	}
+	c.names, c.durable = map[string]*node{}, map[string]*node{}
+	for _, name := range sortedNames(n.names) {
+		c.names[name] = n.names[name].clone()
+		c.durable[name] = c.names[name]
+		c.names[name].durableName = name
+	}
+	return c
 }

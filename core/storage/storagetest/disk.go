@@ -39,7 +39,7 @@ type MemoryDisk struct {
 	CapacityBytes int64
 
 	root    *node
-	pending []change // of names, not covered by a SyncDir, oldest first
+	changed []*node // directories with changes of names that no SyncDir has covered
 	used    int64
 	life    int // handles of an earlier life are dead
 	handles int
@@ -71,6 +71,9 @@ type node struct {
 	dir     bool
 	names   map[string]*node
 	durable map[string]*node // names that a power loss leaves
+	pending []change         // of names, not covered by a SyncDir, oldest first
+
+	durableName string // in durable of its directory
 
 	data   []byte
 	synced []byte
@@ -82,7 +85,6 @@ type span struct{ from, to int64 }
 
 // change is one creation, removal or rename in a directory; a rename happens whole or not at all.
 type change struct {
-	dir    *node
 	name   string
 	add    *node // nil: the name was removed
 	remove string
@@ -130,14 +132,21 @@ func (d *MemoryDisk) find(path string) (dir *node, name string, n *node, err err
 func (d *MemoryDisk) link(dir *node, name string, n *node) {
 	dir.names[name] = n
 	n.linked = true
-	d.pending = append(d.pending, change{dir: dir, name: name, add: n})
+	d.change(dir, change{name: name, add: n})
 }
 
 func (d *MemoryDisk) unlink(dir *node, name string, n *node) {
 	delete(dir.names, name)
 	n.linked = false
 	d.used -= int64(len(n.data))
-	d.pending = append(d.pending, change{dir: dir, remove: name})
+	d.change(dir, change{remove: name})
+}
+
+func (d *MemoryDisk) change(dir *node, c change) {
+	if len(dir.pending) == 0 {
+		d.changed = append(d.changed, dir)
+	}
+	dir.pending = append(dir.pending, c)
 }
 
 // Create makes a new empty file.
@@ -202,7 +211,7 @@ func (d *MemoryDisk) Rename(from, to string) error {
 	}
 	delete(dir.names, name)
 	dir.names[toName] = n
-	d.pending = append(d.pending, change{dir: dir, name: toName, add: n, remove: name})
+	d.change(dir, change{name: toName, add: n, remove: name})
 	return nil
 }
 
@@ -308,33 +317,30 @@ func (d *MemoryDisk) SyncDir(path string) error {
 	if err := d.hook(Op{Kind: "syncdir", Path: path}); err != nil {
 		return err
 	}
-	rest := d.pending[:0]
-	for _, c := range d.pending {
-		if c.dir == n {
-			c.applyDurably()
-		} else {
-			rest = append(rest, c)
-		}
+	for i := range n.pending {
+		n.apply(&n.pending[i])
 	}
-	clear(d.pending[len(rest):])
-	d.pending = rest
+	if len(n.pending) > 0 {
+		n.pending = nil
+		d.changed = slices.DeleteFunc(d.changed, func(o *node) bool { return o == n })
+	}
 	return nil
 }
 
-func (c *change) applyDurably() {
+// apply makes a change of a directory's names durable.
+func (n *node) apply(c *change) {
 	if c.remove != "" {
-		delete(c.dir.durable, c.remove)
+		delete(n.durable, c.remove)
 	}
 	if c.add == nil {
 		return
 	}
 	// A file has one name, also when the change that gave it the one before was lost.
-	for _, name := range sortedNames(c.dir.durable) {
-		if c.dir.durable[name] == c.add {
-			delete(c.dir.durable, name)
-		}
+	if n.durable[c.add.durableName] == c.add {
+		delete(n.durable, c.add.durableName)
 	}
-	c.dir.durable[c.name] = c.add
+	n.durable[c.name] = c.add
+	c.add.durableName = c.name
 }
 
 // HandleCount is how many files are open.
