@@ -29,10 +29,13 @@ func (e *Engine) retain(r *effect.Retain, done *effect.Completions) {
 	if r.ProducerExpirationMs > 0 {
 		p.state.Expire(r.Wall, r.ProducerExpirationMs)
 	}
-	start, freed := p.start, int64(0)
-	if !p.retains {
-		start, freed = e.expired(p, r)
+	if p.retains {
+		// The start in memory is not durable yet, and nothing else may be reported.
+		out.LogStartOffset = model.NoOffset
+		done.Retained = append(done.Retained, out)
+		return
 	}
+	start, freed := e.expired(p, r)
 	if start <= p.start {
 		done.Retained = append(done.Retained, out)
 		return

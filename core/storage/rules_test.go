@@ -594,6 +594,29 @@ func TestLogStartSurvivesACrash(t *testing.T) {
 	}
 }
 
+// A second Retain while the first is being synced must not report the first's outcome: if the power fails
+// now, the log starts where it did.
+func TestLogStartIsNotReportedBeforeItIsDurable(t *testing.T) {
+	lc := smallLog()
+	lc.RetentionBytes = 10_000
+	r := newRig(t, smallConfig())
+	tp := topic(1)
+	r.create(tp, lc)
+	r.fill(tp, 0, 40, 1000)
+	retain := effect.Set{Retains: []effect.Retain{{Partition: tp, HighWatermark: 40, Wall: 1 << 40}}}
+	r.perform(retain)
+	if _, ok := r.e.BeginSync(); !ok {
+		t.Fatal("nothing to retain")
+	}
+	r.done.Reset()
+	r.perform(retain)
+	reported := r.done.Retained[0].LogStartOffset
+	r.crash(storagetest.LoseUnsynced, 0)
+	if start := r.recovered(tp).State.StartOffset(); start < reported {
+		t.Errorf("the log starts at %d after a power loss; %d was reported", start, reported)
+	}
+}
+
 func TestRegionsOutliveTheFilesTheyAreOf(t *testing.T) {
 	cfg := smallConfig()
 	cfg.Regions = true
