@@ -1,0 +1,220 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirmq/weir/node/weirtest"
+)
+
+// weir runs a command in this process.
+func weir(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(args, strings.NewReader(stdin), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// on returns a function that runs commands on a broker, and wants them to end with 0.
+func on(t *testing.T, b *weirtest.Broker) func(stdin string, args ...string) string {
+	return func(stdin string, args ...string) string {
+		t.Helper()
+		code, out, errs := weir(t, stdin, append(args, "--brokers", b.Addr())...)
+		if code != 0 {
+			t.Fatalf("weir %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, errs)
+		}
+		return out
+	}
+}
+
+func TestReadmeWorks(t *testing.T) {
+	do := on(t, weirtest.Start(t))
+	do("", "topic", "create", "greetings", "--partitions", "3")
+	do("hello, weir\n", "produce", "greetings")
+	if out := do("", "consume", "greetings", "--from", "beginning", "--stop-at-end"); out != "hello, weir\n" {
+		t.Errorf("consumed %q", out)
+	}
+	if out := do("", "topic", "describe", "greetings"); !strings.Contains(out, "3 partitions") {
+		t.Errorf("described as %s", out)
+	}
+	var f figures
+	out := do("", "bench", "produce", "--records", "2000", "--size", "100", "--output", "json")
+	if err := json.Unmarshal([]byte(out), &f); err != nil || f.Records != 2000 || f.Failed != 0 || f.Latency.P50 <= 0 {
+		t.Errorf("bench produce: %v\n%s", err, out)
+	}
+	out = do("", "bench", "consume", "--records", "2000", "--output", "json")
+	if err := json.Unmarshal([]byte(out), &f); err != nil || f.Records != 2000 || f.Bytes != 200_000 {
+		t.Errorf("bench consume: %v\n%s", err, out)
+	}
+	do("", "bench", "produce", "--records", "200", "--rate", "2000", "--producers", "3", "--acks", "1", "--topic", "rated")
+}
+
+func TestAnyBytesComeBack(t *testing.T) {
+	do := on(t, weirtest.Start(t))
+	in := "\n\nplain\n\x00\xff\xfe\r\n" + strings.Repeat("long", 600_000) + "\nwithout newline at the end"
+	for codec := range codecs {
+		topic := "bytes-" + codec
+		do("", "topic", "create", topic, "--config", "max.message.bytes=8388608")
+		do(in, "produce", topic, "--compression", codec, "--max-request-bytes", "8388608")
+		if out := do("", "consume", topic, "-e"); out != in+"\n" {
+			t.Errorf("%s: %d bytes became %d", codec, len(in)+1, len(out))
+		}
+	}
+}
+
+func TestKeysHeadersPartitionsAndPlaces(t *testing.T) {
+	do := on(t, weirtest.Start(t))
+	do("", "topic", "create", "t", "--partitions", "2")
+	do("a=1\nb=2=3\nnone\n", "produce", "t", "--key-delimiter", "=", "--partition", "1", "--header", "h=x", "--header", "g=", "--acks", "1")
+	out := do("", "consume", "t", "-e", "--format", `%p %o [%k] [%v] %h %s%%\t\\\n`)
+	want := "1 0 [a] [1] h=x,g= 1%\t\\\n1 1 [b] [2=3] h=x,g= 3%\t\\\n1 2 [] [none] h=x,g= 4%\t\\\n"
+	if out != want {
+		t.Errorf("got\n%swant\n%s", out, want)
+	}
+	if out := do("", "consume", "t", "-e", "--from", "1", "-p", "1"); out != "2=3\nnone\n" {
+		t.Errorf("from offset 1: %q", out)
+	}
+	if out := do("", "consume", "t", "--from", "beginning", "-n", "2"); out != "1\n2=3\n" {
+		t.Errorf("two records: %q", out)
+	}
+	if out := do("", "consume", "t", "-e", "--from", "2999-01-01"); out != "" {
+		t.Errorf("from the far future: %q", out)
+	}
+	if out := do("", "consume", "t", "-e", "--from", "2001-01-01T00:00:00Z"); strings.Count(out, "\n") != 3 {
+		t.Errorf("from the past: %q", out)
+	}
+	out = do("", "consume", "t", "-e", "--output", "json")
+	var r recordJSON
+	if err := json.Unmarshal([]byte(strings.SplitN(out, "\n", 2)[0]), &r); err != nil || *r.Key != "a" || *r.Value != "1" || len(r.Headers) != 2 {
+		t.Errorf("%v: %s", err, out)
+	}
+	do("\xff\x00\n", "produce", "b")
+	if out := do("", "consume", "b", "-e", "--output", "json"); !strings.Contains(out, `"value":null,"value_base64":"/wA="`) {
+		t.Errorf("bytes in JSON: %s", out)
+	}
+}
+
+func TestTopicCommands(t *testing.T) {
+	do := on(t, weirtest.Start(t))
+	do("", "topic", "create", "b", "a", "--partitions", "2", "--config", "retention.ms=1000")
+	do("", "topic", "create", "a", "--if-not-exists")
+	out := do("", "topic", "ls", "--output", "json")
+	var names []string
+	for line := range strings.Lines(out) {
+		var v struct {
+			Name       string
+			Partitions int
+		}
+		if err := json.Unmarshal([]byte(line), &v); err != nil || v.Partitions != 2 {
+			t.Errorf("%v: %s", err, line)
+		}
+		names = append(names, v.Name)
+	}
+	if fmt.Sprint(names) != "[a b]" {
+		t.Errorf("topics %v", names)
+	}
+	do("", "topic", "delete", "a")
+	if out := do("", "topic", "ls"); strings.Contains(out, "a ") || !strings.Contains(out, "b ") {
+		t.Errorf("after deleting a:\n%s", out)
+	}
+}
+
+func TestFailuresHaveACodeACauseAndACure(t *testing.T) {
+	b := weirtest.Start(t)
+	on(t, b)("", "topic", "create", "there")
+	for _, c := range []struct {
+		args []string
+		exit int
+		says []string
+	}{
+		{[]string{"topic", "create", "there", "-b", b.Addr()}, 1, []string{"error topic-exists:", "fix:"}},
+		{[]string{"topic", "create", "t", "--config", "no.such=1", "-b", b.Addr()}, 1, []string{"error refused:", "no.such"}},
+		{[]string{"topic", "delete", "missing", "-b", b.Addr()}, 1, []string{"error topic-not-found:", "weir topic ls"}},
+		{[]string{"topic", "describe", "missing", "-b", b.Addr()}, 1, []string{"error topic-not-found:"}},
+		{[]string{"consume", "missing", "-b", b.Addr()}, 1, []string{"error topic-not-found:", "missing"}},
+		{[]string{"consume", "there", "-p", "7", "-b", b.Addr()}, 1, []string{"error partition-not-found:"}},
+		{[]string{"topic", "ls", "-b", "127.0.0.1:1"}, 1, []string{"error unreachable:", "127.0.0.1:1", "weir dev"}},
+		{[]string{"topic", "ls", "-b", "nonsense"}, 2, []string{"error usage:", "HOST:PORT"}},
+		{[]string{"topic", "ls", "--transport", "pigeon"}, 2, []string{"tcp or quic"}},
+		{[]string{"topic"}, 0, nil},
+		{[]string{"topic", "frob"}, 2, []string{"weir topic --help"}},
+		{[]string{"frob"}, 2, []string{"weir --help"}},
+		{[]string{"topic", "create"}, 2, []string{"weir topic create NAME"}},
+		{[]string{"consume", "t", "--from", "yesterday"}, 2, []string{"yesterday"}},
+		{[]string{"consume", "t", "--format", "%q"}, 2, []string{"%q"}},
+		{[]string{"consume", "t", "--count", "-1"}, 2, []string{"--count"}},
+		{[]string{"produce", "t", "--acks", "2"}, 2, []string{"--acks"}},
+		{[]string{"produce", "t", "-z", "rar"}, 2, []string{"rar"}},
+		{[]string{"produce", "t", "-H", "x"}, 2, []string{"NAME=VALUE"}},
+		{[]string{"produce", "t", "--nonsense"}, 2, []string{"weir produce --help"}},
+		{[]string{"version", "--output", "yaml"}, 2, []string{"yaml"}},
+		{[]string{"sim", "run", "--mode", "wild"}, 2, []string{"lite"}},
+		{[]string{"dev", "--ephemeral", "--data", "x"}, 2, []string{"--ephemeral"}},
+		{[]string{"node", "--set", "num.partitons=3"}, 1, []string{"did you mean num.partitions?"}},
+		{[]string{"node"}, 1, []string{"log.dirs is not set"}},
+	} {
+		code, out, errs := weir(t, "", c.args...)
+		if code != c.exit {
+			t.Errorf("weir %s: exit code %d, want %d\n%s%s", strings.Join(c.args, " "), code, c.exit, out, errs)
+		}
+		for _, s := range c.says {
+			if !strings.Contains(errs, s) {
+				t.Errorf("weir %s does not say %q:\n%s", strings.Join(c.args, " "), s, errs)
+			}
+		}
+	}
+	_, _, errs := weir(t, "", "topic", "ls", "-b", "127.0.0.1:1", "--output", "json")
+	var e struct{ Error map[string]string }
+	if err := json.Unmarshal([]byte(errs), &e); err != nil || e.Error["code"] != "unreachable" || e.Error["fix"] == "" {
+		t.Errorf("%v: %s", err, errs)
+	}
+}
+
+func TestSimulatorRunsItsPlan(t *testing.T) {
+	code, first, _ := weir(t, "", "sim", "run", "--seed", "5")
+	line := lastLine(first)
+	if code != 0 || !strings.HasPrefix(line, "seed=5 mode=lite events=") || !strings.HasSuffix(line, " verdict=ok") {
+		t.Fatalf("exit code %d: %s", code, first)
+	}
+	_, plan, _ := weir(t, "", "sim", "plan", "--seed", "5")
+	path := filepath.Join(t.TempDir(), "plan")
+	if err := os.WriteFile(path, []byte(plan), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	trace := filepath.Join(t.TempDir(), "trace")
+	if _, again, errs := weir(t, "", "sim", "run", "--plan", path, "--trace", trace); lastLine(again) != line {
+		t.Errorf("the seed's own plan gives\n%snot\n%s%s", again, first, errs)
+	}
+	if info, err := os.Stat(trace); err != nil || info.Size() == 0 {
+		t.Errorf("the trace: %v", err)
+	}
+}
+
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return lines[len(lines)-1]
+}
+
+func TestEveryCommandTeaches(t *testing.T) {
+	a := &app{}
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		if c.Short == "" {
+			t.Errorf("%s has no description", c.CommandPath())
+		}
+		if c.Runnable() && len(c.Commands()) == 0 && c.Example == "" {
+			t.Errorf("%s has no example", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(a.root())
+}
