@@ -1,5 +1,12 @@
-// Package broker runs the weir binary as a process of its own, for tests from outside: start, wait until it
-// says that it is ready, kill, stop. It sees what any operator sees and nothing else.
+// Package broker runs the weir binary as a process of its own, for tests from outside: start it, wait until
+// it says that it is ready, kill it, stop it. It sees what any operator sees and nothing else: the line on
+// stdout, the log on stderr, the exit code.
+//
+//	Start ──► (recovering) ──► Ready ──► serving ──► Stop (SIGTERM, exit code 0)
+//	   │            │                       │
+//	   └────────────┴───────────────────────┴──────► Kill (SIGKILL)
+//
+// A Broker is one process. Starting again on the same directory makes a new one.
 package broker
 
 import (
@@ -7,19 +14,33 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
-	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 )
 
+// Options say how to run the binary.
+type Options struct {
+	Binary string
+	Data   string   // the data directory
+	Listen string   // HOST:PORT of Kafka's protocol
+	Args   []string // further arguments of `weir dev`
+	// Line, if set, is given every line of the process's stderr, one at a time and in order.
+	Line func(line []byte)
+}
+
 // Broker is one process of `weir dev`.
 type Broker struct {
-	Kafka, QUIC, HTTP, Data string        // from its ready line
-	StartUp                 time.Duration // from the start of the process to the ready line
+	// Valid once Ready has returned nil: what the line that says ready holds.
+	Kafka, QUIC, Data string
+	// StartUp is the time from the start of the process to that line.
+	StartUp time.Duration
 
 	cmd    *exec.Cmd
 	stderr *tail
@@ -31,10 +52,10 @@ type Broker struct {
 // ErrNotReady says that a process ended before it was ready.
 var ErrNotReady = errors.New("the broker ended before it was ready")
 
-// Start runs the binary on a data directory. It does not wait until the broker is ready: Ready does.
-func Start(binary, data, listen string, args ...string) (*Broker, error) {
-	b := &Broker{stderr: &tail{}, ready: make(chan struct{}), exited: make(chan struct{})}
-	b.cmd = exec.Command(binary, append([]string{"dev", "--data", data, "--listen", listen}, args...)...)
+// Start starts the process. It does not wait until the broker is ready: Ready does.
+func Start(o Options) (*Broker, error) {
+	b := &Broker{stderr: &tail{line: o.Line}, ready: make(chan struct{}), exited: make(chan struct{})}
+	b.cmd = exec.Command(o.Binary, append([]string{"dev", "--data", o.Data, "--listen", o.Listen}, o.Args...)...)
 	b.cmd.Stderr = b.stderr
 	stdout, err := b.cmd.StdoutPipe()
 	if err != nil {
@@ -44,19 +65,23 @@ func Start(binary, data, listen string, args ...string) (*Broker, error) {
 	if err := b.cmd.Start(); err != nil {
 		return nil, err
 	}
-	go func() {
-		lines := bufio.NewScanner(stdout)
-		for lines.Scan() {
-			if rest, found := strings.CutPrefix(lines.Text(), "ready "); found {
-				b.StartUp = time.Since(begin)
-				b.parse(rest)
-				close(b.ready)
-			}
-		}
-		b.err = b.cmd.Wait()
-		close(b.exited)
-	}()
+	go b.watch(stdout, begin)
 	return b, nil
+}
+
+func (b *Broker) watch(stdout io.Reader, begin time.Time) {
+	said := false
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		if rest, found := strings.CutPrefix(lines.Text(), "ready "); found && !said {
+			said = true
+			b.StartUp = time.Since(begin)
+			b.parse(rest)
+			close(b.ready)
+		}
+	}
+	b.err = b.cmd.Wait()
+	close(b.exited)
 }
 
 func (b *Broker) parse(line string) {
@@ -67,8 +92,6 @@ func (b *Broker) parse(line string) {
 			b.Kafka = value
 		case "quic":
 			b.QUIC = value
-		case "http":
-			b.HTTP = value
 		case "data":
 			b.Data = value
 		}
@@ -81,13 +104,13 @@ func (b *Broker) Ready(patience time.Duration) error {
 	case <-b.ready:
 		return nil
 	case <-b.exited:
-		return fmt.Errorf("%w: %v\n%s", ErrNotReady, b.err, b.stderr)
+		return fmt.Errorf("%w: %v\n%s", ErrNotReady, b.err, b.Log())
 	case <-time.After(patience):
-		return fmt.Errorf("the broker is not ready after %v\n%s", patience, b.stderr)
+		return fmt.Errorf("the broker is not ready after %v\n%s", patience, b.Log())
 	}
 }
 
-// Kill ends the process as kill -9 does.
+// Kill ends the process as kill -9 does, and waits until it is gone.
 func (b *Broker) Kill() error {
 	err := b.cmd.Process.Kill()
 	<-b.exited
@@ -105,7 +128,7 @@ func (b *Broker) Stop(patience time.Duration) error {
 		return errors.Join(fmt.Errorf("the broker did not stop within %v", patience), b.Kill())
 	}
 	if b.err != nil {
-		return fmt.Errorf("the broker stopped with %w\n%s", b.err, b.stderr)
+		return fmt.Errorf("the broker stopped with %w\n%s", b.err, b.Log())
 	}
 	return nil
 }
@@ -120,20 +143,20 @@ func (b *Broker) Running() bool {
 	}
 }
 
-// Pid is the process id.
-func (b *Broker) Pid() int { return b.cmd.Process.Pid }
-
 // Log is the end of what the process wrote to stderr.
 func (b *Broker) Log() string { return b.stderr.String() }
 
-// FreeAddr finds a loopback address whose port is free on TCP and UDP now.
+// FreeAddr finds a loopback address whose port is free on TCP and UDP, outside the range from which
+// operating systems take the ports of outgoing connections: while a broker is down nothing else gets its port, nor
+// does a client that dials it connect to itself.
 func FreeAddr() (string, error) {
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	const from, to = 20000, 32000
+	for range 200 {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(from+rand.IntN(to-from)))
+		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			return "", err
+			continue
 		}
-		addr := l.Addr().String()
 		u, err := net.ListenPacket("udp", addr)
 		if err != nil {
 			_ = l.Close()
@@ -141,19 +164,16 @@ func FreeAddr() (string, error) {
 		}
 		return addr, errors.Join(u.Close(), l.Close())
 	}
-	return "", errors.New("no port is free on TCP and UDP")
+	return "", fmt.Errorf("no port from %d to %d is free on TCP and UDP", from, to)
 }
 
-// TempDir makes a directory for a run under the system's place for temporary files.
-func TempDir(name string) (dir string, remove func(), err error) {
-	dir, err = os.MkdirTemp("", name)
-	return dir, func() { _ = os.RemoveAll(dir) }, err
-}
-
-// tail keeps the last bytes that were written to it.
+// tail keeps the last bytes that were written to it, and hands on whole lines.
 type tail struct {
-	mu   sync.Mutex
-	kept []byte
+	line func([]byte)
+
+	mu      sync.Mutex
+	kept    []byte
+	partial []byte
 }
 
 const tailBytes = 16 << 10
@@ -165,6 +185,18 @@ func (t *tail) Write(p []byte) (int, error) {
 	t.kept = append(t.kept, p...)
 	if over := len(t.kept) - tailBytes; over > 0 {
 		t.kept = append(t.kept[:0], t.kept[over:]...)
+	}
+	if t.line == nil {
+		return len(p), nil
+	}
+	t.partial = append(t.partial, p...)
+	for {
+		line, rest, found := bytes.Cut(t.partial, []byte("\n"))
+		if !found {
+			break
+		}
+		t.line(line)
+		t.partial = rest
 	}
 	return len(p), nil
 }
