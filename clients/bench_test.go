@@ -22,7 +22,6 @@ import (
 type sink struct {
 	*clienttest.Cluster
 	batches []byte // what a fetch is answered with
-	count   int64  // records in it
 }
 
 func (s *sink) serve(k transport.Conn) {

@@ -379,7 +379,9 @@ func (c *cluster) lose(now model.Time, k *conn, detail string, why Reason, hangU
 	if hangUp {
 		out.Closes = append(out.Closes, k.id)
 	}
-	out.Notes = append(out.Notes, Note{Kind: NoteConnectionLost, Conn: k.id, Node: e.node, Detail: detail})
+	if why != Closed {
+		out.Notes = append(out.Notes, Note{Kind: NoteConnectionLost, Conn: k.id, Node: e.node, Detail: detail})
+	}
 	failed := k.pending
 	k.pending = nil
 	for i := range failed {

@@ -171,7 +171,8 @@ type Consumer struct {
 	ready         []*fetched
 	bufferedBytes int
 	rotation      int
-	dirty         bool
+	dirty         bool       // something changed since the last pump
+	wakeAt        model.Time // when pump has something to do if nothing changes; 0 is never
 
 	request  protocol.FetchRequest
 	response protocol.FetchResponse
@@ -478,7 +479,7 @@ func (c *Consumer) Written(now model.Time, id ConnID, out *Out) {
 // Tick does what is due.
 func (c *Consumer) Tick(now model.Time, out *Out) {
 	c.cl.tick(now, out)
-	c.dirty = true
+	c.dirty = c.dirty || c.wakeAt != 0 && now >= c.wakeAt
 	c.settle(now, out)
 }
 
@@ -502,23 +503,7 @@ func (c *Consumer) Deadline() model.Time {
 	if c.dirty {
 		return 1
 	}
-	d := c.cl.deadline()
-	for _, x := range c.parts {
-		if x.state == halted {
-			continue
-		}
-		if x.retryAt != 0 && !x.asking && !x.inFlight {
-			d = soonest(d, x.retryAt)
-		}
-		leader, _ := x.topic.leaderOf(x.partition)
-		if leader == anyNode || x.state != fetching || x.inFlight {
-			continue
-		}
-		if e := c.cl.endpointOf(leader); e != nil && e.conns[data] == nil && c.wanted(x) && c.bufferedBytes < c.cfg.BufferBytes {
-			d = soonest(d, max(e.retryAt, 1))
-		}
-	}
-	return d
+	return soonest(c.cl.deadline(), c.wakeAt)
 }
 
 func (c *Consumer) metadataUpdated(now model.Time, out *Out) {

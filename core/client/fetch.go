@@ -42,9 +42,14 @@ func addPart(list []nodeParts, node model.NodeID, x *part) []nodeParts {
 func (c *Consumer) pump(now model.Time, out *Out) {
 	var locate, fetch []nodeParts
 	held := false // some partition is left out that may be wanted soon
+	c.wakeAt = 0
 	for _, x := range c.parts {
-		if x.state == halted || now < x.retryAt {
-			held = held || x.state != halted && !x.paused
+		if x.state == halted {
+			continue
+		}
+		if now < x.retryAt {
+			held = held || !x.paused
+			c.wakeAt = soonest(c.wakeAt, x.retryAt)
 			continue
 		}
 		x.retryAt = 0
@@ -85,8 +90,12 @@ func (c *Consumer) pump(now model.Time, out *Out) {
 			c.cl.wantRefresh()
 			continue
 		}
-		if k := c.cl.open(now, e, data, out); k != nil && len(k.pending) == 0 {
+		k := c.cl.open(now, e, data, out)
+		switch {
+		case k != nil && len(k.pending) == 0:
 			c.fetch(now, k, n.parts, min(room, c.cfg.FetchBytesMax), wait, out)
+		case e.conns[data] == nil:
+			c.wakeAt = soonest(c.wakeAt, e.retryAt)
 		}
 	}
 }
@@ -95,7 +104,7 @@ func (c *Consumer) pump(now model.Time, out *Out) {
 func (c *Consumer) fetch(now model.Time, k *conn, parts []*part, bytesMax int, wait model.Time, out *Out) {
 	c.rotation++
 	at := c.rotation % len(parts)
-	call := &fetchCall{c: c, bytesMax: bytesMax, wait: wait}
+	call := &fetchCall{c: c, node: k.endpoint.node, bytesMax: bytesMax, wait: wait}
 	for i := range parts {
 		x := parts[(at+i)%len(parts)]
 		x.inFlight = true
@@ -237,6 +246,7 @@ func (q *fetchCall) failed(now model.Time, why Reason, _ bool, out *Out) {
 			continue
 		}
 		a.part.inFlight = false
+		q.c.dirty = true
 		if why == Unsupported {
 			q.c.halt(a.part, kerr.UnsupportedVersion.Code, out)
 		} else {
@@ -249,6 +259,7 @@ func (q *fetchCall) failed(now model.Time, why Reason, _ bool, out *Out) {
 func (c *Consumer) rest(now model.Time, x *part) {
 	x.failures++
 	x.retryAt = now + c.cl.backoff(x.failures)
+	c.dirty = true
 }
 
 // take deals with one partition's answer.
