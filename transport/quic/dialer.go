@@ -51,7 +51,6 @@ func NewDialer(tlsConfig *tls.Config, config Config) *Dialer {
 		d.tls.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	}
 	d.quicConfig = d.config.quicConfig()
-	d.quicConfig.KeepAlivePeriod = d.config.KeepAlivePeriod
 	return d
 }
 
@@ -216,7 +215,7 @@ func (d *Dialer) handshakeWith(ctx context.Context, addr *net.UDPAddr, config *t
 		release()
 		return nil, err
 	}
-	return newLink(qc, d.config.UnusedTimeout/2, func(*link) {
+	return newLink(qc, d.config.UnusedTimeout/2, d.config.KeepAlivePeriod, func(*link) {
 		ended()
 		release()
 	}), nil

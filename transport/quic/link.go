@@ -26,15 +26,20 @@ type link struct {
 	streamCount int
 	retired     bool // takes no new streams, ends with the last one
 	unused      *time.Timer
-	lastUsed    time.Time // when the last stream was closed; zero if there was none
+	keepAlive   *time.Timer // nil where the peer does it
+	lastUsed    time.Time   // when the last stream was closed; zero if there was none
 
 	end sync.Once
 }
 
-func newLink(qc *quicgo.Conn, unusedTimeout time.Duration, ended func(*link)) *link {
+// newLink keeps the connection alive if the period is not zero.
+func newLink(qc *quicgo.Conn, unusedTimeout, keepAlivePeriod time.Duration, ended func(*link)) *link {
 	l := &link{qc: qc, unusedTimeout: unusedTimeout, ended: ended}
 	l.mu.Lock()
 	l.unused = time.AfterFunc(unusedTimeout, l.expire)
+	if keepAlivePeriod > 0 {
+		l.startKeepAlive(keepAlivePeriod)
+	}
 	l.mu.Unlock()
 	context.AfterFunc(qc.Context(), func() { l.finish(connectionClosed) })
 	return l
@@ -102,7 +107,36 @@ func (l *link) finish(code quicgo.ApplicationErrorCode) {
 			l.drain()
 		}
 		_ = l.qc.CloseWithError(code, "")
+		if l.keepAlive != nil {
+			l.mu.Lock() // the timer is set again under the lock, and not once the connection is over
+			l.keepAlive.Stop()
+			l.mu.Unlock()
+		}
 		l.ended(l)
+	})
+}
+
+// keepAliveBytes makes a keep-alive larger than a stateless reset (42 bytes with this library), which
+// must be smaller than the packet it answers (RFC 9000 §10.3).
+const keepAliveBytes = 40
+
+// startKeepAlive sends the peer a datagram, which it ignores, whenever nothing was received for a
+// period. The library's own keep-alive is a packet too small to be answered by a stateless reset,
+// and is not sent again but repeated at doubling intervals: a client that only waits would learn
+// of a restarted broker by the idle timeout. The caller holds l.mu.
+func (l *link) startKeepAlive(period time.Duration) {
+	received := l.qc.ConnectionStats().PacketsReceived
+	l.keepAlive = time.AfterFunc(period, func() {
+		now := l.qc.ConnectionStats().PacketsReceived
+		if now == received {
+			_ = l.qc.SendDatagram(make([]byte, keepAliveBytes))
+		}
+		received = now
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.qc.Context().Err() == nil {
+			l.keepAlive.Reset(period)
+		}
 	})
 }
 

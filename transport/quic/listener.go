@@ -154,7 +154,7 @@ func (l *Listener) run() {
 			a.over()
 		}
 		l.mu.Lock()
-		k := newLink(qc, l.config.UnusedTimeout, l.forget)
+		k := newLink(qc, l.config.UnusedTimeout, 0, l.forget)
 		l.links[k] = struct{}{}
 		l.windowBytes[qc] = 0
 		l.mu.Unlock()
@@ -170,7 +170,7 @@ func (l *Listener) serve(k *link) {
 		if err != nil {
 			return // the connection is over
 		}
-		if isClosed(l.closed) || !k.take() {
+		if !k.take() { // the listener was closed
 			refuse(s)
 			continue
 		}

@@ -168,6 +168,7 @@ func TestListenerThatCameBackDisownsItsFormerConnections(t *testing.T) {
 	d := w.dialer(Config{IdleTimeout: time.Hour, KeepAlivePeriod: 100 * time.Millisecond})
 	c := w.dial(d, p.addr())
 	w.accept(l)
+	time.Sleep(500 * time.Millisecond) // from here on nothing is sent but keep-alives
 	p.set(false, true)
 	kill(l)
 	again := w.listen(l.Addr().String(), Config{})

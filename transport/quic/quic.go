@@ -82,8 +82,8 @@ type Config struct {
 	// both peers' values counts. Default 15 s.
 	IdleTimeout time.Duration
 
-	// KeepAlivePeriod is how often a dialer sends a packet when there is nothing else to send.
-	// Default 2 s.
+	// KeepAlivePeriod is after how long without a packet from the peer a dialer asks for one: what
+	// it takes to notice a killed broker while only waiting for it. Default 500 ms.
 	KeepAlivePeriod time.Duration
 
 	// UnusedTimeout is how long a connection without streams is kept. Dialers use half of it, so
@@ -109,7 +109,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	setDefault(&c.HandshakeTimeout, 5*time.Second)
 	setDefault(&c.IdleTimeout, 15*time.Second)
-	setDefault(&c.KeepAlivePeriod, 2*time.Second)
+	setDefault(&c.KeepAlivePeriod, 500*time.Millisecond)
 	setDefault(&c.UnusedTimeout, 30*time.Second)
 	setDefault(&c.StreamCountMax, 1024)
 	setDefault(&c.ConnectionCountMax, 10_000)
@@ -145,8 +145,9 @@ func (c Config) quicConfig() *quicgo.Config {
 		MaxStreamReceiveWindow:         streamWindowBytesMax,
 		InitialConnectionReceiveWindow: connectionWindowBytes,
 		MaxConnectionReceiveWindow:     connectionWindowBytesMax,
-		MaxIncomingStreams:             -1, // a listener raises it
-		MaxIncomingUniStreams:          -1, // Kafka has no use for them
+		MaxIncomingStreams:             -1,   // a listener raises it
+		MaxIncomingUniStreams:          -1,   // Kafka has no use for them
+		EnableDatagrams:                true, // keep-alives; nothing reads them, and the library keeps 128 at most
 	}
 }
 

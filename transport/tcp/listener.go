@@ -32,6 +32,10 @@ type accept struct {
 
 // Listen binds addr ("host:port"; port 0 takes a free one). With a nil config it is plain TCP.
 func Listen(addr string, config *tls.Config) (*Listener, error) {
+	return listen(addr, config, HandshakeTimeout)
+}
+
+func listen(addr string, config *tls.Config, timeout time.Duration) (*Listener, error) {
 	if config != nil && len(config.Certificates) == 0 && config.GetCertificate == nil && config.GetConfigForClient == nil {
 		return nil, errors.New("tls: listen: the TLS configuration has no certificate")
 	}
@@ -42,7 +46,7 @@ func Listen(addr string, config *tls.Config) (*Listener, error) {
 	}
 	l := &Listener{
 		listener: nl.(*net.TCPListener),
-		timeout:  HandshakeTimeout,
+		timeout:  timeout,
 		accepted: make(chan accept),
 		closed:   make(chan struct{}),
 		stopped:  make(chan struct{}),

@@ -27,12 +27,11 @@ func encryptedListener(t *testing.T, timeout time.Duration) (*Listener, *tls.Con
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := Listen("127.0.0.1:0", certificate.ServerConfig(c))
+	l, err := listen("127.0.0.1:0", certificate.ServerConfig(c), timeout)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	l.timeout = timeout // before any connection
 	return l, client
 }
 
