@@ -117,6 +117,23 @@ func decodeIndex(offsets, times []byte, sizeBytes int64) *index {
 	return x
 }
 
+// cutUncertain forgets the offset entries behind the last time entry, if later times stand somewhere behind
+// it: a crash may have kept more of one file than of the other, and what lies between must be read again.
+// Otherwise the next time entry would be one that is later than its predecessor but not than all before it.
+func (x *index) cutUncertain(s *segment) {
+	n, keep := len(x.times), 0
+	if s.maxTS < 0 || n > 0 && x.times[n-1].timestamp >= s.maxTS {
+		return
+	}
+	if n > 0 {
+		keep = sort.Search(len(x.offsets), func(i int) bool { return x.offsets[i].relative > x.times[n-1].relative })
+	}
+	if keep < len(x.offsets) {
+		x.offsets = x.offsets[:keep]
+		x.saved, x.exact = min(x.saved, keep), false
+	}
+}
+
 // encodeUnsaved is what the files lack.
 func (x *index) encodeUnsaved() (offsets, times []byte) {
 	be := binary.BigEndian

@@ -703,16 +703,19 @@ func producerBatch(id model.ProducerID, seq model.Sequence) []byte {
 }
 
 func TestStateIsRebuiltFromTheLog(t *testing.T) {
-	for _, lose := range []string{"", ".state"} {
+	for _, test := range []struct {
+		producers int
+		lose      string // whose snapshots
+	}{{3, ""}, {40, ""}, {40, ".state"}} {
 		r := newRig(t, smallConfig())
 		tp := topic(1)
 		r.create(tp, smallLog())
 		want := log.New(0)
 		next := model.Offset(0)
 		write := func(count int) {
-			for i := range count {
+			for range count {
 				epoch := model.LeaderEpoch(1 + next/50)
-				b := producerBatch(model.ProducerID(i%7), model.Sequence(next/7))
+				b := producerBatch(model.ProducerID(int(next)%test.producers), model.Sequence(int(next)/test.producers))
 				h, _ := record.ReadHeader(b)
 				want.Apply(h.Stamped(next, epoch))
 				r.perform(effect.Set{Appends: []effect.Append{{
@@ -728,14 +731,21 @@ func TestStateIsRebuiltFromTheLog(t *testing.T) {
 		r.checkpoint()
 		write(35)
 		r.disk.Crash(storagetest.LoseUnsynced, 0)
+		files := 0
 		for _, path := range r.disk.Paths() {
-			if lose != "" && strings.HasSuffix(path, lose) {
-				r.disk.Flip(path, 100)
+			if strings.HasSuffix(path, ".state") {
+				files++
+				if test.lose != "" {
+					r.disk.Flip(path, 100)
+				}
 			}
+		}
+		if want := map[int]int{3: 0, 40: 2}[test.producers]; files != want {
+			t.Fatalf("%d producers: %d state files, want %d", test.producers, files, want)
 		}
 		r.open()
 		if got := r.recovered(tp).State; !got.Equal(want) {
-			t.Fatalf("lost %q: state %x, want %x", lose, got.AppendSnapshot(nil), want.AppendSnapshot(nil))
+			t.Fatalf("%+v: state %x, want %x", test, got.AppendSnapshot(nil), want.AppendSnapshot(nil))
 		}
 		if err := r.e.Check(); err != nil {
 			t.Fatal(err)
@@ -892,6 +902,38 @@ func TestRottenIndexNeverLeadsAstray(t *testing.T) {
 				t.Fatalf("%s: %d bytes, were %d", suffix, n, bits/8)
 			}
 			r.disk.Flip(base+suffix, bit)
+		}
+	}
+}
+
+// A crash may keep less of the time index than of the index. The latest time among what it lost must be
+// found all the same.
+func TestTimeIndexThatLostItsEndIsReadAgain(t *testing.T) {
+	r := newRig(t, smallConfig())
+	tp := topic(1)
+	r.create(tp, smallLog())
+	add := func(from model.Offset, times ...model.Timestamp) {
+		for i, ts := range times {
+			r.append(tp, from+model.Offset(i), batch(uint64(i), 1, 600, ts))
+			r.sync()
+		}
+	}
+	add(0, 1000, 1100, 1200, 2000, 1300)
+	r.close()
+	r.open()
+	r.create(tp, smallLog())
+	add(5, 1400, 1500, 1600)
+	r.crash(storagetest.LoseNothing, 0)
+	path := strings.TrimSuffix(r.logPath(tp, 0), ".log") + ".timeindex"
+	for left := int64(len(r.disk.Bytes(path))); left >= 0; left -= 12 {
+		r.disk.Cut(path, left)
+		r.crash(storagetest.LoseNothing, 0)
+		for _, ts := range []model.Timestamp{1900, 2000} {
+			r.done.Reset()
+			r.perform(effect.Set{Lookups: []effect.Lookup{{Partition: tp, Timestamp: ts, Limit: 8}}})
+			if l := r.done.LookedUp[0]; l.Offset != 3 || l.Failure != effect.OK {
+				t.Errorf("time index cut to %d bytes: time %d found %+v, it is at 3", left, ts, l)
+			}
 		}
 	}
 }

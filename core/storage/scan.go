@@ -93,6 +93,7 @@ func (e *Engine) rebuildIndex(p *partition, s *segment) error {
 
 // completeIndex adds what the segment holds beyond the index's last entry.
 func (e *Engine) completeIndex(p *partition, s *segment, x *index) error {
+	x.cutUncertain(s)
 	position, want := int64(0), s.base
 	maxTS, maxAt := model.NoTimestamp, s.base
 	if n := len(x.times); n > 0 {
