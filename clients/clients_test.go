@@ -339,3 +339,119 @@ func TestSeekPauseAndPositions(t *testing.T) {
 		}
 	})
 }
+
+func TestBreakingOffSkipsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, 1)
+		defer s.close()
+		s.with(func(c *clienttest.Cluster) { c.Create("t", 1) })
+		c := s.client(t)
+		ctx := t.Context()
+		p, err := producer.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 20 {
+			if err := p.ProduceAsync(ctx, producer.Record{Topic: "t", Value: fmt.Append(nil, i)}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		k, err := consumer.New(c, consumer.WithTopics("t"), consumer.WithStopAtEnd())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer k.Close()
+		next := int64(0)
+		for round := range 4 {
+			for rec, err := range k.Records(ctx) {
+				if err != nil || rec.Offset != next {
+					t.Fatalf("offset %d came, not %d; %v", rec.Offset, next, err)
+				}
+				if next++; next == int64(5*(round+1)) && round < 3 {
+					break
+				}
+			}
+		}
+		if next != 20 {
+			t.Errorf("%d records came, not 20", next)
+		}
+	})
+}
+
+func TestFlushWaitsForWhatWasTakenBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, 1)
+		defer s.close()
+		s.with(func(c *clienttest.Cluster) { c.Create("t", 1) })
+		ctx := t.Context()
+		p, err := producer.New(s.client(t), producer.WithLinger(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		for round := range 3 {
+			done := 0
+			for range 10 {
+				if err := p.ProduceAsync(ctx, producer.Record{Topic: "t", Value: []byte("x")}, func(producer.Result, error) { done++ }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := p.Flush(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if done != 10 {
+				t.Errorf("round %d: Flush returned after %d of 10 outcomes", round, done)
+			}
+		}
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("three flushes took %v: they lingered", took)
+		}
+		if err := p.Flush(ctx); err != nil {
+			t.Error(err)
+		}
+		// Nobody answers any more: Close gives up with its context, and the record has an outcome all the same.
+		s.with(func(c *clienttest.Cluster) { c.Topic("t").Partitions[0].Leader = -1 })
+		var outcome error
+		if err := p.ProduceAsync(ctx, producer.Record{Topic: "t", Value: []byte("x")}, func(_ producer.Result, err error) { outcome = err }); err != nil {
+			t.Fatal(err)
+		}
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if err := p.Close(short); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Close: %v", err)
+		}
+		if !errors.Is(outcome, client.ErrClosed) {
+			t.Errorf("the record's outcome is %v", outcome)
+		}
+	})
+}
+
+func TestClientsFindAClusterThatComesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, 2)
+		defer s.close()
+		s.with(func(c *clienttest.Cluster) { c.Create("t", 1) })
+		c, err := client.New([]string{"nowhere:1", s.Addr(2)}, client.WithDialer(s.network))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := producer.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Produce(t.Context(), producer.Record{Topic: "t", Value: []byte("x")}); err != nil {
+			t.Error(err)
+		}
+		s.drop(0) // idle connections go away all the time
+		time.Sleep(time.Second)
+		if _, err := p.Produce(t.Context(), producer.Record{Topic: "t", Value: []byte("y")}); err != nil {
+			t.Error(err)
+		}
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

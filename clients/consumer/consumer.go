@@ -50,6 +50,7 @@ type Consumer struct {
 	decoder machine.Decoder
 	waiting chan taken // of a Poll whose context ended first
 	errs    []error    // not returned yet
+	left    []Record   // what Records' caller broke off at
 	over    bool
 
 	mu     sync.Mutex
@@ -146,6 +147,11 @@ func (c *Consumer) Poll(ctx context.Context) ([]Record, error) {
 
 // PollInto is Poll that appends to dst, to reuse its memory.
 func (c *Consumer) PollInto(ctx context.Context, dst []Record) ([]Record, error) {
+	if len(c.left) > 0 {
+		dst = append(dst, c.left...)
+		c.left = nil
+		return dst, nil
+	}
 	for {
 		if err := c.pendingError(); err != nil {
 			return dst, err
@@ -230,7 +236,7 @@ func (c *Consumer) decode(dst []Record, t *taken) []Record {
 
 // Records iterates over records as they come. It ends when the caller breaks off, at the end with
 // WithStopAtEnd, and after an error that is not about one partition: the context's, or client.ErrClosed.
-// Records that Poll had returned together with one that the caller broke off at are not seen again.
+// Whoever breaks off can go on with another Records or with Poll: no record is skipped.
 func (c *Consumer) Records(ctx context.Context) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		var batch []Record
@@ -240,6 +246,10 @@ func (c *Consumer) Records(ctx context.Context) iter.Seq2[Record, error] {
 			batch, err = c.PollInto(ctx, batch[:0])
 			for i := range batch {
 				if !yield(batch[i], nil) {
+					c.left = append([]Record(nil), batch[i+1:]...)
+					if err != nil && !errors.Is(err, io.EOF) {
+						c.errs = append([]error{err}, c.errs...)
+					}
 					return
 				}
 			}

@@ -10,5 +10,5 @@
 // Records of a partition come in the order of their offsets, each once. Partitions are fetched ahead, up to
 // WithBufferBytes, while the caller works on what it has; Pause stops that for one of them. A partition
 // that cannot go on (it was deleted, access was denied, a record cannot be read) is halted: Poll says so
-// with an *Error-like client.Error once, the others go on, and Seek revives it.
+// with an error once, the others go on, and Seek revives it.
 package consumer

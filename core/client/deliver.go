@@ -425,6 +425,7 @@ func (p *Producer) expire(now model.Time, out *Out) {
 		}
 		if n > 0 {
 			t.parked = slices.Delete(t.parked, 0, n)
+			t.urgent = max(0, t.urgent-n)
 		}
 	}
 }

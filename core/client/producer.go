@@ -161,6 +161,7 @@ type producerTopic struct {
 	stickyBytes int
 	// parked are records that wait for the number of partitions to be known, oldest first.
 	parked []parkedRecord
+	urgent int // so many of them do not linger when they are placed: a flush came
 }
 
 type parkedRecord struct {
@@ -273,6 +274,9 @@ func (p *Producer) Flush(now model.Time, out *Out) {
 	for b := p.lingering.pop(); b != nil; b = p.lingering.pop() {
 		b.lingerUntil = now
 		p.enqueue(now, b.lane)
+	}
+	for _, t := range p.order {
+		t.urgent = len(t.parked)
 	}
 	p.pump(now, out)
 }
@@ -408,7 +412,11 @@ func (p *Producer) metadataUpdated(now model.Time, out *Out) {
 				r := &parked[i]
 				b := p.place(now, p.lane(t, p.choose(t, r.record.Key, r.cost)), &r.record, r.handle, r.cost)
 				b.deadline = min(b.deadline, r.deadline)
+				if i < t.urgent {
+					b.lingerUntil = now
+				}
 			}
+			t.urgent = 0
 		}
 		for _, l := range t.lanes {
 			if l == nil {
