@@ -52,7 +52,7 @@
 // Migration: a server must not bind identity to an address, and does not, but the client offers no
 // second path. HTTP/3. Vectored writes and sendfile: every byte is encrypted in user space.
 //
-// What it costs, for choosing: about twenty times the CPU of plain TCP per byte and three to four
+// What it costs, for choosing: ten to twenty times the CPU of plain TCP per byte and two to four
 // times its round trip on loopback. QUIC is for independence of streams, for encryption by
 // default and for networks that lose packets, not for bulk inside one rack.
 package quic
