@@ -193,7 +193,7 @@ func (r *runner) simulate(weir string, m mutant) (caughtBy, seed string, err err
 		return "", "", err
 	case code == 0:
 		return "", "", errSurvived
-	case code != 1 || !strings.Contains(out, "violation"):
+	case code != 1 || !strings.Contains(out, "verdict=violation"):
 		return "", "", fmt.Errorf("exit code %d without a violation: %s", code, oneLine([]byte(out)))
 	}
 	caughtBy, seed = verdict(out)
@@ -243,22 +243,23 @@ func (r *runner) command(env []string, name string, args ...string) (out string,
 var (
 	traceField  = regexp.MustCompile(`trace=\S+`)
 	seedField   = regexp.MustCompile(`seed=(\d+)`)
-	oracleField = regexp.MustCompile(`(?:oracle|invariant)=("[^"]*"|\S+)|(invariant broken: .*)|violation:? (.+)`)
+	oracleField = regexp.MustCompile(`oracle=("[^"]*"|\S+)`)
 )
 
-// verdict reads the oracle and the seed from a fleet's output.
+// verdict reads the oracle and the seed from the line of a fleet's output that tells of the violation.
 func verdict(out string) (caughtBy, seed string) {
 	caughtBy, seed = "(not named)", "?"
 	for line := range strings.Lines(out) {
-		if !strings.Contains(line, "violation") && !strings.Contains(line, "invariant") {
+		if !strings.Contains(line, "verdict=violation") {
 			continue
 		}
-		if m := seedField.FindStringSubmatch(line); m != nil && seed == "?" {
+		if m := seedField.FindStringSubmatch(line); m != nil {
 			seed = m[1]
 		}
-		if m := oracleField.FindStringSubmatch(strings.TrimSpace(line)); m != nil && caughtBy == "(not named)" {
-			caughtBy = strings.Trim(m[1]+m[2]+m[3], `"`)
+		if m := oracleField.FindStringSubmatch(line); m != nil {
+			caughtBy = strings.Trim(m[1], `"`)
 		}
+		break
 	}
 	return caughtBy, seed
 }

@@ -28,7 +28,7 @@ func main() {
 	}
 	switch limit {
 	case 1:
-		fmt.Println("seed=7 mode=lite events=9 trace=ab oracle=acked-is-durable verdict=violation")
+		fmt.Println("seed=7 mode=lite events=9 trace=ab verdict=violation oracle=acked-is-durable")
 		os.Exit(1)
 	case 2:
 		panic("not a verdict")
