@@ -18,7 +18,7 @@ const checkpointRoundFiles = 128
 // BeginCheckpoint, a Run and an EndCheckpoint:
 //
 //	        BeginCheckpoint: the manifest's content is fixed,
-//	idle ── state snapshots are written ──────────────────────► data ──┐ rounds: segments, snapshots
+//	idle ── large states are written to files ────────────────► data ──┐ rounds: segments, states
 //	 ▲                                                           ▲  └──┘ and directories are synced
 //	 │                                                           │
 //	 │ journal files released      second copy synced            ▼ all synced
@@ -31,6 +31,7 @@ type checkpoint struct {
 
 	manifest manifest
 	encoded  []byte
+	inline   []byte // states on their way into encoded
 	pending  []pendingSync
 	parts    []snapshotted
 	states   []File // snapshots being synced
@@ -113,23 +114,40 @@ func (e *Engine) beginManifest(clean bool) {
 	if e.journal.file == nil {
 		m.JournalFile, m.JournalPos = e.journal.seq+1, 0
 	}
+	c.inline = c.inline[:0]
 	for _, p := range e.sorted {
 		if p.gone || p.empty() {
 			continue
 		}
-		state := p.stateOffset
-		if p.touched {
-			state = e.snapshot(p)
+		d := describe(p)
+		if p.damage == "" {
+			from := len(c.inline)
+			c.inline = p.state.AppendSnapshot(c.inline)
+			d.State = c.inline[from:len(c.inline):len(c.inline)]
+			if len(d.State) <= stateInlineBytes {
+				d.StateOffset = model.NoOffset
+			} else {
+				c.inline = c.inline[:from]
+			}
 		}
-		m.Partitions = append(m.Partitions, describe(p, state))
+		if p.touched {
+			e.takeUp(p, &d)
+		}
+		if len(d.State) > stateInlineBytes {
+			d.State = nil
+		}
+		m.Partitions = append(m.Partitions, d)
 	}
 	c.encoded = m.appendTo(c.encoded[:0])
+	for i := range m.Partitions {
+		m.Partitions[i].State = nil // lies in c.inline, which is reused
+	}
 }
 
-// describe is the partition's part of a manifest.
-func describe(p *partition, state model.Offset) manifestPartition {
+// describe is the partition's part of a manifest, without its state.
+func describe(p *partition) manifestPartition {
 	m := manifestPartition{
-		Partition: p.tp, StartOffset: p.start, EndOffset: p.end, StateOffset: state, Damage: p.damage,
+		Partition: p.tp, StartOffset: p.start, EndOffset: p.end, StateOffset: p.stateOffset, Damage: p.damage,
 		Segments: make([]manifestSegment, len(p.segments)),
 	}
 	for i, s := range p.segments {
@@ -140,12 +158,11 @@ func describe(p *partition, state model.Offset) manifestPartition {
 	return m
 }
 
-// snapshot takes a touched partition up into the checkpoint and returns the offset of the state snapshot
-// that the manifest shall name.
-func (e *Engine) snapshot(p *partition) model.Offset {
+// takeUp takes what changed in a partition up into the checkpoint. A state too large for the manifest is
+// written to a file of its own.
+func (e *Engine) takeUp(p *partition, d *manifestPartition) {
 	c := &e.checkpoint
 	p.touched = false
-	state := p.stateOffset
 	pend := pendingSync{p: p, state: model.NoOffset}
 	for _, s := range p.segments {
 		if s.dirty {
@@ -153,33 +170,28 @@ func (e *Engine) snapshot(p *partition) model.Offset {
 			pend.segs = append(pend.segs, s)
 		}
 	}
-	if p.damage == "" {
-		if s := p.active(); s != nil && s.index != nil {
-			// An index that cannot be written is rebuilt when it is needed.
-			_ = s.index.save(e.disk, s.path)
-		}
-		if p.end != p.stateOffset {
-			err := e.writeState(p)
-			switch {
-			case err == nil:
-				state, pend.state = p.end, p.end
-			default:
-				// Without a snapshot, recovery reads the log from the one before.
-				e.note(effect.Note{Kind: effect.NoteDiskFull, Partition: p.tp, Offset: p.end, Detail: err.Error()})
-			}
+	if s := p.active(); s != nil && s.index != nil && len(s.index.offsets)-s.index.saved >= indexSaveEntries {
+		// An index that cannot be written is rebuilt when it is needed.
+		_ = s.index.save(e.disk, s.path)
+	}
+	if len(d.State) > stateInlineBytes && p.end != p.stateOffset {
+		if err := e.writeState(p, d.State); err != nil {
+			// Without a snapshot, recovery reads the log from the one before.
+			e.note(effect.Note{Kind: effect.NoteDiskFull, Partition: p.tp, Offset: p.end, Detail: err.Error()})
+		} else {
+			d.StateOffset, pend.state = p.end, p.end
 		}
 	}
 	if len(pend.segs) > 0 || pend.state != model.NoOffset || p.names != p.namesSynced {
 		c.pending = append(c.pending, pend)
 	}
-	c.parts = append(c.parts, snapshotted{p, state})
-	return state
+	c.parts = append(c.parts, snapshotted{p, d.StateOffset})
 }
 
 func statePath(dir string, o model.Offset) string { return dir + "/" + offsetName(o) + stateSuffix }
 
 // writeState writes a snapshot of the partition's state, without syncing it.
-func (e *Engine) writeState(p *partition) error {
+func (e *Engine) writeState(p *partition, snapshot []byte) error {
 	if err := e.makeDir(p); err != nil {
 		return err
 	}
@@ -191,8 +203,7 @@ func (e *Engine) writeState(p *partition) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	e.scratch = p.state.AppendSnapshot(e.scratch[:0])
-	err = f.WriteAt([][]byte{e.scratch}, 0)
+	err = f.WriteAt([][]byte{snapshot}, 0)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
@@ -367,9 +378,13 @@ func (e *Engine) completeCheckpoint() error {
 	return e.closeIdle()
 }
 
-// dropStates removes snapshots older than the newest two.
+// dropStates removes snapshots older than the newest two, or all when the manifest holds the state.
 func (e *Engine) dropStates(p *partition) error {
-	for len(p.states) > 2 && p.states[0] < p.stateOffset {
+	keep := 2
+	if p.stateOffset == model.NoOffset {
+		keep = 0
+	}
+	for len(p.states) > keep && (keep == 0 || p.states[0] < p.stateOffset) {
 		if err := e.disk.Remove(statePath(p.dir, p.states[0])); err != nil && !errors.Is(err, ErrNotExist) {
 			return fmt.Errorf("%s: %w", statePath(p.dir, p.states[0]), err)
 		}

@@ -28,15 +28,21 @@ type Config struct {
 	// bounds the journal's size and the work of recovery.
 	CheckpointBytes int64
 	// InPlaceBytesMin: when one turn appends at least so many bytes to a partition, they are synced in their
-	// segment rather than copied to the journal. 0 means never.
+	// segment rather than copied to the journal. 0 means never; InPlaceBytesDefault is where it pays.
 	InPlaceBytesMin int
-	// OpenFilesMax bounds the segment files held open (1024).
+	// OpenFilesMax bounds the segment files held open (1024). Appending to more partitions than this costs
+	// an open and a close for each: set it well above the partitions in use, below the process's limit.
 	OpenFilesMax int
 	// Regions makes ResolveRead answer with runs of files rather than bytes.
 	Regions bool
 	// DefaultLog holds for partitions found on disk until an effect.Open says more.
 	DefaultLog effect.LogConfig
 }
+
+// InPlaceBytesDefault is the InPlaceBytesMin that measurement suggests. One writer on ext4 over a virtual
+// disk, through the journal and in place, p50: 256 KiB 0.43 and 0.70 ms, 512 KiB 0.56 and 0.80 ms, 1 MiB
+// 1.8 and 1.2 ms, 4 MiB 11 and 5 ms.
+const InPlaceBytesDefault = 1 << 20
 
 const (
 	blockBytesMin     = 512
@@ -45,9 +51,10 @@ const (
 	segmentBytesMax   = 1<<31 - 1
 	defaultSegment    = 1 << 30
 	defaultInterval   = 4096
-	readAheadBytes    = 64 << 10
 	verifyChunkBytes  = 256 << 10
 	damageDetailBytes = 512
+	stateInlineBytes  = 1 << 10 // a log.State up to this size is kept in the manifest
+	indexSaveEntries  = 1 << 10 // an active segment's index is saved when it has so many new entries
 )
 
 func (c Config) withDefaults() Config {

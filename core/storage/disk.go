@@ -45,6 +45,14 @@ type Disk interface {
 	SyncDir(dir string) error
 }
 
+// ManySyncer is what a Disk may offer besides: Sync on every file and SyncDir on every directory, in any
+// order or at once. Recovery and checkpoints of many partitions wait for little else. It may be called from
+// another goroutine, as Sync may. A directory that does not exist is no error; everything else is as if
+// they had been called one by one.
+type ManySyncer interface {
+	SyncMany(files []File, dirs []string) error
+}
+
 // Entry is one name in a directory.
 type Entry struct {
 	Name      string

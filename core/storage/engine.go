@@ -267,5 +267,11 @@ func (e *Engine) shutDown(done *effect.Completions) error {
 			return err
 		}
 	}
+	for _, p := range e.sorted {
+		if s := p.active(); s != nil && s.index != nil && p.damage == "" {
+			// An index that cannot be written is rebuilt when it is needed.
+			_ = s.index.save(e.disk, s.path)
+		}
+	}
 	return e.checkpointNow(true, done)
 }

@@ -114,6 +114,10 @@ type entry struct {
 	SizeBytes   int64 // of the batch in the segment
 	PayloadHash uint64
 	Payload     []byte
+
+	// during replay
+	payloadAt int64 // where the payload is, from the group's begin
+	healed    bool  // the payload is the segment's copy
 }
 
 // putEntryHeader writes e's header; PayloadHash is computed from Payload.

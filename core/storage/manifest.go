@@ -17,7 +17,7 @@ const (
 	manifestA     = "checkpoint.a"
 	manifestB     = "checkpoint.b"
 
-	manifestPartitionBytes = 16 + 4 + 8 + 8 + 8 + 2 + 4
+	manifestPartitionBytes = 16 + 4 + 8 + 8 + 8 + 4 + 2 + 4
 	manifestSegmentBytes   = 8 + 8 + 8 + 8 + 8
 )
 
@@ -35,7 +35,10 @@ type manifestPartition struct {
 	Partition   model.TopicPartition
 	StartOffset model.Offset
 	EndOffset   model.Offset
-	StateOffset model.Offset // of the state snapshot, NoOffset if there is none
+	// The state is here if it is small, or else in the snapshot at StateOffset. With neither, recovery
+	// reads it off the log.
+	State       []byte
+	StateOffset model.Offset // NoOffset if there is none
 	Damage      string
 	Segments    []manifestSegment
 }
@@ -69,6 +72,8 @@ func (m *manifest) appendTo(dst []byte) []byte {
 		dst = be.AppendUint64(dst, uint64(p.StartOffset))
 		dst = be.AppendUint64(dst, uint64(p.EndOffset))
 		dst = be.AppendUint64(dst, uint64(p.StateOffset))
+		dst = be.AppendUint32(dst, uint32(len(p.State)))
+		dst = append(dst, p.State...)
 		damage := p.Damage[:min(len(p.Damage), damageDetailBytes)]
 		dst = be.AppendUint16(dst, uint16(len(damage)))
 		dst = append(dst, damage...)
@@ -105,6 +110,7 @@ func decodeManifest(b []byte) (*manifest, error) {
 		copy(p.Partition.Topic[:], c.take(16))
 		p.Partition.Partition = model.Partition(c.u32())
 		p.StartOffset, p.EndOffset, p.StateOffset = model.Offset(c.u64()), model.Offset(c.u64()), model.Offset(c.u64())
+		p.State = c.take(int(c.u32()))
 		p.Damage = string(c.take(int(c.u16())))
 		segments := int(c.u32())
 		if c.bad || segments > len(c.b)/manifestSegmentBytes {

@@ -81,14 +81,22 @@ type recovery struct {
 	body    []byte
 	group   []entry
 	last    LSN // of the last group taken
+	// where the group being applied begins
+	groupFile uint64
+	groupPos  int64
 
-	write struct { // consecutive payloads on their way to one segment
-		p    *partition
-		seg  *segment
-		at   int64
-		end  int64
-		bufs [][]byte
-	}
+	writes map[*partition][]replayed // what is to be written to the segments, in order
+	bufs   []byte
+}
+
+// replayed is a batch in the journal that belongs in a segment.
+type replayed struct {
+	seg     *segment
+	at      int64 // in the segment
+	file    uint64
+	payload int64 // where it is in the file
+	bytes   int64
+	hash    uint64
 }
 
 func (r *recovery) run() error {
@@ -119,6 +127,9 @@ func (r *recovery) run() error {
 	r.out.CleanShutdown = r.m.Clean && !r.out.Created
 	if !r.m.Clean {
 		err := r.replay()
+		if err == nil {
+			err = r.writeAll()
+		}
 		if r.open != nil {
 			err = errors.Join(err, r.open.Close())
 		}
@@ -271,7 +282,7 @@ func (r *recovery) load(m *manifestPartition) {
 	}
 	r.adopt(p)
 	if p.damage == "" {
-		r.loadState(p)
+		r.loadState(p, m.State)
 	}
 }
 
@@ -319,8 +330,23 @@ func (p *partition) segmentAt(base model.Offset) int {
 
 // loadState brings the partition's state to the manifest's end: from the snapshot that it names or, should
 // that be unusable, from an older one or none and the headers in the log.
-func (r *recovery) loadState(p *partition) {
+func (r *recovery) loadState(p *partition, inline []byte) {
 	e := r.e
+	if inline != nil {
+		s, err := log.LoadSnapshot(inline)
+		if err == nil && s.EndOffset() != p.end {
+			err = fmt.Errorf("%w: it is of offset %d", ErrFrame, s.EndOffset())
+		}
+		if err == nil {
+			p.state = s
+			p.state.AdvanceStart(p.start)
+			return
+		}
+		r.note(effect.Note{
+			Kind: effect.NoteDamageFound, Partition: p.tp, Offset: p.end,
+			Detail: "state in the manifest: " + err.Error() + "; it is rebuilt from the log",
+		})
+	}
 	state := log.New(p.start)
 	if len(p.segments) > 0 && p.segments[0].base < p.start {
 		state = log.New(p.segments[0].base)

@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
@@ -188,6 +190,7 @@ func (r *recovery) take(seq uint64, pos int64, h *groupHeader) (taken bool, err 
 			fault = fmt.Sprintf("entry %d: %v", i, err)
 			break
 		}
+		n.payloadAt = int64(len(b) - len(rest) - len(n.Payload))
 		r.group = append(r.group, n)
 	}
 	if fault == "" && len(rest) > 0 {
@@ -221,13 +224,9 @@ func (r *recovery) take(seq uint64, pos int64, h *groupHeader) (taken bool, err 
 			}
 		}
 	}
+	r.groupFile, r.groupPos = seq, pos
 	for i := range r.group {
-		if err := r.apply(&r.group[i]); err != nil {
-			return false, err
-		}
-	}
-	if err := r.flush(); err != nil {
-		return false, err
+		r.apply(&r.group[i])
 	}
 	r.last = h.LSN
 	return true, nil
@@ -245,9 +244,8 @@ func (r *recovery) checkPayloads() (bad, inPlace bool) {
 			continue
 		}
 		n.Payload = r.segmentCopy(n)
-		if n.Payload == nil {
-			bad = true
-		}
+		n.healed = n.Payload != nil
+		bad = bad || !n.healed
 	}
 	return bad, inPlace
 }
@@ -269,45 +267,41 @@ func (r *recovery) segmentCopy(n *entry) []byte {
 	return b
 }
 
-// apply carries out one entry.
-func (r *recovery) apply(n *entry) error {
+// apply carries out one entry in memory and notes down what must be written.
+func (r *recovery) apply(n *entry) {
 	e := r.e
 	r.out.ReplayedEntries++
 	p := e.partitions[n.Partition]
 	if p == nil {
 		if n.Kind == entryDelete {
 			r.gone = append(r.gone, n.Partition)
-			return nil
+			return
 		}
 		p = newPartition(n.Partition, e.cfg.DefaultLog, 0)
 		r.adopt(p)
 		e.names++
 	}
 	p.touched = true
-	p.names++
 	switch n.Kind {
 	case entryDelete:
 		for _, s := range p.segments {
 			e.letGo(s)
 		}
+		delete(r.writes, p)
 		e.remove(p)
 		r.gone = append(r.gone, p.tp)
-		return nil
 	case entryLogStart:
 		if n.BaseOffset > p.end {
 			r.damage(p, fmt.Sprintf("the journal starts the log at offset %d, it ends at %d", n.BaseOffset, p.end))
-			return nil
+			return
 		}
-		return r.applyStart(p, n.BaseOffset)
+		r.applyStart(p, n.BaseOffset)
 	default:
-		return r.applyBatch(p, n)
+		r.applyBatch(p, n)
 	}
 }
 
-func (r *recovery) applyStart(p *partition, start model.Offset) error {
-	if err := r.flush(); err != nil {
-		return err
-	}
+func (r *recovery) applyStart(p *partition, start model.Offset) {
 	for len(p.segments) > 0 && p.segmentEnd(0) <= start {
 		r.e.letGo(p.segments[0])
 		r.removed = append(r.removed, p.segments[0])
@@ -318,18 +312,17 @@ func (r *recovery) applyStart(p *partition, start model.Offset) error {
 	if p.damage == "" {
 		p.state.AdvanceStart(p.start)
 	}
-	return nil
 }
 
 // applyBatch puts a batch where it was. On a damaged partition bytes are still written, for whoever
 // repairs it.
-func (r *recovery) applyBatch(p *partition, n *entry) error {
+func (r *recovery) applyBatch(p *partition, n *entry) {
 	e := r.e
 	s := p.active()
 	if s == nil || s.base != n.SegmentBase {
 		if n.SegmentBase != n.BaseOffset || n.Position != 0 || s != nil && n.SegmentBase < s.base {
 			r.damage(p, fmt.Sprintf("the journal has offset %d at %d of segment %d, which is not there", n.BaseOffset, n.Position, n.SegmentBase))
-			return nil
+			return
 		}
 		s = newSegment(p.dir, n.SegmentBase)
 		s.fileBytes = -1
@@ -340,6 +333,7 @@ func (r *recovery) applyBatch(p *partition, n *entry) error {
 			}
 		}
 		p.segments = append(p.segments, s)
+		p.names++ // the manifest does not know of the file: its name may not be durable
 		e.segmentCount++
 	}
 	if n.BaseOffset != p.end || n.Position != s.sizeBytes {
@@ -365,56 +359,86 @@ func (r *recovery) applyBatch(p *partition, n *entry) error {
 		s.sizeBytes = max(s.sizeBytes, n.Position+n.SizeBytes)
 	}
 	s.dirty = true
-	if n.Kind == entryInPlace || n.Payload == nil {
-		return nil
+	if n.Kind == entryInPlace || n.Payload == nil || n.healed {
+		return
 	}
-	return r.put(p, s, n)
+	if r.writes == nil {
+		r.writes = make(map[*partition][]replayed)
+	}
+	r.writes[p] = append(r.writes[p], replayed{
+		seg: s, at: n.Position, file: r.groupFile, payload: r.groupPos + n.payloadAt, bytes: n.SizeBytes, hash: n.PayloadHash,
+	})
 }
 
-// put collects consecutive payloads of one segment into one write.
-func (r *recovery) put(p *partition, s *segment, n *entry) error {
-	w := &r.write
-	if w.seg != s || w.end != n.Position {
-		if err := r.flush(); err != nil {
-			return err
+// writeAll writes what the replay noted down, partition by partition, so that each file is opened once. It
+// writes even what is there already: a page whose sync failed before the crash may look clean without
+// being on the disk, and this makes it dirty again.
+func (r *recovery) writeAll() error {
+	for _, p := range r.e.sorted {
+		writes := r.writes[p]
+		delete(r.writes, p)
+		for len(writes) > 0 {
+			k := 1
+			total := writes[0].bytes
+			for k < len(writes) && writes[k].seg == writes[0].seg && writes[k].at == writes[0].at+total && total < verifyChunkBytes {
+				total += writes[k].bytes
+				k++
+			}
+			if !writes[0].seg.removed {
+				if err := r.writeRun(p, writes[:k], total); err != nil {
+					return err
+				}
+			}
+			writes = writes[k:]
 		}
-		w.p, w.seg, w.at, w.end = p, s, n.Position, n.Position
 	}
-	w.bufs = append(w.bufs, n.Payload)
-	w.end += int64(len(n.Payload))
 	return nil
 }
 
-// flush writes what put collected. It writes even what is there already: a page whose sync failed before
-// the crash may look clean without being on the disk, and this makes it dirty again.
-func (r *recovery) flush() error {
-	e, w := r.e, &r.write
-	if len(w.bufs) == 0 {
-		return nil
+// writeRun copies consecutive batches from the journal to their segment.
+func (r *recovery) writeRun(p *partition, run []replayed, total int64) error {
+	e, s := r.e, run[0].seg
+	if int64(cap(r.bufs)) < total {
+		r.bufs = make([]byte, total)
 	}
-	s := w.seg
+	b := r.bufs[:total]
+	at := int64(0)
+	for i := range run {
+		w := &run[i]
+		f, err := r.file(w.file)
+		if err == nil {
+			err = readFull(f, b[at:at+w.bytes], w.payload)
+		}
+		if err == nil && xxhash.Sum64(b[at:at+w.bytes]) != w.hash {
+			err = ErrDamaged // it was sound a moment ago
+		}
+		if err != nil {
+			return fmt.Errorf("%s at %d: %w", journalPath(w.file), w.payload, err)
+		}
+		at += w.bytes
+	}
 	if s.fileBytes < 0 {
-		if !w.p.dirMade {
-			if err := e.disk.MakeDir(w.p.dir); err != nil {
-				return fmt.Errorf("%s: %w", w.p.dir, err)
+		if !p.dirMade {
+			if err := e.disk.MakeDir(p.dir); err != nil {
+				return fmt.Errorf("%s: %w", p.dir, err)
 			}
-			w.p.dirMade = true
+			p.dirMade = true
 			e.names++
 		}
 		if err := e.files.create(s); err != nil {
 			return err
 		}
 		s.fileBytes = 0
+		p.names++
 	}
 	f, err := e.files.get(s)
-	if err == nil {
-		if err = f.WriteAt(w.bufs, w.at); err != nil {
-			err = s.fail(err)
-		}
+	if err != nil {
+		return err
 	}
-	s.short = s.short || w.at > s.fileBytes
-	s.fileBytes = max(s.fileBytes, w.end)
-	clear(w.bufs)
-	w.bufs, w.seg = w.bufs[:0], nil
-	return err
+	if err := f.WriteAt([][]byte{b}, run[0].at); err != nil {
+		return s.fail(err)
+	}
+	s.short = s.short || run[0].at > s.fileBytes
+	s.fileBytes = max(s.fileBytes, run[0].at+total)
+	return nil
 }

@@ -33,10 +33,13 @@ type nameCheck struct {
 	names uint64
 }
 
-// Run syncs every file, then every directory. It touches nothing of the engine.
+// Run syncs every file and every directory. It touches nothing of the engine.
 func (w *SyncWork) Run() error {
 	if w.err != nil {
 		return w.err
+	}
+	if many, ok := w.disk.(ManySyncer); ok && len(w.files)+len(w.dirs) > 2 {
+		return many.SyncMany(w.files, w.dirs)
 	}
 	for _, f := range w.files {
 		if err := f.Sync(); err != nil {

@@ -79,6 +79,7 @@ type node struct {
 	synced []byte
 	dirty  []span // written since the last sync
 	linked bool
+	path   string // its newest name
 }
 
 type span struct{ from, to int64 }
@@ -183,7 +184,8 @@ func (d *MemoryDisk) Open(path string) (storage.File, error) {
 
 func (d *MemoryDisk) handle(n *node, path string) *file {
 	d.handles++
-	return &file{disk: d, node: n, path: path, life: d.life}
+	n.path = path
+	return &file{disk: d, node: n, life: d.life}
 }
 
 // Rename renames a file within its directory.
@@ -211,6 +213,7 @@ func (d *MemoryDisk) Rename(from, to string) error {
 	}
 	delete(dir.names, name)
 	dir.names[toName] = n
+	n.path = to
 	d.change(dir, change{name: toName, add: n, remove: name})
 	return nil
 }
@@ -401,7 +404,6 @@ func (d *MemoryDisk) Cut(path string, size int64) {
 type file struct {
 	disk   *MemoryDisk
 	node   *node
-	path   string
 	life   int
 	closed bool
 }
@@ -461,7 +463,7 @@ func (f *file) WriteAt(bufs [][]byte, off int64) error {
 	for _, b := range bufs {
 		total += int64(len(b))
 	}
-	if err := f.disk.hook(Op{Kind: "write", Path: f.path, Off: off, Len: total}); err != nil {
+	if err := f.disk.hook(Op{Kind: "write", Path: f.node.path, Off: off, Len: total}); err != nil {
 		return err
 	}
 	n := f.node
@@ -489,7 +491,7 @@ func (f *file) Zero(to int64) error {
 	if err := f.alive(); err != nil {
 		return err
 	}
-	if err := f.disk.hook(Op{Kind: "zero", Path: f.path, Len: to}); err != nil {
+	if err := f.disk.hook(Op{Kind: "zero", Path: f.node.path, Len: to}); err != nil {
 		return err
 	}
 	if to > int64(len(f.node.data)) && f.resize(to) < to {
@@ -502,7 +504,7 @@ func (f *file) Truncate(to int64) error {
 	if err := f.alive(); err != nil {
 		return err
 	}
-	if err := f.disk.hook(Op{Kind: "truncate", Path: f.path, Len: to}); err != nil {
+	if err := f.disk.hook(Op{Kind: "truncate", Path: f.node.path, Len: to}); err != nil {
 		return err
 	}
 	if f.resize(to) < to {
@@ -516,7 +518,7 @@ func (f *file) Sync() error {
 		return err
 	}
 	n := f.node
-	if err := f.disk.hook(Op{Kind: "sync", Path: f.path}); err != nil {
+	if err := f.disk.hook(Op{Kind: "sync", Path: f.node.path}); err != nil {
 		if !errors.Is(err, ErrDead) {
 			// As in Linux: what was dirty looks clean from now on, without being on the disk.
 			n.dirty = n.dirty[:0]
