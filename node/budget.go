@@ -4,72 +4,101 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
-// budget bounds the bytes of requests that the node holds. Who asks waits in line; a request larger than
-// what is left still passes when nothing else is held, so that a small budget means slow and not stuck.
+// budget bounds the bytes of requests that the node holds. Who wants some waits in line, in one of two:
+//
+//	new requests    wait until they fit and nobody is in the other line
+//	growing ones    have begun to arrive and hold something already; they come first
+//
+// Growing requests could hold everything between them and each wait for more. So one at a time, the elder,
+// gets what it asks for whether or not it fits: it becomes whole, is answered, and gives back all it held.
+// Nobody becomes the elder while more is held than the limit, so the limit is passed by one request at most.
+//
+// A request that is larger than the whole budget passes when nothing else is held: a small budget means
+// slow and not stuck.
 type budget struct {
 	limit int64
 	held  *atomic.Int64 // shown by the metrics; written under mu
 	waits *atomic.Int64
 
-	mu   sync.Mutex
-	line []*claim
+	mu      sync.Mutex
+	elder   *connection
+	growing []*claim
+	line    []*claim
 }
 
 type claim struct {
+	by      *connection
 	bytes   int64
 	granted chan struct{}
 }
 
-var (
-	errBudgetTimeout = errors.New("no memory for the request became free in time")
-	errStopping      = errors.New("the node is stopping")
-)
+var errStopping = errors.New("the node is stopping")
 
 func newBudget(limit int64, held, waits *atomic.Int64) *budget {
 	return &budget{limit: limit, held: held, waits: waits}
 }
 
-// acquire takes bytes, waiting for them until stop is closed or patience, unless zero, is over.
-func (b *budget) acquire(bytes int64, stop <-chan struct{}, patience time.Duration) error {
+// acquire takes bytes for a request that begins, or for one that grows, waiting for them until stop is closed.
+func (b *budget) acquire(by *connection, bytes int64, grows bool, stop <-chan struct{}) error {
+	c := &claim{by: by, bytes: bytes}
 	b.mu.Lock()
-	if len(b.line) == 0 && b.fits(bytes) {
-		b.held.Add(bytes)
+	line := &b.line
+	if grows {
+		line = &b.growing
+	}
+	if b.take(c, grows, len(*line) == 0) {
 		b.mu.Unlock()
 		return nil
 	}
-	c := &claim{bytes: bytes, granted: make(chan struct{})}
-	b.line = append(b.line, c)
+	c.granted = make(chan struct{})
+	*line = append(*line, c)
 	b.mu.Unlock()
 	b.waits.Add(1)
 
-	var timeout <-chan time.Time
-	if patience > 0 {
-		t := time.NewTimer(patience)
-		defer t.Stop()
-		timeout = t.C
-	}
-	var err error
 	select {
 	case <-c.granted:
 		return nil
 	case <-stop:
-		err = errStopping
-	case <-timeout:
-		err = errBudgetTimeout
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for i := range b.line {
-		if b.line[i] == c {
-			b.line = append(b.line[:i], b.line[i+1:]...)
+	for i := range *line {
+		if (*line)[i] == c {
+			*line = append((*line)[:i], (*line)[i+1:]...)
 			b.grant() // who stood behind may fit
-			return err
+			return errStopping
 		}
 	}
 	return nil // granted at the last moment
+}
+
+// take grants a claim if it may be: first says that nobody stands before it in its line.
+func (b *budget) take(c *claim, grows, first bool) bool {
+	held := b.held.Load()
+	switch {
+	case grows && c.by == b.elder:
+	case !first || !grows && len(b.growing) > 0:
+		return false
+	case held == 0 || held+c.bytes <= b.limit:
+	case grows && b.elder == nil && held <= b.limit:
+		b.elder = c.by
+	default:
+		return false
+	}
+	b.held.Add(c.bytes)
+	return true
+}
+
+// whole says that a connection's request has arrived, or never will.
+func (b *budget) whole(by *connection) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.elder == by {
+		b.elder = nil
+		b.grant()
+	}
 }
 
 func (b *budget) release(bytes int64) {
@@ -82,19 +111,19 @@ func (b *budget) release(bytes int64) {
 	b.mu.Unlock()
 }
 
-func (b *budget) fits(bytes int64) bool {
-	held := b.held.Load()
-	return held == 0 || held+bytes <= b.limit
+// grant serves the lines as far as it can.
+func (b *budget) grant() {
+	b.growing = b.serve(b.growing, true)
+	b.line = b.serve(b.line, false)
 }
 
-func (b *budget) grant() {
+func (b *budget) serve(line []*claim, grows bool) []*claim {
 	n := 0
-	for n < len(b.line) && b.fits(b.line[n].bytes) {
-		b.held.Add(b.line[n].bytes)
-		close(b.line[n].granted)
+	for n < len(line) && b.take(line[n], grows, true) {
+		close(line[n].granted)
 		n++
 	}
-	if n > 0 {
-		b.line = append(b.line[:0], b.line[n:]...)
-	}
+	kept := copy(line, line[n:])
+	clear(line[kept:])
+	return line[:kept]
 }

@@ -2,89 +2,96 @@ package node
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
-	"time"
 )
 
 func testBudget(limit int64) *budget { return newBudget(limit, new(atomic.Int64), new(atomic.Int64)) }
 
-func TestBudgetServesInLine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := testBudget(100)
-		take := func(n int64) error { return b.acquire(n, nil, 0) }
-		if err := take(80); err != nil {
-			t.Fatal(err)
-		}
-		var order []int64
-		var mu sync.Mutex
-		for _, n := range []int64{50, 10} { // 10 would fit, but 50 came first
-			go func() {
-				_ = take(n)
-				mu.Lock()
-				order = append(order, n)
-				mu.Unlock()
-			}()
-			synctest.Wait()
-		}
-		if len(order) != 0 {
-			t.Fatalf("granted %v of a full budget", order)
-		}
-		b.release(20)
-		synctest.Wait()
-		if len(order) != 0 {
-			t.Fatalf("granted %v out of turn", order)
-		}
-		b.release(20)
-		synctest.Wait()
-		if len(order) != 2 || b.held.Load() != 100 {
-			t.Errorf("granted %v, %d held", order, b.held.Load())
-		}
-		b.release(100)
-		if b.held.Load() != 0 {
-			t.Errorf("%d held by nobody", b.held.Load())
-		}
-	})
+// claims runs acquire in the background and collects the names of those that were granted.
+type claims struct {
+	b       *budget
+	mu      sync.Mutex
+	granted []string
 }
 
-func TestBudgetLetsOneLargeRequestThrough(t *testing.T) {
-	b := testBudget(100)
-	if err := b.acquire(1000, nil, 0); err != nil || b.held.Load() != 1000 {
-		t.Errorf("%v, %d held", err, b.held.Load())
+func (c *claims) ask(name string, by *connection, bytes int64, grows bool) {
+	go func() {
+		if c.b.acquire(by, bytes, grows, nil) == nil {
+			c.mu.Lock()
+			c.granted = append(c.granted, name)
+			c.mu.Unlock()
+		}
+	}()
+	synctest.Wait()
+}
+
+func (c *claims) want(t *testing.T, names string, held int64) {
+	t.Helper()
+	synctest.Wait()
+	slices.Sort(c.granted)
+	if got := strings.Join(c.granted, " "); got != names || c.b.held.Load() != held {
+		t.Fatalf("granted %q with %d held, want %q with %d", got, c.b.held.Load(), names, held)
 	}
 }
 
-func TestBudgetGivesUpInTime(t *testing.T) {
+func TestBudgetServesInLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := testBudget(100)
-		if err := b.acquire(100, nil, 0); err != nil {
-			t.Fatal(err)
-		}
-		begin := time.Now()
-		if err := b.acquire(60, nil, time.Minute); !errors.Is(err, errBudgetTimeout) || time.Since(begin) != time.Minute {
-			t.Errorf("%v after %v", err, time.Since(begin))
-		}
+		c := &claims{b: testBudget(100)}
+		c.ask("a", new(connection), 80, false)
+		c.ask("b", new(connection), 50, false)
+		c.ask("c", new(connection), 10, false) // would fit, but came after b
+		c.want(t, "a", 80)
+		c.b.release(20)
+		c.want(t, "a", 60)
+		c.b.release(20)
+		c.want(t, "a b c", 100)
+		c.b.release(100)
+		c.want(t, "a b c", 0)
+		c.ask("huge", new(connection), 1000, false)
+		c.want(t, "a b c huge", 1000)
+	})
+}
+
+func TestBudgetLetsOneGrowingRequestFinish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &claims{b: testBudget(100)}
+		x, y, z := new(connection), new(connection), new(connection)
+		c.ask("x", x, 50, false)
+		c.ask("y", y, 50, false)
+		c.ask("z", z, 10, false)
+		c.ask("x+", x, 40, true) // does not fit: x becomes the elder
+		c.want(t, "x x+ y", 140)
+		c.ask("y+", y, 40, true)
+		c.ask("x++", x, 40, true) // the elder, before y
+		c.want(t, "x x+ x++ y", 180)
+		c.b.whole(x)
+		c.want(t, "x x+ x++ y", 180) // too much is held for another elder
+		c.b.release(130)             // x was answered
+		c.want(t, "x x+ x++ y y+ z", 100)
+	})
+}
+
+func TestBudgetForgetsWhoLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &claims{b: testBudget(100)}
+		c.ask("a", new(connection), 100, false)
 		stop := make(chan struct{})
-		got := make(chan error, 2)
-		go func() { got <- b.acquire(60, stop, 0) }()
+		left := make(chan error, 1)
+		go func() { left <- c.b.acquire(new(connection), 60, false, stop) }()
 		synctest.Wait()
-		go func() { got <- b.acquire(40, nil, 0) }() // behind the one that gives up
-		synctest.Wait()
-		b.release(50)
-		synctest.Wait()
+		c.ask("b", new(connection), 40, false)
+		c.b.release(50)
+		c.want(t, "a", 50)
 		close(stop)
-		synctest.Wait()
-		if err := <-got; !errors.Is(err, errStopping) {
+		if err := <-left; !errors.Is(err, errStopping) {
 			t.Errorf("%v", err)
 		}
-		if err := <-got; err != nil {
-			t.Errorf("who stood behind the one that gave up: %v", err)
-		}
-		if b.held.Load() != 90 || len(b.line) != 0 {
-			t.Errorf("%d held, %d in line", b.held.Load(), len(b.line))
-		}
+		c.want(t, "a b", 90)
 	})
 }
 

@@ -21,9 +21,6 @@ const (
 	firstBytes = 64 << 10
 	// connectionShare is the part of queued.max.request.bytes that one connection may hold.
 	connectionShare = 4
-	// growPatience is how long a half-read request waits for memory. It cannot wait for ever, since what it
-	// waits for may be held by other half-read requests.
-	growPatience = 10 * time.Second
 )
 
 var (
@@ -49,6 +46,7 @@ func (in *reading) init(c *connection) {
 
 // drop gives back what a frame that will never be whole held.
 func (in *reading) drop() {
+	in.c.node.budget.whole(in.c)
 	in.c.node.budget.release(in.charged)
 	in.frame, in.charged = nil, 0
 }
@@ -129,45 +127,29 @@ func (in *reading) next() error {
 	if err != nil {
 		return err
 	}
-	n := in.c.node
-	if in.r.Buffered() < size {
-		in.bound(n.config.Limits.FrameTimeout)
-	}
 	have := min(size, max(firstBytes, 2*in.proven))
-	if err := in.grow(0, have); err != nil {
-		return err
-	}
-	read := 0
-	for {
-		if _, err := io.ReadFull(in.r, in.frame[read:have]); err != nil {
-			return in.interrupted(err, "a request began and did not arrive whole within request.read.timeout.ms")
-		}
-		if read = have; read == size {
-			break
-		}
-		have = min(size, 4*have)
+	for read := 0; read < size; {
 		if err := in.grow(read, have); err != nil {
 			return err
 		}
+		// The time spent waiting for memory is not the client's.
+		if in.r.Buffered() < have-read {
+			in.bound(in.c.node.config.Limits.FrameTimeout)
+		}
+		if _, err := io.ReadFull(in.r, in.frame[read:have]); err != nil {
+			return in.interrupted(err, "a request began and did not arrive whole within request.read.timeout.ms")
+		}
+		read, have = have, min(size, 4*have)
 	}
+	in.c.node.budget.whole(in.c)
 	in.proven = max(in.proven, size)
 	return nil
 }
 
-// grow makes room for a frame's first bytes, or for more of them. The budget is asked before memory is
-// taken; until something of the frame has arrived the wait has no end, since nothing is held.
+// grow makes room for a frame's first bytes, or for more of them. The budget is asked before memory is taken.
 func (in *reading) grow(read, bytes int) error {
 	n := in.c.node
-	patience := time.Duration(0)
-	if read > 0 {
-		patience = growPatience
-	}
-	if err := n.budget.acquire(int64(bytes)-in.charged, in.c.closed, patience); err != nil {
-		if errors.Is(err, errBudgetTimeout) {
-			in.c.log.Warn("connection closed for want of memory: raise queued.max.request.bytes or send smaller requests",
-				zap.Int("request_bytes_read", read))
-			return io.EOF
-		}
+	if err := n.budget.acquire(in.c, int64(bytes)-in.charged, read > 0, in.c.closed); err != nil {
 		return err
 	}
 	in.charged = int64(bytes)

@@ -128,6 +128,7 @@ func consume(t *testing.T, n *testNode, topic string, count int, opts ...kgo.Opt
 	cl := client(t, n, append([]kgo.Opt{
 		kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(time.Second),
 	}, opts...)...)
+	defer cl.Close()
 	ctx := testContext(t)
 	got := map[int32][]*kgo.Record{}
 	for total := 0; total < count; {
