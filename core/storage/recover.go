@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/weirmq/weir/core/effect"
@@ -549,16 +550,25 @@ func (r *recovery) report() {
 }
 
 // verifyInPlace checks a batch that is only in its segment against its journal entry. It is not written
-// again: there is no other copy, should the power fail meanwhile.
-func (r *recovery) verifyInPlace(n *entry) bool {
+// again: there is no other copy, should the power fail meanwhile. An error means that it cannot be read.
+func (r *recovery) verifyInPlace(n *entry) (ok bool, err error) {
+	if n.SizeBytes < record.HeaderBytes {
+		return false, nil
+	}
 	f, err := r.e.disk.Open(partitionDir(n.Partition) + "/" + offsetName(n.SegmentBase) + logSuffix)
+	if errors.Is(err, ErrNotExist) {
+		return false, nil
+	}
 	if err != nil {
-		return false
+		return false, err
 	}
 	b := make([]byte, n.SizeBytes)
 	err = readFull(f, b, n.Position)
-	if cerr := f.Close(); err != nil || cerr != nil || len(b) < record.HeaderBytes {
-		return false
+	if cerr := f.Close(); err == nil {
+		err = cerr
 	}
-	return slices.Equal(b[:record.HeaderBytes], n.Payload) && record.CheckCRC(b) == nil
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return false, nil
+	}
+	return err == nil && slices.Equal(b[:record.HeaderBytes], n.Payload) && record.CheckCRC(b) == nil, err
 }

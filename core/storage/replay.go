@@ -95,8 +95,12 @@ func (r *recovery) groupAt(seq uint64, pos int64, want LSN) (h groupHeader, foun
 		return groupHeader{}, false, err
 	}
 	var b [groupHeaderBytes]byte
-	if pos+groupHeaderBytes > r.openLen || readFull(f, b[:], pos) != nil {
+	if pos+groupHeaderBytes > r.openLen {
 		return groupHeader{}, false, nil
+	}
+	if err := readFull(f, b[:], pos); err != nil {
+		// No torn write leaves a sector that cannot be read: there may have been a group.
+		return groupHeader{}, false, fmt.Errorf("%w: %s at %d: %w", ErrDamaged, journalPath(seq), pos, err)
 	}
 	h, err = readGroupHeader(b[:])
 	if err != nil || h.LSN != want || h.File != seq || pos+int64(h.Bytes) > r.openLen {
@@ -134,11 +138,16 @@ func (r *recovery) provenLater(seq uint64, pos int64, want LSN) (string, error) 
 // laterIn looks at every block of a file from a position on.
 func (r *recovery) laterIn(f File, seq uint64, from int64, want LSN) (int64, error) {
 	b := r.e.room(verifyChunkBytes)
-	for ; from < r.openLen; from += int64(len(b)) {
-		n, err := f.ReadAt(b[:min(int64(len(b)), r.openLen-from)], from)
+	step := len(b)
+	for from < r.openLen {
+		n, err := f.ReadAt(b[:min(int64(step), r.openLen-from)], from)
 		if err != nil && !errors.Is(err, io.EOF) {
-			// A sector that cannot be read says nothing; what follows it may.
+			if step > blockBytesMin {
+				step = blockBytesMin // find out which block cannot be read, and what the others say
+				continue
+			}
 			r.note(effect.Note{Kind: effect.NoteDamageFound, Detail: fmt.Sprintf("%s at %d: %v", journalPath(seq), from, err)})
+			n = 0
 		}
 		for at := 0; at+groupHeaderBytes <= n; at += blockBytesMin {
 			h, err := readGroupHeader(b[at:n])
@@ -148,6 +157,10 @@ func (r *recovery) laterIn(f File, seq uint64, from int64, want LSN) (int64, err
 			if err == nil && h.LSN > want && h.File == seq {
 				return from + int64(at), nil
 			}
+		}
+		from += int64(step)
+		if from%verifyChunkBytes == 0 {
+			step = len(b)
 		}
 	}
 	return -1, nil
@@ -180,7 +193,7 @@ func (r *recovery) take(seq uint64, pos int64, h *groupHeader) (taken bool, err 
 	b := r.body[:h.Bytes]
 	fault := ""
 	if err := readFull(f, b, pos); err != nil {
-		fault = err.Error()
+		return false, fmt.Errorf("%w: %s at %d: group %d: %w", ErrDamaged, journalPath(seq), pos, h.LSN, err)
 	}
 	r.group = r.group[:0]
 	rest := b[groupHeaderBytes:]
@@ -217,10 +230,8 @@ func (r *recovery) take(seq uint64, pos int64, h *groupHeader) (taken bool, err 
 			if bad {
 				return false, nil
 			}
-			for i := range r.group {
-				if n := &r.group[i]; n.Kind == entryInPlace && !r.verifyInPlace(n) {
-					return false, nil
-				}
+			if !r.checkInPlace() {
+				return false, nil
 			}
 		}
 	}
@@ -248,6 +259,26 @@ func (r *recovery) checkPayloads() (bad, inPlace bool) {
 		bad = bad || !n.healed
 	}
 	return bad, inPlace
+}
+
+// checkInPlace verifies the batches of the group that are only in their segments: false means that the sync
+// did not come to its end. What cannot be read was not torn; its entry loses its payload.
+func (r *recovery) checkInPlace() bool {
+	for i := range r.group {
+		n := &r.group[i]
+		if n.Kind != entryInPlace {
+			continue
+		}
+		ok, err := r.verifyInPlace(n)
+		if err != nil {
+			n.Payload = nil
+			continue
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // segmentCopy is the payload as the segment has it, nil if that is not the payload.

@@ -937,3 +937,56 @@ func TestTimeIndexThatLostItsEndIsReadAgain(t *testing.T) {
 		}
 	}
 }
+
+// unreadable makes one sector of a file fail to read.
+func (r *rig) unreadable(path string, sector int64) {
+	r.disk.ReadHook = func(p string, off, n int64) error {
+		if p == path && off < (sector+1)*512 && off+n > sector*512 {
+			return errors.New("input/output error")
+		}
+		return nil
+	}
+}
+
+func TestUnreadableJournalSectorIsNotTheEndOfTheJournal(t *testing.T) {
+	r := newRig(t, smallConfig())
+	tp := topic(1)
+	r.create(tp, smallLog())
+	want := r.fill(tp, 0, 5, 700) // two sectors each
+	r.disk.Crash(storagetest.LoseNothing, 0)
+	path := r.journalPaths()[0]
+	for sector := range int64(10) {
+		r.unreadable(path, sector)
+		if _, _, err := storage.Open(r.disk, r.cfg); !errors.Is(err, storage.ErrDamaged) {
+			t.Fatalf("sector %d: opened with %v", sector, err)
+		}
+	}
+	r.unreadable(path, 30)
+	r.open()
+	if got := r.readAll(tp, 0, 5); !bytes.Equal(got, want) {
+		t.Fatal("other bytes")
+	}
+}
+
+func TestUnreadableSegmentSectorIsDamage(t *testing.T) {
+	for _, inPlace := range []int{0, 1} {
+		cfg := smallConfig()
+		cfg.InPlaceBytesMin = inPlace
+		r := newRig(t, cfg)
+		tp := topic(1)
+		r.create(tp, smallLog())
+		want := r.fill(tp, 0, 5, 700)
+		r.disk.Crash(storagetest.LoseNothing, 0)
+		last := int64(len(want)) / 512
+		r.unreadable(r.logPath(tp, 0), last)
+		r.open()
+		got, code := r.read(tp, 4, 5, 10_000)
+		if code != kerr.KafkaStorageError.Code || len(got) > 0 {
+			t.Fatalf("in place %d: code %d, %d bytes, recovered %+v", inPlace, code, len(got), r.recovered(tp))
+		}
+		r.disk.ReadHook = nil
+		if end := r.recovered(tp).State.EndOffset(); end != 5 && r.recovered(tp).Damage == "" {
+			t.Fatalf("in place %d: recovered to %d without a word", inPlace, end)
+		}
+	}
+}

@@ -35,6 +35,8 @@ type MemoryDisk struct {
 	// Hook, if set, sees every operation that changes or syncs something before it happens, and makes it
 	// fail by returning an error.
 	Hook func(Op) error
+	// ReadHook, if set, sees every read of a file before it happens.
+	ReadHook func(path string, off, n int64) error
 	// CapacityBytes limits the sum of all file sizes; 0 is no limit.
 	CapacityBytes int64
 
@@ -418,6 +420,11 @@ func (f *file) alive() error {
 func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	if err := f.alive(); err != nil {
 		return 0, err
+	}
+	if f.disk.ReadHook != nil {
+		if err := f.disk.ReadHook(f.node.path, off, int64(len(p))); err != nil {
+			return 0, err
+		}
 	}
 	return readAt(f.node, p, off)
 }
