@@ -85,12 +85,13 @@ func (b Batch) ProducerID() model.ProducerID {
 	return model.ProducerID(binary.BigEndian.Uint64(b[posProducerID:]))
 }
 
-// ProducerEpoch is NoProducerEpoch without idempotence.
+// ProducerEpoch means nothing without a producer id; most clients write NoProducerEpoch then.
 func (b Batch) ProducerEpoch() model.ProducerEpoch {
 	return model.ProducerEpoch(binary.BigEndian.Uint16(b[posProducerEpoch:]))
 }
 
-// BaseSequence is the first record's sequence: NoSequence without idempotence and in markers.
+// BaseSequence is the first record's sequence: NoSequence in markers. It means nothing without a producer id;
+// some clients write NoSequence then, others 0.
 func (b Batch) BaseSequence() model.Sequence {
 	return model.Sequence(binary.BigEndian.Uint32(b[posBaseSequence:]))
 }

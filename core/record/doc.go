@@ -14,7 +14,7 @@
 //	  27   base timestamp               8    ms; the delete horizon when bit 6 is set
 //	  35   max timestamp                8    ms
 //	  43   producer id                  8  ┐
-//	  51   producer epoch               2  │ all -1 without idempotence
+//	  51   producer epoch               2  │ without idempotence the id is -1, the rest means nothing
 //	  53   base sequence                4  ┘
 //	  57   record count                 4
 //	  61   payload: the records, or one compressed blob of them

@@ -116,9 +116,9 @@ func (h *Header) fault() string {
 		return fmt.Sprintf("last offset delta %d", h.LastOffsetDelta)
 	case h.RecordCount < 0 || int64(h.RecordCount) > int64(h.LastOffsetDelta)+1:
 		return fmt.Sprintf("%d records in %d offsets", h.RecordCount, int64(h.LastOffsetDelta)+1)
-	case h.ProducerID == model.NoProducerID && (h.ProducerEpoch != model.NoProducerEpoch || h.BaseSequence != model.NoSequence),
-		// A producer without sequence is sound: markers have none.
-		h.ProducerID != model.NoProducerID && (h.ProducerID < 0 || h.ProducerEpoch < 0 || h.BaseSequence < model.NoSequence):
+	case h.ProducerID != model.NoProducerID && (h.ProducerID < 0 || h.ProducerEpoch < 0 || h.BaseSequence < model.NoSequence):
+		// A producer without sequence is sound: markers have none. Without a producer epoch and sequence mean
+		// nothing, and clients leave what they like there: Java's -1, franz-go's and Sarama's sequence is 0.
 		return fmt.Sprintf("producer id %d, epoch %d, sequence %d", h.ProducerID, h.ProducerEpoch, h.BaseSequence)
 	}
 	return ""

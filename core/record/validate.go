@@ -31,7 +31,7 @@ type Limits struct {
 }
 
 // ValidateProduced checks everything about a batch that a producer sent: b must be exactly one batch
-// of format 2 whose CRC holds, that is no marker, whose producer fields are all there or all absent,
+// of format 2 whose CRC holds, that is no marker, that has an epoch and a sequence if it has a producer id,
 // and whose records fill the payload with offsets 0, 1, 2... A compressed payload is inflated into d's
 // buffer, and only to be checked.
 //

@@ -88,7 +88,13 @@ func TestProducedBatchesAreRefusedByRule(t *testing.T) {
 		}), plain, ErrInvalid, kerr.InvalidRecord.Code},
 		{"producer without sequence", header(func(b Batch) { put32(b, posBaseSequence, math.MaxUint32) }), plain, ErrInvalid, kerr.InvalidRecord.Code},
 		{"producer without epoch", header(func(b Batch) { put16(b, posProducerEpoch, math.MaxUint16) }), plain, ErrInvalid, kerr.InvalidRecord.Code},
-		{"sequence without producer", header(func(b Batch) { put64(b, posProducerID, math.MaxUint64); put16(b, posProducerEpoch, math.MaxUint16) }), plain, ErrInvalid, kerr.InvalidRecord.Code},
+		{"producer below none", header(func(b Batch) { put64(b, posProducerID, math.MaxUint64-1) }), plain, ErrInvalid, kerr.InvalidRecord.Code},
+		{"sequence without producer, as franz-go and Sarama write it", header(func(b Batch) {
+			put64(b, posProducerID, math.MaxUint64)
+			put16(b, posProducerEpoch, math.MaxUint16)
+			put32(b, posBaseSequence, 0)
+		}), plain, nil, 0},
+		{"sequence and epoch without producer", header(func(b Batch) { put64(b, posProducerID, math.MaxUint64) }), plain, nil, 0},
 		{"any base offset and epoch", header(func(b Batch) { Stamp(b, -77, 1<<30) }), plain, nil, 0},
 
 		{"at the size limit", small(t, CodecNone), Limits{BatchBytesMax: len(small(t, CodecNone))}, nil, 0},
