@@ -345,8 +345,12 @@ func (n *node) readFinal(k check.Key, d *client.Decoder, load *workload.Load) {
 		w.fail("final-read", fmt.Sprintf("%s: %v", k, err))
 		return
 	}
-	if l := n.ghost.log(tp); len(f.Offsets) > 0 && f.Offsets[0] > f.Start && f.Offsets[0] <= int64(l.limit) {
-		f.Start = f.Offsets[0] // retention has moved it since the start, and the broker does not know yet
+	first := f.End
+	if len(f.Offsets) > 0 {
+		first = f.Offsets[0]
+	}
+	if first > f.Start && first <= int64(n.ghost.log(tp).limit) {
+		f.Start = first // retention has moved it since the start, and the broker does not know yet
 	}
 	w.history.Finals = append(w.history.Finals, f)
 	if !f.Damaged {
