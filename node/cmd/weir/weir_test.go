@@ -218,3 +218,15 @@ func TestEveryCommandTeaches(t *testing.T) {
 	}
 	walk(a.root())
 }
+
+func TestFleetSumsUp(t *testing.T) {
+	code, out, errs := weir(t, "", "sim", "fleet", "--seeds", "1:4", "--jobs", "2")
+	if code != 0 || lastLine(out) != "verdict=ok" {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+	for _, seeds := range []string{"4:1", "x", "1:y", ""} {
+		if code, _, _ := weir(t, "", "sim", "fleet", "--seeds", seeds); code != 2 {
+			t.Errorf("--seeds %q: exit code %d", seeds, code)
+		}
+	}
+}
