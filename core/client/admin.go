@@ -401,6 +401,11 @@ func (q *opCall) key() protocol.Key {
 	}
 }
 
+// misplaced: what only asks can be asked elsewhere; what changes something had better be waited for.
+func (q *opCall) misplaced() bool {
+	return q.op.kind != createTopics && q.op.kind != deleteTopics
+}
+
 func (q *opCall) versions() (int16, int16) {
 	low := int16(0)
 	for _, t := range q.op.create {

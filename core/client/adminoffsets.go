@@ -91,6 +91,7 @@ type queryCall struct {
 }
 
 func (q *queryCall) key() protocol.Key { return protocol.KeyListOffsets }
+func (q *queryCall) misplaced() bool   { return false }
 
 func (q *queryCall) versions() (int16, int16) {
 	for _, i := range q.queries {

@@ -27,10 +27,18 @@ type cluster struct {
 	refresh    refresh
 
 	waiting []waitingCall // control calls without a ready connection, oldest first
+	dialAt  model.Time    // when another connection may be dialled for them; 0 is not before something happens
 
 	writers []*protocol.Writer // not in use
 	closed  bool
+	// patience is how late the answer to a request that any broker can answer may be before another is
+	// asked. It doubles each time, so that a cluster that is slow as a whole is waited for.
+	patience model.Time
 }
+
+// slowAfter is when an answer is late: a broker that froze or was cut off says nothing, and its
+// partitions have other leaders long before the request times out.
+const slowAfter = second
 
 // owner is the machine around a cluster.
 type owner interface {
@@ -51,6 +59,8 @@ type call interface {
 	answered(now model.Time, version int16, r *protocol.Reader, out *Out) error
 	// failed says that no answer will come. Unless sent, no broker has seen the request.
 	failed(now model.Time, why Reason, sent bool, out *Out)
+	// misplaced reports whether another broker should be asked, as far as we know now.
+	misplaced() bool
 }
 
 // traffic separates requests that may wait long (fetch, produce) from those that must not wait behind
@@ -93,12 +103,15 @@ type conn struct {
 	endpoint *endpoint
 	traffic  traffic
 	state    connState
+	since    model.Time // when it was dialled
 	deadline model.Time // of dialing and negotiating
 	// versions are what the broker speaks, by key; empty until ready.
 	versions []versionRange
 	// pending are the requests that were sent and not answered, in the order of their answers.
 	pending     []pending
 	correlation int32
+	slow        bool       // the oldest request's answer is late
+	mutedUntil  model.Time // the broker wants no request before (KIP-219)
 }
 
 type versionRange struct {
@@ -111,6 +124,7 @@ type pending struct {
 	key         protocol.Key
 	version     int16
 	deadline    model.Time
+	slowAt      model.Time // when the answer is so late that we ask whether anybody else leads
 	call        call
 	writer      *protocol.Writer
 	unanswered  bool // no answer will come: it ends when it is written
@@ -133,6 +147,7 @@ func (c *cluster) init(cfg Config, o owner) {
 	invariant.Checkf(cfg.Validate() == nil, "a machine is made with a valid configuration: %v", cfg.Validate())
 	c.cfg, c.owner = cfg, o
 	c.controller = anyNode
+	c.patience = slowAfter
 	for i, addr := range cfg.Bootstrap {
 		c.setEndpoint(firstBootstrap-model.NodeID(i), addr)
 	}
@@ -190,7 +205,7 @@ func (c *cluster) open(now model.Time, e *endpoint, t traffic, out *Out) *conn {
 		return nil
 	}
 	c.lastConn++
-	k := &conn{id: c.lastConn, endpoint: e, traffic: t, deadline: now + c.cfg.DialTimeout}
+	k := &conn{id: c.lastConn, endpoint: e, traffic: t, since: now, deadline: now + c.cfg.DialTimeout}
 	e.conns[t] = k
 	c.conns = append(c.conns, k)
 	out.Dials = append(out.Dials, Dial{Conn: k.id, Addr: e.addr})
@@ -232,8 +247,14 @@ func (c *cluster) transmit(now model.Time, k *conn, q call, version int16, timeo
 		pieces = append(pieces, p.Bytes)
 	}
 	out.Sends = append(out.Sends, Send{Conn: k.id, Pieces: pieces})
+	late := slowAfter
+	if k.traffic == control {
+		late = c.patience
+	} else if h.Key == protocol.KeyFetch {
+		late += max(0, timeout-c.cfg.RequestTimeout) // the broker may hold it
+	}
 	k.pending = append(k.pending, pending{
-		correlation: k.correlation, key: h.Key, version: version, deadline: now + timeout, call: q, writer: w,
+		correlation: k.correlation, key: h.Key, version: version, deadline: now + timeout, slowAt: now + late, call: q, writer: w,
 	})
 }
 
@@ -254,6 +275,7 @@ func (c *cluster) written(now model.Time, id ConnID, out *Out) {
 // shift takes the oldest request off.
 func (k *conn) shift() pending {
 	p := k.pending[0]
+	k.slow = false
 	copy(k.pending, k.pending[1:])
 	k.pending[len(k.pending)-1] = pending{}
 	k.pending = k.pending[:len(k.pending)-1]
@@ -301,10 +323,14 @@ func (c *cluster) submit(now model.Time, node model.NodeID, q call, out *Out) {
 // route finds a ready control connection, or arranges for one.
 func (c *cluster) route(now model.Time, node model.NodeID, out *Out) *conn {
 	if node != anyNode {
-		if e := c.endpointOf(node); e != nil {
-			return c.open(now, e, control, out)
+		e := c.endpointOf(node)
+		if e == nil {
+			return nil
 		}
-		return nil
+		if e.conns[control] == nil && now < e.retryAt {
+			c.dialAt = soonest(c.dialAt, e.retryAt)
+		}
+		return c.open(now, e, control, out)
 	}
 	underway := false
 	for _, k := range c.conns {
@@ -314,7 +340,11 @@ func (c *cluster) route(now model.Time, node model.NodeID, out *Out) *conn {
 		if k.state == ready {
 			return k
 		}
-		underway = underway || k.state != gone
+		// One that takes long is no reason to wait for it alone.
+		if at := k.since + c.patience; now < at {
+			underway = true
+			c.dialAt = soonest(c.dialAt, at)
+		}
 	}
 	if underway {
 		return nil
@@ -323,9 +353,13 @@ func (c *cluster) route(now model.Time, node model.NodeID, out *Out) *conn {
 	// that a client finds a cluster whose every broker has moved.
 	for range c.endpoints {
 		c.rotation = (c.rotation + 1) % len(c.endpoints)
-		e := c.endpoints[c.rotation]
-		if now >= e.retryAt {
+		switch e := c.endpoints[c.rotation]; {
+		case e.conns[control] != nil:
+		case now >= e.retryAt:
+			c.dialAt = soonest(c.dialAt, now+c.patience)
 			return c.open(now, e, control, out)
+		default:
+			c.dialAt = soonest(c.dialAt, e.retryAt)
 		}
 	}
 	return nil
@@ -354,6 +388,9 @@ func (c *cluster) received(now model.Time, id ConnID, frame []byte, out *Out) {
 		return
 	}
 	k.endpoint.failures = 0
+	if k.traffic == control && p.key != protocol.KeyAPIVersions {
+		c.patience = slowAfter
+	}
 	// The request was answered, so its bytes have left; nobody looks at them any more.
 	c.recycle(p.writer)
 	if k.state == ready && k.traffic == data {
@@ -376,6 +413,11 @@ func (c *cluster) lose(now model.Time, k *conn, detail string, why Reason, hangU
 	}
 	e.failures++
 	e.retryAt = now + c.backoff(e.failures)
+	for _, same := range c.endpoints {
+		if same.addr == e.addr { // a bootstrap address and the broker behind it
+			same.retryAt = max(same.retryAt, e.retryAt)
+		}
+	}
 	if hangUp {
 		out.Closes = append(out.Closes, k.id)
 	}
@@ -400,6 +442,25 @@ func (c *cluster) disconnected(now model.Time, id ConnID, detail string, out *Ou
 	}
 }
 
+// desert gives up connections whose answers are late and asked for elsewhere by now.
+func (c *cluster) desert(now model.Time, out *Out) {
+	for i := 0; i < len(c.conns); {
+		if k := c.conns[i]; k.slow && len(k.pending) > 0 && k.pending[0].call.misplaced() {
+			c.lose(now, k, "no answer so far, and others lead", Lost, true, out)
+			i = 0
+			continue
+		}
+		i++
+	}
+}
+
+// mute keeps requests from a connection for as long as its broker asked (KIP-219).
+func (c *cluster) mute(now model.Time, node model.NodeID, throttleMs int32) {
+	if e := c.endpointOf(node); throttleMs > 0 && e != nil && e.conns[data] != nil {
+		e.conns[data].mutedUntil = now + min(model.Time(throttleMs)*millisecond, c.cfg.RequestTimeout)
+	}
+}
+
 // negotiated makes a connection ready.
 func (c *cluster) negotiated(now model.Time, k *conn, versions []versionRange, out *Out) {
 	k.versions = versions
@@ -417,6 +478,18 @@ func (c *cluster) tick(now model.Time, out *Out) {
 			i = 0 // failing its calls may have ended others
 			continue
 		}
+		if len(k.pending) > 0 && now >= k.pending[0].slowAt && k.state == ready {
+			p := &k.pending[0]
+			k.slow = true
+			p.slowAt = now + slowAfter
+			if k.traffic == control && p.call.misplaced() {
+				c.patience = min(2*c.patience, c.cfg.RequestTimeout)
+				c.lose(now, k, "no answer so far, others may", Lost, true, out)
+				i = 0
+				continue
+			}
+			c.wantRefresh()
+		}
 		i++
 	}
 	c.tickRefresh(now, out)
@@ -429,7 +502,7 @@ func (c *cluster) sendWaiting(now model.Time, out *Out) {
 		return
 	}
 	calls := c.waiting
-	c.waiting = nil // calls may submit more
+	c.waiting, c.dialAt = nil, 0 // calls may submit more
 	for _, w := range calls {
 		if now >= w.deadline {
 			w.call.failed(now, TimedOut, false, out)
@@ -458,30 +531,17 @@ func (c *cluster) deadline() model.Time {
 	var d model.Time
 	for _, k := range c.conns {
 		d = soonest(d, k.expiry())
+		if len(k.pending) > 0 && k.state == ready {
+			d = soonest(d, k.pending[0].slowAt)
+		}
 	}
 	for i := range c.waiting {
 		d = soonest(d, c.waiting[i].deadline)
 	}
-	for i := range c.waiting {
-		d = soonest(d, c.nextDial(c.waiting[i].node))
+	if len(c.waiting) > 0 {
+		d = soonest(d, c.dialAt)
 	}
 	return soonest(d, c.refreshDeadline())
-}
-
-// nextDial is when an endpoint that backs off may be dialled again for a node; 0 while a connection is
-// under way, whose own deadline counts.
-func (c *cluster) nextDial(node model.NodeID) model.Time {
-	var d model.Time
-	for _, e := range c.endpoints {
-		switch {
-		case node != anyNode && e.node != node:
-		case e.conns[control] != nil:
-			return 0
-		default:
-			d = soonest(d, max(e.retryAt, 1))
-		}
-	}
-	return d
 }
 
 // close ends everything; calls under way fail with Closed.

@@ -112,7 +112,7 @@ func (p *Producer) pump(now model.Time, out *Out) {
 				break
 			}
 			k := p.cl.open(now, e, data, out)
-			if k == nil || len(k.pending) >= p.cfg.InFlightMax || !p.fill(now, k, q, out) {
+			if k == nil || len(k.pending) >= p.cfg.InFlightMax || now < k.mutedUntil || !p.fill(now, k, q, out) {
 				break
 			}
 		}
@@ -121,7 +121,7 @@ func (p *Producer) pump(now model.Time, out *Out) {
 
 // fill makes one request of one batch from each lane of a queue. It is false when there was none.
 func (p *Producer) fill(now model.Time, k *conn, q *nodeQueue, out *Out) bool {
-	call := &produceCall{p: p}
+	call := &produceCall{p: p, node: q.node}
 	room := p.cfg.RequestBytesMax - requestBytesReserve
 	for turn := len(q.lanes) - q.head; turn > 0; turn-- {
 		l := q.pop()
@@ -189,7 +189,21 @@ func (q *produceCall) written(now model.Time, out *Out) {
 // produceCall is one produce request.
 type produceCall struct {
 	p       *Producer
+	node    model.NodeID
 	batches []*batch // by topic and partition
+}
+
+// misplaced reports whether a batch of it belongs elsewhere by now.
+func (q *produceCall) misplaced() bool {
+	for _, b := range q.batches {
+		if b == nil {
+			continue
+		}
+		if leader, _ := b.lane.topic.info.leaderOf(b.lane.partition); leader != anyNode && leader != q.node {
+			return true
+		}
+	}
+	return false
 }
 
 func (q *produceCall) key() protocol.Key { return protocol.KeyProduce }
@@ -241,6 +255,7 @@ func (q *produceCall) answered(now model.Time, version int16, r *protocol.Reader
 	m.Decode(r, version)
 	err := r.Finish()
 	if err == nil {
+		p.cl.mute(now, q.node, m.ThrottleTimeMs)
 		for i := range m.NodeEndpoints {
 			e := &m.NodeEndpoints[i]
 			if e.NodeID >= 0 {

@@ -69,7 +69,7 @@ func (c *Consumer) pump(now model.Time, out *Out) {
 		}
 	}
 	for _, n := range locate {
-		q := &offsetsCall{c: c, isolation: isolation(c.cfg.ReadCommitted)}
+		q := &offsetsCall{c: c, node: n.node, isolation: isolation(c.cfg.ReadCommitted)}
 		for _, x := range n.parts {
 			x.asking = true
 			q.asks = append(q.asks, offsetAsk{part: x, generation: x.generation, timestamp: x.start.timestamp()})
@@ -92,6 +92,8 @@ func (c *Consumer) pump(now model.Time, out *Out) {
 		}
 		k := c.cl.open(now, e, data, out)
 		switch {
+		case k != nil && now < k.mutedUntil:
+			c.wakeAt = soonest(c.wakeAt, k.mutedUntil)
 		case k != nil && len(k.pending) == 0:
 			c.fetch(now, k, n.parts, min(room, c.cfg.FetchBytesMax), wait, out)
 		case e.conns[data] == nil:
@@ -143,6 +145,18 @@ func (a *fetchAsk) live() bool { return a.part.generation == a.generation }
 
 func (q *fetchCall) key() protocol.Key { return protocol.KeyFetch }
 
+// misplaced reports whether a partition of it is to be fetched elsewhere by now.
+func (q *fetchCall) misplaced() bool {
+	for i := range q.asks {
+		if a := &q.asks[i]; a.live() {
+			if leader, _ := a.part.topic.leaderOf(a.part.partition); leader != anyNode && leader != q.node {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func (q *fetchCall) versions() (int16, int16) {
 	for i := range q.asks {
 		if q.asks[i].part.topic.id.IsZero() {
@@ -189,6 +203,7 @@ func (q *fetchCall) answered(now model.Time, version int16, r *protocol.Reader, 
 		q.failed(now, Malformed, true, out)
 		return err
 	}
+	c.cl.mute(now, q.node, m.ThrottleTimeMs)
 	for i := range m.NodeEndpoints {
 		if e := &m.NodeEndpoints[i]; e.NodeID >= 0 {
 			c.cl.setEndpoint(model.NodeID(e.NodeID), hostPort(e.Host, e.Port))

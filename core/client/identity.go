@@ -30,6 +30,7 @@ func (p *Producer) identify(now model.Time, out *Out) {
 type identityCall struct{ p *Producer }
 
 func (q *identityCall) key() protocol.Key        { return protocol.KeyInitProducerID }
+func (q *identityCall) misplaced() bool          { return true }
 func (q *identityCall) versions() (int16, int16) { return 0, math.MaxInt16 }
 
 func (q *identityCall) encode(w *protocol.Writer, version int16) {

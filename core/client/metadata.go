@@ -130,6 +130,7 @@ func (c *cluster) tickRefresh(now model.Time, out *Out) {
 type refreshCall struct{ cluster *cluster }
 
 func (q *refreshCall) key() protocol.Key        { return protocol.KeyMetadata }
+func (q *refreshCall) misplaced() bool          { return true }
 func (q *refreshCall) versions() (int16, int16) { return 0, math.MaxInt16 }
 
 func (q *refreshCall) encode(w *protocol.Writer, version int16) {
@@ -170,6 +171,7 @@ func (q *refreshCall) answered(now model.Time, version int16, r *protocol.Reader
 		return nil
 	}
 	c.learn(&m, out)
+	c.desert(now, out)
 	c.owner.metadataUpdated(now, out)
 	return nil
 }

@@ -31,6 +31,7 @@ func (s Start) timestamp() model.Timestamp {
 // offsetsCall asks a leader where to begin.
 type offsetsCall struct {
 	c         *Consumer
+	node      model.NodeID
 	asks      []offsetAsk
 	isolation int8
 }
@@ -43,6 +44,18 @@ type offsetAsk struct {
 }
 
 func (a *offsetAsk) live() bool { return a.part.generation == a.generation && !a.answered }
+
+// misplaced reports whether another broker leads a partition of it by now.
+func (q *offsetsCall) misplaced() bool {
+	for i := range q.asks {
+		if a := &q.asks[i]; a.live() {
+			if leader, _ := a.part.topic.leaderOf(a.part.partition); leader != anyNode && leader != q.node {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 func (q *offsetsCall) key() protocol.Key        { return protocol.KeyListOffsets }
 func (q *offsetsCall) versions() (int16, int16) { return 0, math.MaxInt16 }

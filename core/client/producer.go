@@ -365,8 +365,13 @@ func (p *Producer) Deadline() model.Time {
 		if q.empty() {
 			continue
 		}
-		if e := p.cl.endpointOf(q.node); e != nil && e.conns[data] == nil {
+		e := p.cl.endpointOf(q.node)
+		switch {
+		case e == nil:
+		case e.conns[data] == nil:
 			d = soonest(d, max(e.retryAt, 1))
+		case len(e.conns[data].pending) < p.cfg.InFlightMax:
+			d = soonest(d, e.conns[data].mutedUntil)
 		}
 	}
 	if p.identity.wanted && !p.identity.underway {

@@ -114,6 +114,33 @@ func TestScenarioLeaderMovesWithHint(t *testing.T) {
 	w.golden(t, "The old leader names the new one (KIP-951): no metadata request is needed before the retry.")
 }
 
+func TestScenarioLeaderFreezes(t *testing.T) {
+	w, p, part := warm(t, nil)
+	w.fault = func(_ client.ConnID, node model.NodeID, _ protocol.Key) fault {
+		if node == 1 {
+			return hang
+		}
+		return deliver
+	}
+	w.after(700*ms, func() { part.Move(2) })
+	w.burst(p, 1, 3)
+	w.settle(t, p)
+	w.golden(t, "The leader, through which we also ask for metadata, says nothing any more, and another takes over. Long before any request times out the client asks elsewhere, sees the move, and sends again there.")
+	if got := fmt.Sprint(values(part)); got != "[value 0 value 1 value 2]" {
+		t.Errorf("the log holds %s", got)
+	}
+}
+
+func TestScenarioThrottled(t *testing.T) {
+	w, p, _ := warm(t, nil)
+	w.cluster.ThrottleMs = 250
+	for i := range 3 {
+		w.burst(p, 1+i, 2+i)
+		w.settle(t, p)
+	}
+	w.golden(t, "The broker answers at once and asks for pauses (KIP-219): the next request waits.")
+}
+
 func TestScenarioAnswerLost(t *testing.T) {
 	w, p, part := warm(t, nil)
 	n := 0

@@ -32,6 +32,7 @@ type versionsCall struct {
 }
 
 func (q *versionsCall) key() protocol.Key        { return protocol.KeyAPIVersions }
+func (q *versionsCall) misplaced() bool          { return false }
 func (q *versionsCall) versions() (int16, int16) { return 0, math.MaxInt16 }
 
 func (q *versionsCall) encode(w *protocol.Writer, version int16) {

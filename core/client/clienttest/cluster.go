@@ -43,6 +43,8 @@ type Cluster struct {
 	StrictSequences bool
 	// BatchBytesMax refuses larger batches, if above 0.
 	BatchBytesMax int
+	// ThrottleMs is what answers to Produce and Fetch ask clients to pause (KIP-219).
+	ThrottleMs int32
 	// Hints answers NOT_LEADER with the leader's name (KIP-951).
 	Hints bool
 
@@ -354,6 +356,7 @@ func (c *Cluster) partition(at model.NodeID, t *Topic, byID bool, index int32, e
 func (c *Cluster) produce(at model.NodeID, m *protocol.ProduceRequest, version int16) *protocol.ProduceResponse {
 	var a protocol.ProduceResponse
 	a.Default()
+	a.ThrottleTimeMs = c.ThrottleMs
 	hinted := false
 	for i := range m.TopicData {
 		t := &m.TopicData[i]
@@ -458,6 +461,7 @@ func (c *Cluster) append(t *Topic, p *Partition, b []byte) (int64, int16) {
 func (c *Cluster) fetch(at model.NodeID, m *protocol.FetchRequest, version int16) (*protocol.FetchResponse, bool) {
 	var a protocol.FetchResponse
 	a.Default()
+	a.ThrottleTimeMs = c.ThrottleMs
 	empty := true
 	left := int(m.MaxBytes)
 	for i := range m.Topics {
