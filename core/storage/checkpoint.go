@@ -298,8 +298,7 @@ func (e *Engine) EndCheckpoint(w *SyncWork, err error, done *effect.Completions)
 	case full:
 		e.giveUpCheckpoint(err)
 	case err != nil:
-		e.fatal = fmt.Errorf("%w: checkpoint: %w", ErrStopped, err)
-		return e.fatal
+		return e.stop(fmt.Errorf("checkpoint: %w", err))
 	default:
 		if err := e.nextStep(); err != nil {
 			e.fatal = fmt.Errorf("%w: checkpoint: %w", ErrStopped, err)

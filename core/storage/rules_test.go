@@ -106,6 +106,43 @@ func TestFailedSyncStopsTheEngine(t *testing.T) {
 	}
 }
 
+// A checkpoint's sync that fails drops pages of a batch that is being synced in place; the sync of the batch
+// then succeeds and means nothing.
+func TestFailedCheckpointStopsTheSyncBesideIt(t *testing.T) {
+	cfg := smallConfig()
+	cfg.InPlaceBytesMin = 1000
+	r := newRig(t, cfg)
+	tp := topic(1)
+	r.create(tp, smallLog())
+	r.fill(tp, 0, 3, 100)
+	r.append(tp, 3, batch(9, 1, 2000, 1))
+	r.done.Reset()
+	w, _ := r.e.BeginSync()
+	c, ok := r.e.BeginCheckpoint()
+	if !ok {
+		t.Fatal("no checkpoint")
+	}
+	bad := errors.New("input/output error")
+	r.disk.Hook = func(op storagetest.Op) error {
+		if op.Kind == "sync" {
+			return bad
+		}
+		return nil
+	}
+	err := r.e.EndCheckpoint(c, c.Run(), &r.done)
+	r.disk.Hook = nil
+	if !errors.Is(err, storage.ErrStopped) {
+		t.Fatalf("a failed checkpoint ended with %v", err)
+	}
+	if err := r.e.EndSync(w, w.Run(), &r.done); !errors.Is(err, storage.ErrStopped) || len(r.done.Appended) > 0 {
+		t.Fatalf("the sync beside it ended with %v and reported %+v", err, r.done.Appended)
+	}
+	r.crash(storagetest.LoseNothing, 0)
+	if got := r.recovered(tp).State.EndOffset(); got != 3 {
+		t.Fatalf("recovered to %d: a batch that may not be on the disk came back", got)
+	}
+}
+
 func TestRolledSegmentSurvivesPowerLossAfterCheckpoint(t *testing.T) {
 	r := newRig(t, smallConfig())
 	tp := topic(1)

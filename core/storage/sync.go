@@ -299,14 +299,13 @@ func (e *Engine) EndSync(w *SyncWork, err error, done *effect.Completions) error
 		err = w.err
 	}
 	w.finish(e, err == nil)
-	if err != nil {
-		e.fatal = fmt.Errorf("%w: %w", ErrStopped, err)
-		if e.journal.durable != e.journal.last {
-			// Should this process be started again over the same page cache, the group would look sound
-			// there without being on the disk. If the remark cannot be written either, e.fatal says why.
-			_ = e.journal.remark(groupFailed)
-		}
+	if e.fatal != nil {
+		// A checkpoint's sync failed meanwhile. It may have been told of the failure that this one was
+		// after: a system reports it once, and drops the pages.
 		return e.fatal
+	}
+	if err != nil {
+		return e.stop(err)
 	}
 	if e.journal.durable != e.journal.last {
 		// A group is written only after the one before it was synced, so that it proves that one.
@@ -333,6 +332,17 @@ func (e *Engine) EndSync(w *SyncWork, err error, done *effect.Completions) error
 	e.turn, e.parts, e.refused = e.turn[:0], e.parts[:0], e.refused[:0]
 	e.deliver(done)
 	return nil
+}
+
+// stop ends the engine after a failed sync. Should this process be started again over the same page cache,
+// the group under way would look sound there without being on the disk, so a remark says that it is not. If the
+// remark cannot be written either, the error says why.
+func (e *Engine) stop(err error) error {
+	e.fatal = fmt.Errorf("%w: %w", ErrStopped, err)
+	if e.journal.durable != e.journal.last {
+		_ = e.journal.remark(groupFailed)
+	}
+	return e.fatal
 }
 
 // reportAppended says how far a partition's appends of the turn are durable.
