@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"time"
@@ -21,8 +22,7 @@ const writeTimeout = 2 * time.Minute
 func (c *connection) write() {
 	var answers []answer
 	var frames []session.Frame
-	var w writing
-	w.conn = c.conn
+	w := writing{conn: c.conn, buffers: &c.node.buffers}
 	for {
 		select {
 		case <-c.wake:
@@ -81,12 +81,18 @@ func (c *connection) sent(frames []session.Frame) {
 	c.node.budget.release(released)
 }
 
+// gatherBytesMax is the largest region that is read and sent with its surroundings. Larger ones are worth a
+// system call of their own, which spares the copy.
+const gatherBytesMax = 16 << 10
+
 // writing gathers the pieces of responses.
 type writing struct {
-	conn transport.Conn
-	bufs net.Buffers
-	keep net.Buffers // the array of bufs, which writing consumes
-	set  time.Time   // when the write deadline was set
+	conn    transport.Conn
+	buffers *bufferPool
+	read    [][]byte // small regions, until they are sent
+	bufs    net.Buffers
+	keep    net.Buffers // the array of bufs, which writing consumes
+	set     time.Time   // when the write deadline was set
 }
 
 // send writes frames: bytes together with one call, regions by the kernel where the transport can.
@@ -98,10 +104,14 @@ func (w *writing) send(frames []session.Frame) error {
 				w.keep = append(w.keep, p.Bytes)
 				continue
 			}
-			if err := w.flush(); err != nil {
-				return err
+			r := p.Region.(effect.Region)
+			err := error(nil)
+			if r.Len() <= gatherBytesMax {
+				err = w.readRegion(r)
+			} else if err = w.flush(); err == nil {
+				err = w.sendRegion(r)
 			}
-			if err := w.sendRegion(p.Region.(effect.Region)); err != nil {
+			if err != nil {
 				return err
 			}
 		}
@@ -118,7 +128,23 @@ func (w *writing) flush() error {
 	_, err := w.conn.WriteBuffers(&w.bufs)
 	clear(w.keep)
 	w.keep = w.keep[:0]
+	for i, b := range w.read {
+		w.buffers.put(b)
+		w.read[i] = nil
+	}
+	w.read = w.read[:0]
 	return err
+}
+
+// readRegion reads a region to be sent with the bytes around it.
+func (w *writing) readRegion(r effect.Region) error {
+	b := w.buffers.get(r.Len())
+	w.read = append(w.read, b)
+	if n, err := r.ReadAt(b, 0); n < len(b) {
+		return fmt.Errorf("records cannot be read from their file: %w", err)
+	}
+	w.keep = append(w.keep, b)
+	return nil
 }
 
 // fileRegion is a region of a real file, as node/disk makes them.

@@ -232,6 +232,20 @@ func TestNoAnswerIsSentWithoutAcks(t *testing.T) {
 	}
 }
 
+func TestProducersWithoutIdempotenceAreServed(t *testing.T) {
+	n := start(t, testConfig(t.TempDir()))
+	for topic, acks := range map[string]kgo.Acks{"none": kgo.NoAck(), "leader": kgo.LeaderAck(), "all": kgo.AllISRAcks()} {
+		cl := client(t, n, kgo.RequiredAcks(acks), kgo.DisableIdempotentWrite())
+		createTopic(t, cl, topic, 1)
+		all := records(topic, 100)
+		produce(t, cl, all)
+		for i, r := range all {
+			r.Offset = int64(i) // which a client is not told without acks
+		}
+		same(t, all, consume(t, n, topic, len(all)))
+	}
+}
+
 // Whatever bytes arrive, one connection closes and the node goes on.
 func TestGarbageHurtsNobody(t *testing.T) {
 	n := start(t, testConfig(t.TempDir()))
