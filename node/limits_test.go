@@ -47,13 +47,6 @@ func (w *wire) frame(r kmsg.Request) []byte {
 	return kmsg.NewRequestFormatter(kmsg.FormatterClientID("by-hand")).AppendRequest(nil, r, w.correlation)
 }
 
-func (w *wire) send(r kmsg.Request) {
-	w.t.Helper()
-	if _, err := w.Write(w.frame(r)); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
 // receive reads a response's correlation id and body.
 func (w *wire) receive() (int32, []byte) {
 	w.t.Helper()

@@ -1,14 +1,13 @@
 package metrics
 
 import (
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"net/http/httptest"
 
 	"github.com/weirmq/weir/core/protocol"
 )
