@@ -333,7 +333,7 @@ func (p *partition) segmentAt(base model.Offset) int {
 // that be unusable, from an older one or none and the headers in the log.
 func (r *recovery) loadState(p *partition, inline []byte) {
 	e := r.e
-	if inline != nil {
+	if len(inline) > 0 {
 		s, err := log.LoadSnapshot(inline)
 		if err == nil && s.EndOffset() != p.end {
 			err = fmt.Errorf("%w: it is of offset %d", ErrFrame, s.EndOffset())
