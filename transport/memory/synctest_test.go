@@ -238,7 +238,7 @@ func TestNamesAreTakenAndFreed(t *testing.T) {
 	}
 	l.Close()
 	l.Close()
-	if l, err = n.Listen("broker"); err != nil {
+	if _, err = n.Listen("broker"); err != nil {
 		t.Fatalf("after Close: %v", err)
 	}
 	if _, err := memory.New().Dial(t.Context(), "broker"); !errors.Is(err, syscall.ECONNREFUSED) {
