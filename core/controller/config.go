@@ -59,7 +59,7 @@ var topicConfigs = []struct {
 			c.LogAppendTime = v == "LogAppendTime"
 			return nil
 		}
-		return fmt.Errorf("it is CreateTime or LogAppendTime, not %q", v)
+		return fmt.Errorf("it is CreateTime or LogAppendTime, not %q", shown(v))
 	}, func(c *TopicConfig) string {
 		if c.LogAppendTime {
 			return "LogAppendTime"
@@ -84,14 +84,21 @@ var topicConfigs = []struct {
 	{"unclean.leader.election.enable", only("false"), always("false")},
 }
 
+// settingBytesMax bounds a value. Numbers may have zeros before them and blanks around them, and what is
+// accepted is kept for good.
+const settingBytesMax = 249
+
 // With is the configuration after some settings. The error names the first that cannot be taken and why.
 func (c TopicConfig) With(settings []ConfigSetting) (TopicConfig, error) {
 	for i, s := range settings {
 		if s.Null {
-			return c, fmt.Errorf("configuration %s is given no value", s.Name)
+			return c, fmt.Errorf("configuration %q is given no value", shown(s.Name))
+		}
+		if len(s.Value) > settingBytesMax {
+			return c, fmt.Errorf("configuration %q is given a value of %d bytes; it is at most %d", shown(s.Name), len(s.Value), settingBytesMax)
 		}
 		if slices.ContainsFunc(settings[:i], func(o ConfigSetting) bool { return o.Name == s.Name }) {
-			return c, fmt.Errorf("configuration %s is given twice", s.Name)
+			return c, fmt.Errorf("configuration %q is given twice", shown(s.Name))
 		}
 		known := false
 		for _, tc := range topicConfigs {
@@ -103,7 +110,7 @@ func (c TopicConfig) With(settings []ConfigSetting) (TopicConfig, error) {
 			}
 		}
 		if !known {
-			return c, fmt.Errorf("configuration %s is not one that weir has", s.Name)
+			return c, fmt.Errorf("configuration %q is not one that weir has", shown(s.Name))
 		}
 	}
 	return c, nil
@@ -122,7 +129,7 @@ func (t *Topic) Entries() []effect.ConfigEntry {
 func only(value string) func(*TopicConfig, string) error {
 	return func(_ *TopicConfig, v string) error {
 		if v != value {
-			return fmt.Errorf("it can only be %s yet, not %q", value, v)
+			return fmt.Errorf("it can only be %s yet, not %q", value, shown(v))
 		}
 		return nil
 	}
@@ -135,7 +142,7 @@ func always(value string) func(*TopicConfig) string {
 func integer32(to *int32, v string, from, last int64) error {
 	n, err := strconv.ParseInt(v, 10, 64)
 	if err != nil || n < from || n > last {
-		return fmt.Errorf("it is a whole number from %d to %d, not %q", from, last, v)
+		return fmt.Errorf("it is a whole number from %d to %d, not %q", from, last, shown(v))
 	}
 	*to = int32(n)
 	return nil
@@ -144,7 +151,7 @@ func integer32(to *int32, v string, from, last int64) error {
 func integer64(to *int64, v string, from int64) error {
 	n, err := strconv.ParseInt(v, 10, 64)
 	if err != nil || n < from {
-		return fmt.Errorf("it is a whole number from %d on, not %q", from, v)
+		return fmt.Errorf("it is a whole number from %d on, not %q", from, shown(v))
 	}
 	*to = n
 	return nil

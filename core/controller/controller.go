@@ -259,7 +259,7 @@ func (c *Controller) decideCreate(in *CreateTopic, t *turn) (effect.TopicCreated
 		return answer, nil
 	}
 	if why := NameProblem(in.Name); why != "" {
-		return refuse(kerr.InvalidTopicException, "topic name %q %s", in.Name, why)
+		return refuse(kerr.InvalidTopicException, "topic name %q %s", shown(in.Name), why)
 	}
 	if c.image.Named(in.Name) != nil {
 		return refuse(kerr.TopicAlreadyExists, "topic %q already exists", in.Name)
@@ -343,7 +343,7 @@ func (c *Controller) decideDelete(in DeleteTopic, t *turn) effect.TopicDeleted {
 	topic := c.find(in)
 	switch {
 	case topic == nil && in.Name != "":
-		answer.Code, answer.Message = kerr.UnknownTopicOrPartition.Code, fmt.Sprintf("topic %q does not exist", in.Name)
+		answer.Code, answer.Message = kerr.UnknownTopicOrPartition.Code, fmt.Sprintf("topic %q does not exist", shown(in.Name))
 		return answer
 	case topic == nil:
 		answer.Code, answer.Message = kerr.UnknownTopicID.Code, fmt.Sprintf("no topic has the id %v", in.ID)

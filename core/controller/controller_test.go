@@ -143,6 +143,7 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 		{"segment.bytes", "10", "whole number"},
 		{"cleanup.policy", "compact", "only be delete"},
 		{"message.timestamp.type", "Never", "CreateTime or LogAppendTime"},
+		{"retention.ms", strings.Repeat(" ", 1000) + "1", "at most 249"},
 	} {
 		_, err := DefaultTopicConfig().With([]ConfigSetting{{Name: c.name, Value: c.value}})
 		if err == nil || !strings.Contains(err.Error(), c.why) || !strings.Contains(err.Error(), c.name) {

@@ -23,3 +23,15 @@ func NameProblem(name string) string {
 	}
 	return ""
 }
+
+// shownBytesMax is how much of a client's text a refusal repeats: a message must fit a response of any
+// version, whatever the client sent.
+const shownBytesMax = 100
+
+// shown is a client's text as a refusal repeats it.
+func shown(s string) string {
+	if len(s) > shownBytesMax {
+		return s[:shownBytesMax] + "..."
+	}
+	return s
+}

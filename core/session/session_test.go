@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weirmq/weir/core/broker"
+	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/protocol"
@@ -436,5 +437,47 @@ func BenchmarkProduceRoundTrip(b *testing.B) {
 		ev := out.Events[0].(*broker.Produce)
 		s.Produced(effect.Produced{To: ev.To, BaseOffset: 1, AppendTime: -1}, &out)
 		s.Recycle(out.Frames[0])
+	}
+}
+
+func TestRefusalsOfAnyNameFitAResponseOfAnyVersion(t *testing.T) {
+	longest := strings.Repeat("\x01", 1<<15-1) // what a string of the old versions can hold
+	for _, c := range []struct {
+		rule  string
+		topic func(*kmsg.CreateTopicsRequestTopic)
+	}{
+		{"topic name", func(t *kmsg.CreateTopicsRequestTopic) { t.Topic = longest }},
+		{"configuration name", func(t *kmsg.CreateTopicsRequestTopic) {
+			t.Configs = []kmsg.CreateTopicsRequestTopicConfig{{Name: longest, Value: kmsg.StringPtr("1")}}
+		}},
+		{"configuration value", func(t *kmsg.CreateTopicsRequestTopic) {
+			t.Configs = []kmsg.CreateTopicsRequestTopicConfig{{Name: "retention.ms", Value: kmsg.StringPtr(longest)}}
+		}},
+		{"configuration choice", func(t *kmsg.CreateTopicsRequestTopic) {
+			t.Configs = []kmsg.CreateTopicsRequestTopicConfig{{Name: "cleanup.policy", Value: kmsg.StringPtr(longest)}}
+		}},
+	} {
+		for version := int16(2); version <= 7; version++ {
+			s, out := newSession(), Out{}
+			r := kmsg.NewPtrCreateTopicsRequest()
+			topic := kmsg.NewCreateTopicsRequestTopic()
+			topic.Topic, topic.NumPartitions, topic.ReplicationFactor = "t", 1, 1
+			c.topic(&topic)
+			r.Topics = append(r.Topics, topic)
+			s.Receive(1000, frame(r, version, 5), &out)
+			ev := out.Events[0].(*broker.CreateTopics)
+			machine := controller.New(controller.Config{NodeID: 1, PartitionCountMax: 10, Topic: controller.DefaultTopicConfig()}, controller.NewImage(), 0)
+			var set effect.Set
+			machine.Create(ev.To, ev.Topics, true, &set)
+			s.Replied(set.Replies[0], &out)
+			if len(out.Frames) != 1 {
+				t.Fatalf("%s, version %d: no answer", c.rule, version)
+			}
+			answer := kmsg.NewPtrCreateTopicsResponse()
+			answer.Version = version
+			if err := answer.ReadFrom(body(t, out.Frames[0], 5, version >= 5)); err != nil || answer.Topics[0].ErrorCode == 0 {
+				t.Errorf("%s, version %d: %v, code %d", c.rule, version, err, answer.Topics[0].ErrorCode)
+			}
+		}
 	}
 }
