@@ -15,6 +15,9 @@ func (s *Session) receiveMetadata(rq *request, out *Out) {
 	ev := &broker.DescribeTopics{To: rq.id, Wall: rq.wall, AutoCreate: in.AllowAutoTopicCreation || rq.version < 4}
 	// Version 0 has no null and asks for all topics with an empty list; from version 1 on empty means none.
 	ev.All = in.Topics == nil || rq.version == 0 && len(in.Topics) == 0
+	// A topic is described once, however often it is named: a few bytes of a request must not ask for all
+	// partitions of a large topic each.
+	named := make(map[broker.TopicRef]bool, len(in.Topics))
 	for i := range in.Topics {
 		t := &in.Topics[i]
 		ref := broker.TopicRef{Name: t.Name.Value}
@@ -22,7 +25,10 @@ func (s *Session) receiveMetadata(rq *request, out *Out) {
 		if !t.Name.Valid && rq.version >= 12 {
 			ref.ID = model.TopicID(t.TopicID)
 		}
-		ev.Topics = append(ev.Topics, ref)
+		if !named[ref] {
+			named[ref] = true
+			ev.Topics = append(ev.Topics, ref)
+		}
 	}
 	out.Events = append(out.Events, ev)
 }

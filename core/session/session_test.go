@@ -481,3 +481,22 @@ func TestRefusalsOfAnyNameFitAResponseOfAnyVersion(t *testing.T) {
 		}
 	}
 }
+
+func TestATopicNamedAgainAndAgainIsDescribedOnce(t *testing.T) {
+	for _, version := range []int16{0, 4, 9, 13} {
+		s, out := newSession(), Out{}
+		r := kmsg.NewPtrMetadataRequest()
+		for range 1000 {
+			for _, name := range []string{"orders", "payments"} {
+				topic := kmsg.NewMetadataRequestTopic()
+				topic.Topic = kmsg.StringPtr(name)
+				r.Topics = append(r.Topics, topic)
+			}
+		}
+		s.Receive(1000, frame(r, version, 5), &out)
+		ev := out.Events[0].(*broker.DescribeTopics)
+		if len(ev.Topics) != 2 || ev.Topics[0].Name != "orders" || ev.Topics[1].Name != "payments" {
+			t.Errorf("version %d: the broker is asked for %d topics", version, len(ev.Topics))
+		}
+	}
+}
