@@ -1,6 +1,8 @@
 package session
 
 import (
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
@@ -21,20 +23,33 @@ func (s *Session) receiveListOffsets(rq *request, out *Out) {
 	asked := &offsetsAsked{response: new(protocol.ListOffsetsResponse)}
 	asked.response.Default()
 	ev := &broker.ListOffsets{To: rq.id, ReadCommitted: in.IsolationLevel == 1}
+	type named struct {
+		topic     string
+		partition int32
+	}
+	seen := make(map[named]bool)
 	for t := range in.Topics {
 		topic := &in.Topics[t]
 		answer := protocol.Add(&asked.response.Topics)
 		answer.Name = topic.Name
 		for i := range topic.Partitions {
 			partition := &topic.Partitions[i]
-			protocol.Add(&answer.Partitions).PartitionIndex = partition.PartitionIndex
+			to := protocol.Add(&answer.Partitions)
+			to.PartitionIndex = partition.PartitionIndex
+			asked.places = append(asked.places, place{int32(t), int32(i)})
+			// Each lookup by time may read the disk: a partition named again is refused, as in Kafka.
+			if this := (named{topic.Name, partition.PartitionIndex}); seen[this] {
+				to.ErrorCode = kerr.InvalidRequest.Code
+				continue
+			} else {
+				seen[this] = true
+			}
 			ev.Parts = append(ev.Parts, broker.ListOffsetsPart{
-				Index: int32(len(asked.places)), Topic: broker.TopicRef{Name: topic.Name},
+				Index: int32(len(asked.places) - 1), Topic: broker.TopicRef{Name: topic.Name},
 				Partition:          model.Partition(partition.PartitionIndex),
 				CurrentLeaderEpoch: model.LeaderEpoch(partition.CurrentLeaderEpoch),
 				Timestamp:          model.Timestamp(partition.Timestamp),
 			})
-			asked.places = append(asked.places, place{int32(t), int32(i)})
 		}
 	}
 	rq.slot.asked = asked

@@ -500,3 +500,35 @@ func TestATopicNamedAgainAndAgainIsDescribedOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestAPartitionIsLookedUpOncePerRequest(t *testing.T) {
+	s, out := newSession(), Out{}
+	r := kmsg.NewPtrListOffsetsRequest()
+	topic := kmsg.NewListOffsetsRequestTopic()
+	topic.Topic = "orders"
+	for _, p := range []int32{0, 1, 0, 0} {
+		partition := kmsg.NewListOffsetsRequestTopicPartition()
+		partition.Partition, partition.Timestamp = p, 1000
+		topic.Partitions = append(topic.Partitions, partition)
+	}
+	r.Topics = append(r.Topics, topic)
+	s.Receive(1000, frame(r, 4, 5), &out)
+	ev := out.Events[0].(*broker.ListOffsets)
+	if len(ev.Parts) != 2 || ev.Parts[0].Index != 0 || ev.Parts[1].Index != 1 {
+		t.Fatalf("the broker is asked for %+v", ev.Parts)
+	}
+	s.Replied(effect.Reply{To: ev.To, Body: &effect.OffsetsListed{Parts: []effect.OffsetListed{{Index: 0, Offset: 7}, {Index: 1, Offset: 8}}}}, &out)
+	answer := kmsg.NewPtrListOffsetsResponse()
+	answer.Version = 4
+	if err := answer.ReadFrom(body(t, out.Frames[0], 5, false)); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct {
+		code   int16
+		offset int64
+	}{{0, 7}, {0, 8}, {kerr.InvalidRequest.Code, -1}, {kerr.InvalidRequest.Code, -1}} {
+		if p := answer.Topics[0].Partitions[i]; p.ErrorCode != want.code || p.Offset != want.offset {
+			t.Errorf("part %d: %+v", i, p)
+		}
+	}
+}
