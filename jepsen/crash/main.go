@@ -170,7 +170,9 @@ func rounds(ctx context.Context, n *nemesis, l *load) error {
 			if err != nil {
 				return fmt.Errorf("round %d: %w", round, err)
 			}
-			if err := judge(h).err(); err != nil {
+			v := judge(h)
+			if err := v.err(); err != nil {
+				fmt.Printf("crash: rounds=%d %v seed=%d\n", round, v, n.o.seed)
 				return fmt.Errorf("round %d: %w", round, err)
 			}
 		}

@@ -70,8 +70,12 @@ func madeFiles() []file {
 	}
 	open := slices.Clone(service.Bytes()[:service.Len()-1])
 	return []file{
-		{"service.log", service.Bytes()}, {"windows.log", windows.Bytes()}, {"gaps.log", gaps.Bytes()}, {"long.log", long.Bytes()},
-		{"bytes.log", noise.Bytes()}, {"open-end.log", open},
+		{"service.log", service.Bytes()},
+		{"windows.log", windows.Bytes()},
+		{"gaps.log", gaps.Bytes()},
+		{"long.log", long.Bytes()},
+		{"bytes.log", noise.Bytes()},
+		{"open-end.log", open},
 	}
 }
 

@@ -32,8 +32,12 @@ func samples(topic string) []*kgo.Record {
 		{Key: []byte("large"), Value: large},
 		{Key: []byte("one header"), Value: []byte("v"), Headers: []kgo.RecordHeader{{Key: "name", Value: []byte("value")}}},
 		{Key: []byte("headers"), Value: []byte("v"), Headers: []kgo.RecordHeader{
-			{Key: "twice", Value: []byte("1")}, {Key: "twice", Value: []byte("2")}, {Key: "null"}, {Key: "empty", Value: []byte{}},
-			{Key: "", Value: []byte("no name")}, {Key: "bytes", Value: every},
+			{Key: "twice", Value: []byte("1")},
+			{Key: "twice", Value: []byte("2")},
+			{Key: "null"},
+			{Key: "empty", Value: []byte{}},
+			{Key: "", Value: []byte("no name")},
+			{Key: "bytes", Value: every},
 		}},
 	}
 	for i := range 60 {
@@ -382,7 +386,8 @@ func (s *suite) nulls() {
 		}
 		headers := []kgo.RecordHeader{{Key: "a", Value: []byte("b")}, {Key: "empty", Value: []byte{}}, {Key: "null"}}
 		want := []*kgo.Record{
-			{Key: []byte("key"), Headers: headers}, {Value: []byte("value"), Headers: headers},
+			{Key: []byte("key"), Headers: headers},
+			{Value: []byte("value"), Headers: headers},
 			{Key: []byte("key"), Value: []byte("value"), Headers: headers},
 		}
 		for i := range want {
