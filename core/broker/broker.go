@@ -147,7 +147,7 @@ func (b *Broker) completed(ev *Completed, out *effect.Set) {
 func (b *Broker) appended(p *partition, a effect.Appended, out *effect.Set) {
 	before := p.replica.Bounds().HighWatermark
 	if p.replica.Appended(a, out) {
-		b.wakeWith(p, p.replica.ReadableBytes(before), out)
+		b.wakeFrom(p, before, out)
 	}
 	if p.replica.Offline() != "" {
 		b.wake(p, out)

@@ -8,7 +8,12 @@ import (
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/replica"
 )
+
+// fetchBytesMax bounds the records of one response, whatever the client asks for (Kafka's
+// fetch.max.bytes): a response must fit its length prefix, and may have to be held in memory.
+const fetchBytesMax = 55 << 20
 
 // parkedFetch is a fetch that waits until enough has arrived or its time is over.
 type parkedFetch struct {
@@ -16,9 +21,23 @@ type parkedFetch struct {
 	deadline model.Time
 	number   uint64 // breaks ties between deadlines: first parked, first out
 	place    int    // in fetches.heap
+	bytesMin int64  // what it waits for: never more than it may be given
 	// readableBytes is about what an answer now would hold.
 	readableBytes int64
-	at            []*partition // where it waits
+	woken         bool
+	at            []spot // where it waits: one for each part
+}
+
+// spot is a place in a partition's list of waiting fetches.
+type spot struct {
+	partition *partition
+	place     int
+}
+
+// waiter is one part of a fetch that waits at a partition.
+type waiter struct {
+	fetch *parkedFetch
+	part  int
 }
 
 // fetches are the parked fetches, as a heap by deadline.
@@ -26,12 +45,13 @@ type fetches struct {
 	heap   []*parkedFetch
 	count  uint64
 	byConn map[effect.ConnID][]*parkedFetch
+	woken  []*parkedFetch // memory of wakeFrom
 }
 
 // fetch answers at once if anything is wrong, if enough is there, or if the client will not wait.
 func (b *Broker) fetch(ev *Fetch, out *effect.Set) {
-	f := &parkedFetch{ev: ev, deadline: b.now + ev.Wait}
-	ready := ev.Wait <= 0 || ev.BytesMin <= 0 || len(ev.Parts) == 0
+	f := &parkedFetch{ev: ev, deadline: b.now + ev.Wait, bytesMin: int64(min(ev.BytesMin, ev.BytesMax, fetchBytesMax))}
+	ready := ev.Wait <= 0 || f.bytesMin <= 0 || len(ev.Parts) == 0
 	for i := range ev.Parts {
 		part := &ev.Parts[i]
 		p, code := b.find(part.Topic, part.Partition)
@@ -43,9 +63,9 @@ func (b *Broker) fetch(ev *Fetch, out *effect.Set) {
 			break
 		}
 		f.readableBytes += p.replica.ReadableBytes(part.Offset)
-		f.at = append(f.at, p)
+		f.at = append(f.at, spot{partition: p})
 	}
-	if ready || f.readableBytes >= int64(ev.BytesMin) {
+	if ready || f.readableBytes >= f.bytesMin {
 		b.answerFetch(ev, out)
 		return
 	}
@@ -71,7 +91,7 @@ func (b *Broker) fetchCode(p *partition, part *FetchPart) int16 {
 
 // answerFetch gives every part its bounds and hands the reading to storage.
 func (b *Broker) answerFetch(ev *Fetch, out *effect.Set) {
-	reply := &effect.FetchReply{BytesMax: ev.BytesMax, Parts: make([]effect.FetchPart, len(ev.Parts))}
+	reply := &effect.FetchReply{BytesMax: min(ev.BytesMax, fetchBytesMax), Parts: make([]effect.FetchPart, len(ev.Parts))}
 	for i := range ev.Parts {
 		part, answer := &ev.Parts[i], &reply.Parts[i]
 		answer.Index, answer.BytesMax = part.Index, part.BytesMax
@@ -100,24 +120,34 @@ func (b *Broker) answerFetch(ev *Fetch, out *effect.Set) {
 	out.Reads = append(out.Reads, effect.Read{To: ev.To, Fetch: reply})
 }
 
-// wakeWith tells the fetches that wait at a partition that so many bytes have become readable.
-func (b *Broker) wakeWith(p *partition, bytes int64, out *effect.Set) {
-	for i := 0; i < len(p.waiting); {
-		f := p.waiting[i]
-		f.readableBytes += bytes
-		if f.readableBytes < int64(f.ev.BytesMin) {
-			i++
-			continue
+// wakeFrom tells the fetches that wait at a partition that its high watermark has moved on from before.
+func (b *Broker) wakeFrom(p *partition, before model.Offset, out *effect.Set) {
+	bytes := p.replica.ReadableBytes(before)
+	woken := b.fetches.woken[:0]
+	for _, w := range p.waiting {
+		f := w.fetch
+		if from := f.ev.Parts[w.part].Offset; from > before {
+			f.readableBytes += p.replica.ReadableBytes(from)
+		} else {
+			f.readableBytes += bytes
 		}
-		out.Marks.Set(effect.MarkFetchWoken)
-		b.finishFetch(f, out) // removes f from p.waiting
+		if f.readableBytes >= f.bytesMin && !f.woken {
+			f.woken = true
+			woken = append(woken, f)
+		}
 	}
+	for _, f := range woken {
+		out.Marks.Set(effect.MarkFetchWoken)
+		b.finishFetch(f, out)
+	}
+	clear(woken)
+	b.fetches.woken = woken
 }
 
 // wake answers every fetch that waits at a partition: something about it has changed.
 func (b *Broker) wake(p *partition, out *effect.Set) {
 	for len(p.waiting) > 0 {
-		b.finishFetch(p.waiting[0], out)
+		b.finishFetch(p.waiting[0].fetch, out)
 	}
 }
 
@@ -129,8 +159,10 @@ func (b *Broker) finishFetch(f *parkedFetch, out *effect.Set) {
 func (fs *fetches) park(f *parkedFetch) {
 	fs.count++
 	f.number = fs.count
-	for _, p := range f.at {
-		p.waiting = append(p.waiting, f)
+	for part := range f.at {
+		at := &f.at[part]
+		at.place = len(at.partition.waiting)
+		at.partition.waiting = append(at.partition.waiting, waiter{f, part})
 	}
 	if fs.byConn == nil {
 		fs.byConn = make(map[effect.ConnID][]*parkedFetch)
@@ -143,10 +175,14 @@ func (fs *fetches) park(f *parkedFetch) {
 
 // remove takes a fetch out of everything that knows it.
 func (fs *fetches) remove(f *parkedFetch) {
-	for _, p := range f.at {
-		if i := slices.Index(p.waiting, f); i >= 0 {
-			p.waiting = slices.Delete(p.waiting, i, i+1)
-		}
+	for part := range f.at {
+		at := &f.at[part] // its place may change while the parts before it are removed
+		waiting := at.partition.waiting
+		last := len(waiting) - 1
+		moved := waiting[last]
+		waiting[at.place], moved.fetch.at[moved.part].place = moved, at.place
+		waiting[last] = waiter{}
+		at.partition.waiting = waiting[:last]
 	}
 	conn := f.ev.To.Conn
 	mine := fs.byConn[conn]
@@ -233,15 +269,18 @@ func (fs *fetches) check(ps *partitions) error {
 		if !slices.Contains(fs.byConn[f.ev.To.Conn], f) {
 			return fmt.Errorf("a parked fetch is unknown to its connection %d", f.ev.To.Conn)
 		}
-		readableBytes := int64(0)
-		for k, p := range f.at {
-			if !slices.Contains(p.waiting, f) || ps.get(p.replica.Partition()) != p {
+		readableBytes, known := int64(0), true
+		for part, at := range f.at {
+			p := at.partition
+			if at.place >= len(p.waiting) || p.waiting[at.place] != (waiter{f, part}) || ps.get(p.replica.Partition()) != p {
 				return fmt.Errorf("a parked fetch has no wake-up at %v", p.replica.Partition())
 			}
-			readableBytes += p.replica.ReadableBytes(f.ev.Parts[k].Offset)
+			bytes := p.replica.ReadableBytes(f.ev.Parts[part].Offset)
+			known = known && bytes < replica.PlentyBytes
+			readableBytes += bytes
 		}
-		if readableBytes >= int64(f.ev.BytesMin) {
-			return fmt.Errorf("a fetch is parked for %d bytes with %d readable", f.ev.BytesMin, readableBytes)
+		if known && readableBytes >= f.bytesMin {
+			return fmt.Errorf("a fetch is parked for %d bytes with %d readable", f.bytesMin, readableBytes)
 		}
 	}
 	return nil

@@ -13,8 +13,8 @@ import (
 type partition struct {
 	topic   *controller.Topic // as of the newest image
 	replica *replica.Replica
-	waiting []*parkedFetch // fetches to be woken when the high watermark moves
-	place   int            // in partitions.order
+	waiting []waiter // fetches to be woken when the high watermark moves, in no order that matters
+	place   int      // in partitions.order
 }
 
 // partitions finds partitions by name and walks them in an order that depends on nothing but history.

@@ -199,7 +199,7 @@ func (r *Replica) appendRefused(in effect.Appended, out *effect.Set) {
 	invariant.Check(in.State != nil, "a refused append says what the log holds")
 	r.attempt++
 	r.state = in.State
-	r.sizes.forget()
+	r.sizes.cut(r.state.EndOffset())
 	out.Marks.Set(effect.MarkDiskFullRefused)
 	keep := r.parked[:r.parkedFrom]
 	for _, p := range r.parked[r.parkedFrom:] {
@@ -275,7 +275,8 @@ func (r *Replica) Bounds() Bounds {
 	return Bounds{LogStartOffset: r.state.StartOffset(), HighWatermark: r.highWatermark, LastStableOffset: r.highWatermark}
 }
 
-// ReadableBytes is about how many bytes a reader at an offset would find below the high watermark.
+// ReadableBytes is about how many bytes a reader at an offset would find below the high watermark, and
+// PlentyBytes for one so far behind that the sizes have been forgotten.
 func (r *Replica) ReadableBytes(from model.Offset) int64 {
 	return r.sizes.between(from, r.highWatermark)
 }

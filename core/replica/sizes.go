@@ -33,10 +33,21 @@ func (s *sizes) note(next model.Offset, bytes int) {
 	s.marks = append(s.marks, sizeMark{next, s.total})
 }
 
-func (s *sizes) forget() { s.marks = s.marks[:0] }
+// cut forgets the batches that were refused: those that end above the log's end.
+func (s *sizes) cut(end model.Offset) {
+	for n := len(s.marks); n > 0 && s.marks[n-1].next > end; n-- {
+		s.marks = s.marks[:n-1]
+	}
+	if n := len(s.marks); n > 0 {
+		s.total = s.marks[n-1].total
+	}
+}
+
+// PlentyBytes stands for the size of what has been forgotten.
+const PlentyBytes = math.MaxInt32
 
 // between is how many bytes of whole batches lie from an offset up to another that ends a batch, or
-// MaxInt32 if that has been forgotten.
+// PlentyBytes if that has been forgotten.
 func (s *sizes) between(from, to model.Offset) int64 {
 	if from >= to {
 		return 0
@@ -51,5 +62,5 @@ func (s *sizes) between(from, to model.Offset) int64 {
 			return upper - m.total
 		}
 	}
-	return math.MaxInt32
+	return PlentyBytes
 }

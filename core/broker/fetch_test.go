@@ -1,0 +1,141 @@
+package broker
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/weirmq/weir/core/controller"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
+)
+
+// withTopic is a world with one topic "t" of one partition.
+func withTopic(t *testing.T) *world {
+	t.Helper()
+	w := newWorld()
+	w.step(t, &CreateTopics{Topics: []controller.CreateTopic{{Name: "t", PartitionCount: 1, ReplicationFactor: 1}}})
+	w.durableAll(t)
+	return w
+}
+
+func (w *world) step(t *testing.T, ev Event) effect.Set {
+	t.Helper()
+	var out effect.Set
+	w.b.Step(w.now, ev, &out)
+	w.inFlight = append(w.inFlight, out.Appends...)
+	if err := w.b.Check(); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func (w *world) produce(t *testing.T, bytes int) {
+	t.Helper()
+	w.step(t, &Produce{Acks: -1, Wall: 1000, Parts: []ProducePart{{
+		Topic: TopicRef{Name: "t"}, Batch: make([]byte, bytes),
+		Header: record.Header{
+			RecordCount: 1, SizeBytes: bytes, MaxTimestamp: 1000,
+			ProducerID: model.NoProducerID, ProducerEpoch: model.NoProducerEpoch, BaseSequence: model.NoSequence,
+		},
+	}}})
+}
+
+func (w *world) durableAll(t *testing.T) effect.Set {
+	t.Helper()
+	return w.step(t, &Completed{effect.Completions{Appended: w.durable(t, len(w.inFlight))}})
+}
+
+func fetchOf(request uint64, bytesMin, bytesMax int32, offsets ...model.Offset) *Fetch {
+	ev := &Fetch{To: effect.RequestID{Conn: 1, Request: request}, Wait: 500, BytesMin: bytesMin, BytesMax: bytesMax}
+	for i, o := range offsets {
+		ev.Parts = append(ev.Parts, FetchPart{
+			Index: int32(i), Topic: TopicRef{Name: "t"}, CurrentLeaderEpoch: model.NoLeaderEpoch, Offset: o, BytesMax: math.MaxInt32,
+		})
+	}
+	return ev
+}
+
+func TestAFetchWaitsForNoMoreThanItTakes(t *testing.T) {
+	w := withTopic(t)
+	w.produce(t, 100)
+	w.durableAll(t)
+	w.step(t, fetchOf(1, 1000, 150, 1)) // parked: it begins behind the batch
+	w.produce(t, 100)
+	if out := w.durableAll(t); len(out.Reads) != 0 {
+		t.Fatal("100 bytes of 150 suffice")
+	}
+	w.produce(t, 100)
+	if out := w.durableAll(t); len(out.Reads) != 1 {
+		t.Error("200 bytes wait for 1000, though the client takes only 150")
+	}
+}
+
+func TestAFetchIsNeverAnsweredWithMoreThanTheBrokersBound(t *testing.T) {
+	w := withTopic(t)
+	out := w.step(t, fetchOf(1, 0, math.MaxInt32, 0))
+	if got := out.Reads[0].Fetch.BytesMax; got != fetchBytesMax {
+		t.Errorf("%d bytes may be read for one response, which has 2 GiB at most", got)
+	}
+}
+
+func TestAFetchBeyondTheHighWatermarkWaitsForBytesItCanRead(t *testing.T) {
+	w := withTopic(t)
+	w.produce(t, 100)
+	w.step(t, fetchOf(1, 1, 1000, 1)) // at the log end offset, above the high watermark
+	if out := w.durableAll(t); len(out.Reads) != 0 {
+		t.Error("a fetch was woken by bytes below its offset")
+	}
+	w.produce(t, 100)
+	if out := w.durableAll(t); len(out.Reads) != 1 {
+		t.Error("a fetch was not woken by bytes at its offset")
+	}
+}
+
+func TestAFetchFarBehindManyBatchesStaysParkedSoundly(t *testing.T) {
+	w := withTopic(t)
+	w.produce(t, 10)
+	w.durableAll(t)
+	w.step(t, fetchOf(1, 100_000, 200_000, 1))
+	for range 200 { // more than the replica remembers the sizes of; step checks the broker each time
+		w.produce(t, 10)
+		w.durableAll(t)
+	}
+}
+
+func TestARefusedAppendLeavesParkedFetchesSound(t *testing.T) {
+	w := withTopic(t)
+	for range 2 {
+		w.produce(t, 100)
+		w.durableAll(t)
+	}
+	w.step(t, fetchOf(1, 1000, 2000, 1))
+	w.produce(t, 100)
+	a := w.inFlight[0]
+	w.inFlight = nil
+	w.step(t, &Completed{effect.Completions{Appended: []effect.Appended{{
+		Partition: a.Partition, Failure: effect.DiskFull, Attempt: a.Attempt, State: w.state(a.Partition).Clone(),
+	}}}})
+	w.produce(t, 100)
+	if out := w.durableAll(t); len(out.Reads) != 0 {
+		t.Error("200 bytes of 1000 suffice once an append was refused")
+	}
+}
+
+func TestAPartitionNamedManyTimesInAFetchCostsOnceEach(t *testing.T) {
+	w := withTopic(t)
+	const parts = 200_000
+	w.step(t, fetchOf(1, 1, 1000, 0)) // another waits, too
+	start := time.Now()
+	var out effect.Set
+	w.b.Step(w.now, fetchOf(2, 1, 1000, make([]model.Offset, parts)...), &out)
+	w.b.Step(w.now, &Disconnected{Conn: 1}, &out)
+	// A step that walks all waiters for each takes half a minute here.
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("parking and dropping %d parts took %v", parts, took)
+	}
+	if w.b.ParkedFetchCount() != 0 || len(w.b.partitions.order[0].waiting) != 0 {
+		t.Error("something is still parked")
+	}
+}
