@@ -38,12 +38,12 @@ func (s *Session) receiveListOffsets(rq *request, out *Out) {
 			to.PartitionIndex = partition.PartitionIndex
 			asked.places = append(asked.places, place{int32(t), int32(i)})
 			// Each lookup by time may read the disk: a partition named again is refused, as in Kafka.
-			if this := (named{topic.Name, partition.PartitionIndex}); seen[this] {
+			this := named{topic.Name, partition.PartitionIndex}
+			if seen[this] {
 				to.ErrorCode = kerr.InvalidRequest.Code
 				continue
-			} else {
-				seen[this] = true
 			}
+			seen[this] = true
 			ev.Parts = append(ev.Parts, broker.ListOffsetsPart{
 				Index: int32(len(asked.places) - 1), Topic: broker.TopicRef{Name: topic.Name},
 				Partition:          model.Partition(partition.PartitionIndex),
