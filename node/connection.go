@@ -240,18 +240,19 @@ type connections struct {
 	last effect.ConnID
 }
 
-// add makes room for a connection; false says that there are too many, or that the node is stopping.
-func (cs *connections) add(n *Node, conn transport.Conn, limit int) (*connection, bool) {
+// add takes a connection in, unless there are too many or the node is stopping. Who stops the node says so
+// first and looks at the connections then: it sees all that were taken in.
+func (cs *connections) add(n *Node, conn transport.Conn, limit int) *connection {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if len(cs.byID) >= limit {
-		return nil, false
+	if len(cs.byID) >= limit || n.stopping() {
+		return nil
 	}
 	cs.last++
 	c := newConnection(n, cs.last, conn)
 	cs.byID[c.id] = c
 	n.metrics.Connections.Store(int64(len(cs.byID)))
-	return c, true
+	return c
 }
 
 func (cs *connections) find(id effect.ConnID) *connection {

@@ -125,10 +125,8 @@ func text(a net.Addr) string {
 
 // accept begins to serve connections.
 func (n *Node) accept() {
-	ctx, cancel := context.WithCancel(context.Background())
-	n.accepting = cancel
 	for _, l := range n.listeners {
-		n.acceptors.Go(func() { n.acceptFrom(ctx, l) })
+		n.acceptors.Go(func() { n.acceptFrom(n.accepting, l) })
 	}
 }
 
@@ -146,10 +144,12 @@ func (n *Node) acceptFrom(ctx context.Context, l transport.Listener) {
 			continue
 		}
 		n.metrics.Accepted.Add(1)
-		c, ok := n.connections.add(n, conn, int(n.config.Limits.ConnectionsMax))
-		if !ok {
-			n.metrics.Refused.Add(1)
-			n.log.Warn("connection refused: max.connections are open", zap.Stringer("peer", conn.RemoteAddr()))
+		c := n.connections.add(n, conn, int(n.config.Limits.ConnectionsMax))
+		if c == nil {
+			if !n.stopping() {
+				n.metrics.Refused.Add(1)
+				n.log.Warn("connection refused: max.connections are open", zap.Stringer("peer", conn.RemoteAddr()))
+			}
 			n.serving.Go(func() { _ = conn.Close() })
 			continue
 		}
@@ -157,9 +157,9 @@ func (n *Node) acceptFrom(ctx context.Context, l transport.Listener) {
 	}
 }
 
-// stopAccepting closes the listeners. Connections live on.
+// stopAccepting closes the listeners. Connections live on. It may be called again.
 func (n *Node) stopAccepting() {
-	n.accepting()
+	n.stopAccept()
 	for _, l := range n.listeners {
 		_ = l.Close() // nobody listens to it any more
 	}

@@ -36,6 +36,9 @@ type Options struct {
 	// Listeners are served beside those of the configuration, such as one of transport/memory. The node
 	// closes them.
 	Listeners []transport.Listener
+
+	// overDisk lets a test put faults between the engine and the disk.
+	overDisk func(storage.Disk) storage.Disk
 }
 
 // Node is a running broker.
@@ -59,7 +62,8 @@ type Node struct {
 	listeners   []transport.Listener
 	addresses   addresses
 	connections connections
-	accepting   context.CancelFunc
+	accepting   context.Context // ends when no more connections are wanted
+	stopAccept  context.CancelFunc
 	acceptors   sync.WaitGroup
 	serving     sync.WaitGroup // connections
 	tasks       sync.WaitGroup // http
@@ -87,19 +91,20 @@ func Start(o Options) (*Node, error) {
 		log = zap.NewNop()
 	}
 	n := &Node{config: o.Config, log: log, clock: newClock(), failed: make(chan struct{})}
+	n.accepting, n.stopAccept = context.WithCancel(context.Background())
 	n.connections.byID = map[effect.ConnID]*connection{}
 	n.metrics = metrics.New(o.Version, n.holdings)
 	n.budget = newBudget(o.Config.Limits.QueuedBytesMax, &n.metrics.QueuedBytes, &n.metrics.QueueWaits)
 	if limit := o.Config.Storage.MemoryLimitBytes; limit > 0 {
 		debug.SetMemoryLimit(limit)
 	}
-	if err := n.start(o.Listeners); err != nil {
+	if err := n.start(o); err != nil {
 		return nil, errors.Join(err, n.abandon())
 	}
 	return n, nil
 }
 
-func (n *Node) start(more []transport.Listener) error {
+func (n *Node) start(o Options) error {
 	d, err := disk.Open(n.config.DataDir)
 	if err != nil {
 		return err
@@ -111,12 +116,16 @@ func (n *Node) start(more []transport.Listener) error {
 	}
 	// Addresses are bound before recovery, so that a port that is taken is known at once; connections are
 	// accepted after it.
-	n.listeners = append(n.listeners, more...)
+	n.listeners = append(n.listeners, o.Listeners...)
 	listener, err := n.listen()
 	if err != nil {
 		return err
 	}
-	if err := n.recover(identity); err != nil {
+	files := storage.Disk(d)
+	if o.overDisk != nil {
+		files = o.overDisk(d)
+	}
+	if err := n.recover(files, identity); err != nil {
 		if listener != nil {
 			_ = listener.Close()
 		}
@@ -132,9 +141,9 @@ func (n *Node) start(more []transport.Listener) error {
 }
 
 // recover opens the engine and the broker over it.
-func (n *Node) recover(identity storage.Identity) error {
+func (n *Node) recover(files storage.Disk, identity storage.Identity) error {
 	begin := time.Now()
-	engine, rec, err := storage.Open(n.disk, storage.Config{
+	engine, rec, err := storage.Open(files, storage.Config{
 		Identity:         identity,
 		JournalFileBytes: n.config.Storage.JournalFileBytes,
 		CheckpointBytes:  n.config.Storage.CheckpointBytes,
@@ -221,6 +230,7 @@ func (n *Node) fail(err error) {
 		n.failure = err
 		close(n.failed)
 		n.isStopping.Store(true)
+		go n.stopAccepting()
 		for _, c := range n.connections.all() {
 			go c.close()
 		}

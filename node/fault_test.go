@@ -1,0 +1,171 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sys/unix"
+
+	"github.com/weirmq/weir/core/storage"
+	"github.com/weirmq/weir/node/config"
+)
+
+// faultyDisk is a real disk that can be told to fail.
+type faultyDisk struct {
+	storage.Disk
+	failSyncs atomic.Bool
+	full      atomic.Bool
+}
+
+type faultyFile struct {
+	storage.File
+	d *faultyDisk
+}
+
+func (d *faultyDisk) wrap(f storage.File, err error) (storage.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &faultyFile{f, d}, nil
+}
+
+func (d *faultyDisk) Create(path string) (storage.File, error) {
+	if d.full.Load() {
+		return nil, fmt.Errorf("create %s: %w", path, storage.ErrFull)
+	}
+	return d.wrap(d.Disk.Create(path))
+}
+func (d *faultyDisk) Open(path string) (storage.File, error) { return d.wrap(d.Disk.Open(path)) }
+
+func (f *faultyFile) Sync() error {
+	if f.d.failSyncs.Load() {
+		return fmt.Errorf("sync: %w", unix.EIO)
+	}
+	return f.File.Sync()
+}
+
+func (f *faultyFile) WriteAt(bufs [][]byte, off int64) error {
+	if f.d.full.Load() {
+		return fmt.Errorf("write: %w", storage.ErrFull)
+	}
+	return f.File.WriteAt(bufs, off)
+}
+
+func (f *faultyFile) Zero(n int64) error {
+	if f.d.full.Load() {
+		return fmt.Errorf("zero: %w", storage.ErrFull)
+	}
+	return f.File.Zero(n)
+}
+
+func startFaulty(t *testing.T, dir string) (*Node, *faultyDisk) {
+	t.Helper()
+	c := config.Default()
+	c.DataDir, c.Listener, c.HTTP, c.QUIC = dir, "127.0.0.1:0", "", false
+	c.Storage.JournalFileBytes = 2 << 20
+	d := &faultyDisk{}
+	n, err := Start(Options{Config: c, overDisk: func(real storage.Disk) storage.Disk { d.Disk = real; return d }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() })
+	return n, d
+}
+
+func kafkaClient(t *testing.T, n *Node, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	cl, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(n.KafkaAddr()), kgo.AllowAutoTopicCreation(), kgo.DefaultProduceTopic("t"),
+	}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	return cl
+}
+
+// send produces one record and gives up after a time; franz-go itself goes on trying, since a batch that was
+// sent once may have been written.
+func send(cl *kgo.Client, value string, patience time.Duration) (offset int64, err error) {
+	type outcome struct {
+		offset int64
+		err    error
+	}
+	came := make(chan outcome, 1)
+	cl.Produce(context.Background(), &kgo.Record{Value: []byte(value)}, func(r *kgo.Record, err error) { came <- outcome{r.Offset, err} })
+	select {
+	case o := <-came:
+		return o.offset, o.err
+	case <-time.After(patience):
+		return 0, context.DeadlineExceeded
+	}
+}
+
+func TestFailedSyncStopsTheNodeAndAcknowledgesNothing(t *testing.T) {
+	dir := t.TempDir()
+	n, d := startFaulty(t, dir)
+	cl := kafkaClient(t, n)
+	if _, err := send(cl, "safe", 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	d.failSyncs.Store(true)
+	if _, err := send(cl, "doubtful", 2*time.Second); err == nil {
+		t.Error("a record was acknowledged whose sync failed")
+	}
+	select {
+	case <-n.Failed():
+	case <-time.After(5 * time.Second):
+		t.Fatal("the node goes on after a failed sync")
+	}
+	d.failSyncs.Store(false) // a retry would succeed, and must not be tried
+	if _, err := send(cl, "later", 500*time.Millisecond); err == nil {
+		t.Error("a record was acknowledged after the node failed")
+	}
+	if err := n.Close(); !errors.Is(err, storage.ErrStopped) {
+		t.Errorf("closed with %v", err)
+	}
+	cl.Close()
+
+	n, _ = startFaulty(t, dir)
+	cl = kafkaClient(t, n, kgo.ConsumeTopics("t"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	records := cl.PollFetches(ctx).Records()
+	if len(records) == 0 || string(records[0].Value) != "safe" {
+		t.Errorf("after the restart there is %v", records)
+	}
+}
+
+func TestFullDiskRefusesAndRecovers(t *testing.T) {
+	n, d := startFaulty(t, t.TempDir())
+	cl := kafkaClient(t, n, kgo.RecordRetries(0))
+	want := int64(0)
+	if _, err := send(cl, "first", 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	d.full.Store(true)
+	refused := 0
+	for range 50 { // what was set aside for the journal may take a few
+		if offset, err := send(cl, "while full", 2*time.Second); err != nil {
+			refused++
+		} else {
+			want = offset
+		}
+	}
+	if refused == 0 {
+		t.Error("nothing was refused on a full disk")
+	}
+	if err := n.Err(); err != nil {
+		t.Fatalf("a full disk stopped the node: %v", err)
+	}
+	d.full.Store(false)
+	offset, err := send(cl, "space again", 10*time.Second)
+	if err != nil || offset != want+1 {
+		t.Errorf("with space again: offset %d, want %d: %v", offset, want+1, err)
+	}
+}
