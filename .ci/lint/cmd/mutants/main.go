@@ -187,11 +187,13 @@ func (r *runner) simulate(weir string, m mutant) (caughtBy, seed string, err err
 	if m.check == "replay" {
 		return r.replay(weir, m)
 	}
-	out, code, err := r.command(nil, weir, "sim", "fleet", "--mode", m.mode, "--seeds", fmt.Sprintf("1:%d", m.seeds))
+	out, code, err := r.command(nil, weir, "sim", "fleet", "--mode", m.mode, "--seeds", fmt.Sprintf("1:%d", m.seeds),
+		"--stop-at-first", "--jobs", "1")
 	switch {
 	case err != nil:
 		return "", "", err
-	case code == 0:
+	case code == 0, code == 1 && strings.Contains(out, "verdict=vacuous"):
+		// A fleet calls itself vacuous when it is too small to have met every fault; it broke nothing.
 		return "", "", errSurvived
 	case code != 1 || !strings.Contains(out, "verdict=violation"):
 		return "", "", fmt.Errorf("exit code %d without a violation: %s", code, oneLine([]byte(out)))
@@ -257,7 +259,7 @@ func verdict(out string) (caughtBy, seed string) {
 			seed = m[1]
 		}
 		if m := oracleField.FindStringSubmatch(line); m != nil {
-			caughtBy = strings.Trim(m[1], `"`)
+			caughtBy = strings.Trim(m[1], `":`)
 		}
 		break
 	}
