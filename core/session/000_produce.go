@@ -21,7 +21,21 @@ type produceSlot struct {
 // place is where a part stands in a request of topics and partitions, and in its response.
 type place struct{ topic, partition int32 }
 
-func (p *produceSlot) reset() { p.places, p.missing, p.failed = p.places[:0], 0, false }
+// partsKeptMax is how many parts of a request and of its response a slot keeps room for: what is larger
+// is left to the collector, so that an idle connection holds little, whatever it once sent.
+const partsKeptMax = 4096
+
+// reset makes the slot ready for the next request.
+func (p *produceSlot) reset() {
+	p.places, p.missing, p.failed = p.places[:0], 0, false
+	kept := cap(p.places)
+	for _, r := range p.response.Responses[:cap(p.response.Responses)] {
+		kept += 1 + cap(r.PartitionResponses)
+	}
+	if kept > partsKeptMax {
+		*p = produceSlot{}
+	}
+}
 
 func (s *Session) receiveProduce(rq *request, out *Out) {
 	in := &s.produce
@@ -75,6 +89,20 @@ func (s *Session) receiveProduce(rq *request, out *Out) {
 		out.Events = append(out.Events, ev)
 	} else if in.Acks != 0 {
 		s.answer(rq.slot, &p.response, out)
+	}
+	s.releaseProduce()
+}
+
+// releaseProduce lets go of what a large request needed.
+func (s *Session) releaseProduce() {
+	s.decompressor.Release()
+	topics := s.produce.TopicData[:cap(s.produce.TopicData)]
+	kept := 0
+	for i := range topics {
+		kept += 1 + cap(topics[i].PartitionData)
+	}
+	if kept > partsKeptMax {
+		s.produce = protocol.ProduceRequest{}
 	}
 }
 

@@ -15,7 +15,24 @@ type fetchSlot struct {
 	places   []place
 }
 
-func (f *fetchSlot) reset() { f.places = f.places[:0] }
+// reset makes the slot ready for the next request. It lets go of the records that were sent, and of
+// everything if that is a lot.
+func (f *fetchSlot) reset() {
+	for t := range f.response.Responses {
+		partitions := f.response.Responses[t].Partitions
+		for i := range partitions {
+			partitions[i].Records = protocol.Records{}
+		}
+	}
+	f.places = f.places[:0]
+	kept := cap(f.places)
+	for _, r := range f.response.Responses[:cap(f.response.Responses)] {
+		kept += 1 + cap(r.Partitions)
+	}
+	if kept > partsKeptMax {
+		*f = fetchSlot{}
+	}
+}
 
 // release lets go of the regions of an answer that will not be sent.
 func (f *fetchSlot) release() {
@@ -70,7 +87,13 @@ func (s *Session) receiveFetch(rq *request, out *Out) {
 		}
 	}
 	out.Events = append(out.Events, ev)
+	if len(rq.frame) > fetchFrameKeptBytes {
+		s.fetch = protocol.FetchRequest{}
+	}
 }
+
+// fetchFrameKeptBytes is how large a fetch request may be for its decoded form to be kept for the next.
+const fetchFrameKeptBytes = 64 << 10
 
 // Fetched takes in the answer to a fetch, with the records read.
 func (s *Session) Fetched(to effect.RequestID, in *effect.FetchReply, out *Out) {

@@ -238,14 +238,19 @@ func (s *Session) send(sl *slot, out *Out) {
 // writersMax is how many response buffers a session keeps for the next responses.
 const writersMax = 8
 
+// writerKeptBytes is how large a response may be for its buffer to be kept.
+const writerKeptBytes = 256 << 10
+
 // Recycle takes a frame back that was sent, or never will be, and releases the regions in it.
 func (s *Session) Recycle(f Frame) {
+	size := 0
 	for _, p := range f.Pieces {
+		size += len(p.Bytes)
 		if r, ok := p.Region.(effect.Region); ok {
 			r.Release()
 		}
 	}
-	if len(s.writers) < writersMax && f.writer != nil {
+	if len(s.writers) < writersMax && f.writer != nil && size <= writerKeptBytes {
 		f.writer.Reset()
 		s.writers = append(s.writers, f.writer)
 	}

@@ -532,3 +532,61 @@ func TestAPartitionIsLookedUpOncePerRequest(t *testing.T) {
 		}
 	}
 }
+
+func TestAnIdleSessionKeepsLittleOfALargeRequest(t *testing.T) {
+	s, out := newSession(), Out{}
+	fetch := kmsg.NewPtrFetchRequest()
+	topic := kmsg.NewFetchRequestTopic()
+	topic.Topic = "orders"
+	for p := range int32(20_000) {
+		partition := kmsg.NewFetchRequestTopicPartition()
+		partition.Partition = p
+		topic.Partitions = append(topic.Partitions, partition)
+	}
+	fetch.Topics = append(fetch.Topics, topic)
+	s.Receive(1000, frame(fetch, 11, 5), &out)
+	ev := out.Events[0].(*broker.Fetch)
+	s.Fetched(ev.To, &effect.FetchReply{Parts: []effect.FetchPart{{Records: effect.Records{Bytes: make([]byte, 1<<20)}}}}, &out)
+	s.Recycle(out.Frames[0])
+	out.Reset()
+
+	produce := kmsg.NewPtrProduceRequest()
+	produce.Acks = -1
+	target := kmsg.NewProduceRequestTopic()
+	target.Topic = "orders"
+	for p := range int32(20_000) {
+		partition := kmsg.NewProduceRequestTopicPartition()
+		partition.Partition, partition.Records = p, []byte{1}
+		target.Partitions = append(target.Partitions, partition)
+	}
+	produce.Topics = append(produce.Topics, target)
+	s.Receive(1000, frame(produce, 7, 6), &out)
+	s.Recycle(out.Frames[0])
+
+	if n := cap(s.fetch.Topics) + cap(s.produce.TopicData); n > 0 {
+		t.Errorf("the requests are kept: %d topics", n)
+	}
+	for _, sl := range s.free {
+		if cap(sl.fetched.places)+cap(sl.produced.places)+cap(sl.fetched.response.Responses)+cap(sl.produced.response.Responses) > 0 {
+			t.Errorf("a slot keeps %d and %d places", cap(sl.fetched.places), cap(sl.produced.places))
+		}
+	}
+	if len(s.writers) > 0 {
+		t.Error("a response's buffer is kept")
+	}
+}
+
+func TestAnIdleSessionLetsGoOfTheRecordsItSent(t *testing.T) {
+	s, out := newSession(), Out{}
+	fetch := kmsg.NewPtrFetchRequest()
+	topic := kmsg.NewFetchRequestTopic()
+	topic.Topic, topic.Partitions = "orders", []kmsg.FetchRequestTopicPartition{kmsg.NewFetchRequestTopicPartition()}
+	fetch.Topics = append(fetch.Topics, topic)
+	s.Receive(1000, frame(fetch, 11, 5), &out)
+	ev := out.Events[0].(*broker.Fetch)
+	s.Fetched(ev.To, &effect.FetchReply{Parts: []effect.FetchPart{{Records: effect.Records{Bytes: make([]byte, 1<<20)}}}}, &out)
+	s.Recycle(out.Frames[0])
+	if r := s.free[0].fetched.response.Responses[:1][0].Partitions[:1][0].Records; r.Bytes != nil || r.Regions != nil {
+		t.Errorf("the slot still refers to %d bytes of records", len(r.Bytes))
+	}
+}
