@@ -61,7 +61,7 @@ func (s *Session) receiveProduce(rq *request, out *Out) {
 			out.Index, out.BaseOffset = partition.Index, int64(model.NoOffset)
 			index := int32(len(p.places))
 			p.places = append(p.places, place{int32(t), int32(i)})
-			header, err := s.validate(in, partition.Records.Bytes)
+			header, err := s.validate(rq, in, partition.Records.Bytes)
 			if err != nil {
 				out.ErrorCode, out.LogStartOffset = err.code, int64(model.NoOffset)
 				if rq.version >= 8 {
@@ -112,14 +112,15 @@ type invalid struct {
 }
 
 // validate checks a batch down to its records.
-func (s *Session) validate(in *protocol.ProduceRequest, batch []byte) (record.Header, *invalid) {
+func (s *Session) validate(rq *request, in *protocol.ProduceRequest, batch []byte) (record.Header, *invalid) {
 	if in.TransactionalID.Valid {
 		return record.Header{}, &invalid{kerr.UnsupportedVersion.Code, "transactions are not served yet"}
 	}
 	if len(batch) == 0 {
 		return record.Header{}, &invalid{kerr.InvalidRecord.Code, "a partition without a record batch"}
 	}
-	header, err := record.ValidateProduced(batch, record.Limits{DecompressedBytesMax: s.config.RecordBytesMax}, &s.decompressor)
+	limits := record.Limits{DecompressedBytesMax: s.config.RecordBytesMax, NoZstd: rq.version < 7}
+	header, err := record.ValidateProduced(batch, limits, &s.decompressor)
 	if err != nil {
 		return header, &invalid{record.Code(err), err.Error()}
 	}

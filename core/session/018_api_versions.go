@@ -49,6 +49,9 @@ func addVersions(r *protocol.APIVersionsResponse, a api) {
 	to.APIKey, to.MinVersion, to.MaxVersion = int16(a.key), a.versionMin, a.versionMax
 }
 
+// softwareNameBytesMax bounds what is kept of a client for as long as its connection lives.
+const softwareNameBytesMax = 249
+
 // softwareName is KIP-511's rule for what clients call themselves: letters, digits, and inside also dots
 // and hyphens.
 func softwareName(s string) bool {
@@ -60,5 +63,5 @@ func softwareName(s string) bool {
 			return false
 		}
 	}
-	return s != ""
+	return s != "" && len(s) <= softwareNameBytesMax
 }

@@ -590,3 +590,37 @@ func TestAnIdleSessionLetsGoOfTheRecordsItSent(t *testing.T) {
 		t.Errorf("the slot still refers to %d bytes of records", len(r.Bytes))
 	}
 }
+
+func TestZstdNeedsProduceVersion7(t *testing.T) {
+	var b record.Builder
+	b.Begin(record.NewOptions(record.CodecZstd))
+	b.Append(record.Record{Value: make([]byte, 1000), Timestamp: 1000})
+	batch := b.Finish()
+	for version, want := range map[int16]int{6: 0, 7: 1} {
+		s, out := newSession(), Out{}
+		s.Receive(1000, frame(produceRequest(-1, append([]byte(nil), batch...)), version, 5), &out)
+		if len(out.Events) != want {
+			t.Errorf("version %d: %d batches reach the broker, want %d", version, len(out.Events), want)
+		}
+		if want > 0 {
+			continue
+		}
+		r := kmsg.NewPtrProduceResponse()
+		r.Version = version
+		if err := r.ReadFrom(body(t, out.Frames[0], 5, false)); err != nil || r.Topics[0].Partitions[0].ErrorCode != kerr.UnsupportedCompressionType.Code {
+			t.Errorf("version %d: %v, %+v", version, err, r)
+		}
+	}
+}
+
+func TestASoftwareNameOfAnyLengthIsNotKept(t *testing.T) {
+	s, out := newSession(), Out{}
+	r := kmsg.NewPtrApiVersionsRequest()
+	r.ClientSoftwareName, r.ClientSoftwareVersion = strings.Repeat("x", 1<<20), "1"
+	s.Receive(1000, frame(r, 3, 5), &out)
+	answer := kmsg.NewPtrApiVersionsResponse()
+	answer.Version = 3
+	if err := answer.ReadFrom(body(t, out.Frames[0], 5, false)); err != nil || answer.ErrorCode != kerr.InvalidRequest.Code || s.SoftwareName != "" {
+		t.Errorf("%v: code %d, a name of %d bytes is kept", err, answer.ErrorCode, len(s.SoftwareName))
+	}
+}
