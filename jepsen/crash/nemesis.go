@@ -92,7 +92,9 @@ func (n *nemesis) start(clean bool) error {
 		if n.kills == 0 || n.rand.IntN(6) > 0 {
 			break
 		}
-		time.Sleep(time.Duration(n.rand.IntN(40)) * time.Millisecond)
+		// Somewhere in the time that a start takes here.
+		_, median := n.startUps()
+		time.Sleep(time.Duration(n.rand.Float64() * float64(median)))
 		if !b.Running() {
 			break // it should not have ended by itself: Ready says why it did
 		}
