@@ -175,10 +175,12 @@ func (b *Broker) blockAllocated(done controller.Done, out *effect.Set) {
 		out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteProducerIDBlock, Count: int64(done.BlockFrom)})
 		b.giveOut(out)
 	case done.BlockFailed:
+		// As Kafka, not COORDINATOR_NOT_AVAILABLE: on that, Java's producer asks for the coordinator of its
+		// transactional id, which an idempotent producer does not have.
 		b.ids.asked = false
 		for _, to := range b.ids.waiting {
 			out.Replies = append(out.Replies, effect.Reply{To: to, Body: &effect.ProducerIDAssigned{
-				Code: kerr.CoordinatorNotAvailable.Code, ID: model.NoProducerID, Epoch: model.NoProducerEpoch,
+				Code: kerr.CoordinatorLoadInProgress.Code, ID: model.NoProducerID, Epoch: model.NoProducerEpoch,
 			}})
 		}
 		b.ids.waiting = nil
