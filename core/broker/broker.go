@@ -92,7 +92,7 @@ func (b *Broker) Tick(now model.Time, wall model.Timestamp, out *effect.Set) {
 // Deadline is when Tick must be called next; 0 means never.
 func (b *Broker) Deadline() model.Time {
 	d := b.fetches.deadline()
-	if r := b.retention.next; len(b.partitions.order) > 0 && (d == 0 || r < d) {
+	if r := b.retention.next; len(b.partitions.order)+len(b.retention.undeleted) > 0 && (d == 0 || r < d) {
 		d = r
 	}
 	return d
@@ -134,6 +134,11 @@ func (b *Broker) completed(ev *Completed, out *effect.Set) {
 	for _, r := range ev.Retained {
 		if p := b.partitions.get(r.Partition); p != nil && r.Failure == effect.OK {
 			p.replica.Retained(r, out)
+		}
+	}
+	for _, d := range ev.Deleted {
+		if d.Failure == effect.DiskFull {
+			b.retention.undeleted = append(b.retention.undeleted, d.Partition)
 		}
 	}
 	for _, d := range ev.Damaged {

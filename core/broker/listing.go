@@ -73,12 +73,15 @@ func (b *Broker) listPart(ev *ListOffsets, i int, answer *effect.OffsetListed, o
 func (b *Broker) lookedUp(in effect.LookedUp, out *effect.Set) {
 	l := b.listings[in.To]
 	if l == nil {
-		return // its connection is gone and its number was forgotten
+		return // nobody asked
 	}
 	answer := &l.answer.Parts[in.Index]
-	if in.Failure != effect.OK {
+	switch {
+	case in.Failure == effect.Missing:
+		answer.Code = kerr.UnknownTopicOrPartition.Code // deleted meanwhile
+	case in.Failure != effect.OK:
 		answer.Code = kerr.KafkaStorageError.Code
-	} else if in.Offset != model.NoOffset {
+	case in.Offset != model.NoOffset:
 		answer.Offset, answer.Timestamp = in.Offset, in.Timestamp
 		if p := b.partitions.get(in.Partition); p != nil {
 			answer.LeaderEpoch = p.replica.EpochOf(in.Offset)

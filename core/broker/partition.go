@@ -72,6 +72,8 @@ func (ps *partitions) check(image *controller.Image) error {
 type retention struct {
 	next   model.Time // when the next few are due
 	cursor int        // where in partitions.order they begin
+	// undeleted are partitions of deleted topics whose removal a full disk refused: it is tried again.
+	undeleted []model.TopicPartition
 }
 
 // retentionStep is how many partitions one Tick looks at.
@@ -81,6 +83,10 @@ func (b *Broker) retain(now model.Time, wall model.Timestamp, out *effect.Set) {
 	if now < b.retention.next {
 		return
 	}
+	for _, tp := range b.retention.undeleted {
+		out.Deletes = append(out.Deletes, effect.Delete{Partition: tp})
+	}
+	b.retention.undeleted = b.retention.undeleted[:0]
 	order := b.partitions.order
 	if b.retention.cursor >= len(order) {
 		b.retention.cursor = 0
@@ -95,8 +101,8 @@ func (b *Broker) retain(now model.Time, wall model.Timestamp, out *effect.Set) {
 			continue
 		}
 		p.replica.Expire(wall, b.config.ProducerExpirationMs, out)
-		if bounds.LogStartOffset == bounds.HighWatermark {
-			continue
+		if bounds.HighWatermark == 0 {
+			continue // an empty log that has never held anything; one that was emptied remembers producers
 		}
 		out.Retains = append(out.Retains, effect.Retain{
 			Partition: p.replica.Partition(), HighWatermark: bounds.HighWatermark, Wall: wall,
