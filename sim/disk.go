@@ -53,6 +53,7 @@ type Disk struct {
 	usedBytes     int64
 
 	syncCount   uint32 // successful syncs of any file
+	appendsFrom uint32 // how many there were when the newest sync of appends was carried out
 	failSyncs   int    // so many of the next syncs fail
 	evictFailed bool   // a page whose sync failed is read back from the device after a restart
 	// See BeginSync.
@@ -78,7 +79,6 @@ type inode struct {
 	dirty         pages    // written since their last sync
 	failed        pages    // their sync failed: clean to the cache, absent on the device
 	syncedAt      []uint32 // by page: the number of the sync that made it durable
-	newestSync    uint32
 	linked        bool
 
 	// Since the sync numbered windowAt began:

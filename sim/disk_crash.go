@@ -167,10 +167,10 @@ type Flip struct {
 	Size   int64 // the file's
 }
 
-// FlipBit turns one bit of one file that the process has synced, while no process runs. In files that
-// isLog names, the pages of the newest sync are left alone: at the end of a journal, damage cannot be told
-// from a write that never finished. It reports false if there is nothing to damage.
-func (d *Disk) FlipBit(isLog func(path string) bool) (Flip, bool) {
+// FlipBit turns one bit of one file that the process has synced, while no process runs. What the newest sync
+// of appends covered is left alone: at the end of a log, damage cannot be told from a write that never
+// finished. It reports false if there is nothing to damage.
+func (d *Disk) FlipBit() (Flip, bool) {
 	type target struct {
 		path string
 		n    *inode
@@ -194,7 +194,7 @@ func (d *Disk) FlipBit(isLog func(path string) bool) (Flip, bool) {
 		if page >= len(f.n.syncedAt) || f.n.syncedAt[page] == 0 || f.n.dirty.has(page) {
 			continue
 		}
-		if f.n.syncedAt[page] == f.n.newestSync && isLog(f.path) {
+		if f.n.syncedAt[page] > d.appendsFrom {
 			continue
 		}
 		bit := uint8(d.rand.Intn(8))

@@ -171,8 +171,11 @@ func (d *Disk) BeginSync() {
 	d.windowAt++
 }
 
-// RunSync carries out a sync that began earlier.
-func (d *Disk) RunSync(run func() error) error {
+// RunSync carries out a sync that began earlier; appends says that records hang on it.
+func (d *Disk) RunSync(appends bool, run func() error) error {
+	if appends {
+		d.appendsFrom = d.syncCount
+	}
 	d.asOfBegin = true
 	err := run()
 	d.asOfBegin = false
@@ -187,7 +190,6 @@ func (f *diskFile) Sync() error {
 	fails := f.disk.failSync()
 	if !fails {
 		f.disk.syncCount++
-		n.newestSync = f.disk.syncCount
 	}
 	late := pages(nil)
 	size := len(n.data)

@@ -299,7 +299,7 @@ func TestSyncCoversOnlyWhatWasWrittenBeforeItBegan(t *testing.T) {
 		must(t, d.SyncDir(""))
 		d.BeginSync()
 		must(t, f.WriteAt([][]byte{bytes.Repeat([]byte{2}, 2*pageBytes)}, 2*pageBytes))
-		must(t, d.RunSync(f.Sync))
+		must(t, d.RunSync(false, f.Sync))
 		d.Crash(true)
 		got := contents(t, d, "f")
 		if len(got) < 3*pageBytes || !bytes.Equal(got[:2*pageBytes], bytes.Repeat([]byte{1}, 2*pageBytes)) {
@@ -322,10 +322,11 @@ func TestFlippedBitIsInBytesThatWereSyncedBefore(t *testing.T) {
 		f := create(t, d, "f", want)
 		must(t, f.Sync())
 		must(t, d.SyncDir(""))
+		d.BeginSync()
 		must(t, f.WriteAt([][]byte{pattern(10, 1)}, 3*pageBytes))
-		must(t, f.Sync())
+		must(t, d.RunSync(true, f.Sync))
 		d.Crash(true)
-		flip, ok := d.FlipBit(func(string) bool { return true })
+		flip, ok := d.FlipBit()
 		if !ok {
 			continue
 		}

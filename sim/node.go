@@ -3,7 +3,6 @@ package sim
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/controller"
@@ -65,8 +64,9 @@ type process struct {
 	ioFreeAt model.Time
 
 	syncing, checkpointing bool
-	reports                int    // scheduled
-	stopping               func() // called once nothing is under way, for a clean shutdown
+	reports                int             // scheduled
+	parked                 []*broker.Fetch // asked and not answered
+	stopping               func()          // called once nothing is under way, for a clean shutdown
 }
 
 // nodeConn is a connection as the node sees it.
@@ -261,7 +261,7 @@ func (n *node) crash(power bool) {
 	}
 	n.w.net.kill(p, silent)
 	for ; n.flips > 0; n.flips-- {
-		if f, ok := n.disk.FlipBit(isJournal); ok {
+		if f, ok := n.disk.FlipBit(); ok {
 			n.note("flip", uint64(f.Offset), uint64(f.Bit), uint64(f.Size), f.Path)
 			n.ghost.hit(f)
 		}
@@ -310,34 +310,6 @@ func (n *node) shutdown(then func()) {
 	p.schedule()
 }
 
-// check verifies the core's own invariants, and that it shows nothing that is not durable.
-func (p *process) check() {
-	if err := p.broker.Check(); err != nil {
-		p.n.w.fail("broker-check", err.Error())
-	}
-	if err := p.engine.Check(); err != nil {
-		p.n.w.fail("engine-check", err.Error())
-	}
-	for _, l := range p.n.ghost.order {
-		p.checkBounds(l.tp)
-	}
-}
-
-// checkBounds compares what a partition shows with the ghost.
-func (p *process) checkBounds(tp model.TopicPartition) {
-	b, ok := p.broker.Bounds(tp)
-	l := p.n.ghost.logs[tp]
-	if !ok || l == nil || l.damaged != "" {
-		return
-	}
-	if b.HighWatermark > l.durableEnd() {
-		p.n.w.fail("high-watermark", fmt.Sprintf("%v: the high watermark is %d, durable is %d", tp, b.HighWatermark, l.durableEnd()))
-	}
-	if b.LogStartOffset > b.HighWatermark || b.LastStableOffset > b.HighWatermark {
-		p.n.w.fail("bounds", fmt.Sprintf("%v: %+v", tp, b))
-	}
-}
-
 func (p *process) set() *effect.Set {
 	if n := len(p.free); n > 0 {
 		s := p.free[n-1]
@@ -361,6 +333,3 @@ func (p *process) notes(set *effect.Set) {
 func (p *process) note(n effect.Note) {
 	p.n.note("note", uint64(n.Kind), uint64(n.Offset), uint64(n.Count), n.Kind.String()+" "+n.Topic+" "+n.Detail)
 }
-
-// isJournal names the files whose end a flipped bit would make look unwritten.
-func isJournal(path string) bool { return strings.HasPrefix(path, "journal/") }

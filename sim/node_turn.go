@@ -173,6 +173,7 @@ func (p *process) loop() {
 		set := p.set()
 		p.n.w.coreEvents++
 		p.broker.Step(p.n.clock.monotonic(p.n.w.now), ev, set)
+		p.watchFetches(ev, set)
 		p.dispatch(set)
 		if done, ok := ev.(*broker.Completed); ok {
 			for _, a := range done.Appended {
@@ -181,6 +182,7 @@ func (p *process) loop() {
 			for _, r := range done.Retained {
 				p.checkBounds(r.Partition)
 			}
+			p.checkWoken()
 		}
 	}
 	if p.n.w.coreEvents%p.n.w.checkEvery < uint64(len(events)) {
@@ -205,6 +207,7 @@ func (p *process) scheduleTick() {
 		set := p.set()
 		p.n.w.coreEvents++
 		p.broker.Tick(p.n.clock.monotonic(p.n.w.now), p.n.clock.wall(p.n.w.now), set)
+		p.watchFetches(nil, set)
 		p.dispatch(set)
 		p.scheduleTick()
 		p.schedule()
@@ -398,7 +401,7 @@ func (p *process) beginSync() {
 	}
 	p.syncing = true
 	p.n.ghost.syncBegins()
-	p.underway(work, func(err error, done *effect.Completions) error {
+	p.underway(work, true, func(err error, done *effect.Completions) error {
 		p.syncing = false
 		if err == nil {
 			p.n.ghost.syncEnds()
@@ -416,14 +419,14 @@ func (p *process) beginCheckpoint() {
 		return
 	}
 	p.checkpointing = true
-	p.underway(work, func(err error, done *effect.Completions) error {
+	p.underway(work, false, func(err error, done *effect.Completions) error {
 		p.checkpointing = false
 		return p.engine.EndCheckpoint(work, err, done)
 	})
 }
 
 // underway lets a sync happen some time from now, and tells the engine how it ended.
-func (p *process) underway(work *storage.SyncWork, end func(error, *effect.Completions) error) {
+func (p *process) underway(work *storage.SyncWork, appends bool, end func(error, *effect.Completions) error) {
 	n, plan := p.n, p.n.w.plan.Disk
 	n.disk.BeginSync()
 	took := plan.SyncMin + model.Time(n.rand.Exp(int64(plan.SyncMean)))
@@ -431,24 +434,31 @@ func (p *process) underway(work *storage.SyncWork, end func(error, *effect.Compl
 		took += model.Time(n.rand.Exp(int64(4 * n.slowMean)))
 	}
 	p.later(n.w.now+took, func() {
-		err := n.disk.RunSync(work.Run)
-		n.note("synced", boolBit(err != nil), 0, 0, "")
-		done := &effect.Completions{}
-		stop := end(err, done)
-		if errors.Is(err, errIO) && stop == nil {
-			n.w.fail("sync-error-ignored", "a sync failed and the engine goes on: "+err.Error())
-			return
-		}
-		if stop != nil {
-			n.stop(stop)
-			return
-		}
-		n.ghost.completed(done)
-		p.report(nil, done)
-		// The next sync begins with the next turn.
-		if !p.ioAt {
-			p.ioAt = true
-			p.later(max(n.w.now, p.ioFreeAt), p.io)
-		}
+		err := n.disk.RunSync(appends, work.Run)
+		n.note("synced", boolBit(err != nil), boolBit(appends), 0, "")
+		// The engine hears of it when it gets round to it; other syncs may end meanwhile.
+		p.later(max(n.w.now+p.wait(n.w.plan.Knobs.IODelay), p.ioFreeAt), func() { p.ended(err, end) })
 	})
+}
+
+// ended tells the engine how a sync ended, and passes on what it reports.
+func (p *process) ended(err error, end func(error, *effect.Completions) error) {
+	n := p.n
+	done := &effect.Completions{}
+	stop := end(err, done)
+	if errors.Is(err, errIO) && stop == nil {
+		n.w.fail("sync-error-ignored", "a sync failed and the engine goes on: "+err.Error())
+		return
+	}
+	if stop != nil {
+		n.stop(stop)
+		return
+	}
+	n.ghost.completed(done)
+	p.report(nil, done)
+	// The next sync begins with the next turn.
+	if !p.ioAt {
+		p.ioAt = true
+		p.later(max(n.w.now, p.ioFreeAt), p.io)
+	}
 }

@@ -22,9 +22,8 @@ type tailer struct {
 	place   int // of the operation under way, -1 if there is none
 	busy    bool
 	settled bool
-	asked   bool // the times
+	round   int // of questions for times
 	done    bool
-	answers int
 }
 
 func newTailer(g *group) *tailer {
@@ -70,27 +69,31 @@ func (t *tailer) askTimes(now model.Time) {
 			return
 		}
 	}
-	if t.asked || !t.g.keep {
+	if t.round == lookupRounds || !t.g.keep {
 		t.done, t.at = true, 0
 		return
 	}
-	t.asked, t.busy = true, true
+	t.busy = true
 	var queries []client.OffsetQuery
 	for _, topic := range t.g.topics {
 		for p := range t.g.spec.Partitions {
-			for range 4 {
-				queries = append(queries, client.OffsetQuery{
-					Topic: topic, Partition: model.Partition(p),
-					Timestamp: t.g.Wall(now) - model.Timestamp(t.rand.Between(-10, max(1, int64(now/millisecond)))),
-				})
+			q := client.OffsetQuery{Topic: topic, Partition: model.Partition(p), Timestamp: latest}
+			switch t.round {
+			case 0, lookupRounds - 1:
+			case 1:
+				q.Timestamp = effect.MaxTimestamp
+			default:
+				q.Timestamp = t.g.Wall(now) - model.Timestamp(t.rand.Between(-10, max(1, int64(now/millisecond))))
 			}
-			queries = append(queries,
-				client.OffsetQuery{Topic: topic, Partition: model.Partition(p), Timestamp: effect.MaxTimestamp},
-				client.OffsetQuery{Topic: topic, Partition: model.Partition(p), Timestamp: latest})
+			queries = append(queries, q)
 		}
 	}
 	t.admin.ListOffsets(now, queries, &t.line.Out)
 }
+
+// lookupRounds is how many questions there are about times: where partitions end, where the latest record
+// is, where some times are, and where partitions end now.
+const lookupRounds = 7
 
 func (t *tailer) After(now model.Time, line *Line) {
 	for i := range line.Out.Answers {
@@ -106,19 +109,20 @@ func (t *tailer) After(now model.Time, line *Line) {
 			t.place = -1
 			continue
 		}
+		t.at = now + millisecond
+		answers := make([]Lookup, 0, len(a.Offsets))
 		for _, o := range a.Offsets {
-			if !o.OK() {
-				if !t.g.Excused(o.Topic, int32(o.Partition)) {
-					t.asked, t.at = false, now+50*millisecond // once more
-				}
-				continue
+			k := check.Key{Topic: o.Topic, Partition: int32(o.Partition)}
+			if !o.OK() && !t.g.Excused(k.Topic, k.Partition) {
+				t.at = now + 50*millisecond // once more
+				return
 			}
-			t.g.lookups = append(t.g.lookups, Lookup{
-				Question: a.Op, Key: check.Key{Topic: o.Topic, Partition: int32(o.Partition)}, Timestamp: o.Timestamp,
-				Offset: o.Offset, Found: o.Time,
-			})
+			if o.OK() {
+				answers = append(answers, Lookup{Key: k, Timestamp: o.Timestamp, Offset: o.Offset, Found: o.Time})
+			}
 		}
-		t.done = t.asked
+		t.round++
+		t.g.lookups = append(t.g.lookups, answers...)
 	}
 }
 

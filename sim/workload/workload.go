@@ -102,10 +102,9 @@ type group struct {
 	lookups []Lookup
 }
 
-// Lookup is an answer to which record is the first at or after a time, or where the partition ends.
-// Answers to one question were true at one moment.
+// Lookup is an answer to which record is the first at or after a time, or where the partition ends. The end
+// is asked for before and after the times.
 type Lookup struct {
-	Question  client.OpID
 	Key       check.Key
 	Timestamp model.Timestamp
 	Offset    model.Offset
