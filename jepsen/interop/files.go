@@ -147,6 +147,28 @@ func (s *suite) byLine(files []file) {
 	}
 }
 
+// exact sends every line of files with its newline through weir's own commands, which gives any file back
+// byte for byte, also one that does not end with a newline.
+func (s *suite) exact(files []file) {
+	for i := range files {
+		f := &files[i]
+		s.try(fmt.Sprintf("%s, %d bytes, comes back byte for byte from weir produce | weir consume", f.name, len(f.text)), func() error {
+			topic, err := s.topic("exact", 1)
+			if err != nil {
+				return err
+			}
+			if _, err := s.cli(f.text, "produce", append([]string{topic, "--keep-newline"}, s.over("tcp")...)...); err != nil {
+				return err
+			}
+			got, err := s.cli(nil, "consume", append([]string{topic, "--stop-at-end", "--format", "%v"}, s.over("tcp")...)...)
+			if err != nil {
+				return err
+			}
+			return equal(got, f.text)
+		})
+	}
+}
+
 // whole sends files as one record each, which is how kcat takes any bytes.
 func (s *suite) whole(files []file) {
 	const fits = 900 << 10

@@ -84,6 +84,7 @@ func run(weir, logs string) (err error) {
 	s.othersToFranz()
 	s.versions()
 	s.byLine(files)
+	s.exact(files)
 	s.whole(files)
 	s.try("the broker stops cleanly", func() error { return b.Stop(15 * time.Second) })
 	fmt.Printf("interop: %d passed, %d failed\n", s.passed, s.failed)

@@ -61,10 +61,17 @@ func (a *app) produceCommand() *cobra.Command {
 	var delimiter string
 	var headers []string
 	var partition int32
+	var keepNewline bool
 	c := &cobra.Command{
 		Use: "produce TOPIC", Short: "Write a record for each line of standard input", Args: cobra.ExactArgs(1),
 		Long: `Write a record for each line of standard input. Lines may hold any bytes; the newline at the end is not part of
-the record. A topic that does not exist is created if the broker allows it. What was written is reported on stderr.`,
+the record unless --keep-newline is given. A topic that does not exist is created if the broker allows it. What was
+written is reported on stderr.
+
+To get a file back byte for byte, whether or not it ends with a newline, keep the newlines and print nothing else:
+
+  weir produce copy --keep-newline < FILE
+  weir consume copy --from beginning --stop-at-end --format %v`,
 		Example: `  echo hello | weir produce greetings
   printf 'alice:login\nbob:logout\n' | weir produce events --key-delimiter :
   weir produce logs --compression zstd --header host=web-1 < access.log`,
@@ -96,13 +103,14 @@ the record. A topic that does not exist is created if the broker allows it. What
 			if err != nil {
 				return usage("%v", err)
 			}
-			return a.produceLines(cmd.Context(), pr, r, delimiter, k.timeout)
+			return a.produceLines(cmd.Context(), pr, r, lineForm{delimiter, keepNewline}, k.timeout)
 		},
 	}
 	k.flags(c)
 	p.flags(c, 5*time.Millisecond)
 	f := c.Flags()
 	f.StringVarP(&delimiter, "key-delimiter", "k", "", "what stands before its first occurrence in a line is the record's key")
+	f.BoolVar(&keepNewline, "keep-newline", false, "a line's newline is part of its record")
 	f.StringArrayVarP(&headers, "header", "H", nil, "a header of every record, as NAME=VALUE; may be repeated")
 	f.Int32VarP(&partition, "partition", "p", -1, "write to this partition; otherwise by key, or spread")
 	return c
@@ -141,14 +149,20 @@ func (w *written) failure() error {
 	return w.first
 }
 
+// lineForm says how lines become records.
+type lineForm struct {
+	keyDelimiter string // empty: lines have no keys
+	keepNewline  bool
+}
+
 // produceLines writes a record like r for each line until the input ends, something fails or the user stops.
-func (a *app) produceLines(ctx context.Context, p *producer.Producer, r producer.Record, delimiter string, timeout time.Duration) error {
+func (a *app) produceLines(ctx context.Context, p *producer.Producer, r producer.Record, form lineForm, timeout time.Duration) error {
 	begin := time.Now()
 	w := &written{partitions: map[int32]int64{}}
 	lines := bufio.NewReaderSize(a.stdin, 1<<20)
 	err := func() error {
 		for ctx.Err() == nil && w.failure() == nil {
-			line, err := readLine(lines)
+			line, err := readLine(lines, form.keepNewline)
 			if err == io.EOF {
 				return nil
 			}
@@ -156,8 +170,8 @@ func (a *app) produceLines(ctx context.Context, p *producer.Producer, r producer
 				return fmt.Errorf("standard input: %w", err)
 			}
 			r.Key, r.Value = nil, line
-			if delimiter != "" {
-				if key, value, found := bytes.Cut(line, []byte(delimiter)); found {
+			if form.keyDelimiter != "" {
+				if key, value, found := bytes.Cut(line, []byte(form.keyDelimiter)); found {
 					r.Key, r.Value = key, value
 				}
 			}
@@ -197,9 +211,9 @@ func (a *app) produceLines(ctx context.Context, p *producer.Producer, r producer
 	return err
 }
 
-// readLine reads up to a newline, which it takes off, or to the end of the input, which need not have one. The
-// line is the caller's.
-func readLine(r *bufio.Reader) ([]byte, error) {
+// readLine reads up to a newline, which it takes off unless told to keep it, or to the end of the input, which
+// need not have one. The line is the caller's.
+func readLine(r *bufio.Reader, keepNewline bool) ([]byte, error) {
 	part, err := r.ReadSlice('\n')
 	line := slices.Clone(part)
 	for err == bufio.ErrBufferFull {
@@ -209,7 +223,10 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	if err == io.EOF && len(line) > 0 {
 		return line, nil
 	}
-	return bytes.TrimSuffix(line, []byte{'\n'}), err
+	if !keepNewline {
+		line = bytes.TrimSuffix(line, []byte{'\n'})
+	}
+	return line, err
 }
 
 // size is a number of bytes for people.

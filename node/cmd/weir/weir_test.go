@@ -69,6 +69,19 @@ func TestAnyBytesComeBack(t *testing.T) {
 	}
 }
 
+func TestKeptNewlinesGiveBackTheFileByteForByte(t *testing.T) {
+	do := on(t, weirtest.Start(t))
+	for topic, in := range map[string]string{
+		"ended": "one\ntwo\n", "open": "one\ntwo", "gaps": "\n\none\r\n\n", "empty": "",
+	} {
+		do("", "topic", "create", topic)
+		do(in, "produce", topic, "--keep-newline")
+		if out := do("", "consume", topic, "-e", "--format", "%v"); out != in {
+			t.Errorf("%q became %q", in, out)
+		}
+	}
+}
+
 func TestKeysHeadersPartitionsAndPlaces(t *testing.T) {
 	do := on(t, weirtest.Start(t))
 	do("", "topic", "create", "t", "--partitions", "2")
