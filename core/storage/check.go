@@ -104,7 +104,7 @@ func (e *Engine) checkSegment(p *partition, s *segment, end model.Offset, derive
 	if err != nil {
 		return err
 	}
-	if n, err := f.SizeBytes(); err != nil || n < s.sizeBytes {
+	if n, err := f.SizeBytes(); err != nil || n != s.sizeBytes {
 		return fmt.Errorf("%s: %d bytes, %d expected (%w)", s.logPath(), n, s.sizeBytes, err)
 	}
 	if s.file != nil && !s.linked || s.removed {

@@ -27,10 +27,14 @@
 //		00000000000000000000.log        batches, as Kafka stores and sends them
 //		00000000000000000000.index      Kafka's sparse index: offset to position
 //		00000000000000000000.timeindex  Kafka's sparse index: time to offset
-//		00000000000000004711.state      log.State at that offset; the newest two are kept
+//		00000000000000004711.state      log.State at that offset, if it is too large for the manifest
 //
-// meta, manifests and states are frames: magic, version, length, body, xxhash64. Whoever runs the engine
-// keeps a second process out of the directory.
+// meta and the manifests are frames: magic, version, length, body, xxhash64; states carry their own
+// checksum. Whoever runs the engine keeps a second process out of the directory.
+//
+// The manifest names every segment with its durable size, and holds the log.State of partitions with few
+// producers. A file for every state would cost a checkpoint of 10,000 partitions as many creations, syncs
+// and directory syncs.
 //
 // # The journal
 //
@@ -45,6 +49,9 @@
 // copies of a later manifest are durable. LSNs never repeat (each start of the engine begins a new epoch,
 // their upper bits), so what a recycled file held before is never taken for something new.
 //
+// In the place of the next group, and under its LSN, may stand a remark about the last one: that it is
+// durable (a mark), or that its sync failed, which the page cache would not show a new process.
+//
 // Batches are also written to their segments at once, without sync. A turn's appends to one partition that
 // reach InPlaceBytesMin are synced there instead of being copied to the journal, which then holds only
 // their headers.
@@ -55,7 +62,7 @@
 //     is in a segment only, before that segment's name is durable, too.
 //  2. A group is written only after the sync of the group before it has ended. So group n+1, or a mark in
 //     its place, proves that group n was durable.
-//  3. After a failed sync nothing is written, retried or reported any more.
+//  3. After a failed sync nothing is retried or reported any more, and nothing written but the remark.
 //  4. A batch is in its segment and in the journal whole, or refused; a refused one leaves no trace and its
 //     offset goes to the next. Appends of one partition are written in the order asked.
 //  5. A manifest names only what was synced before it was written; journal files are reused only after both
@@ -78,18 +85,29 @@
 //     the one before it ended, or in the next file; all groups in between were synced even earlier (2).
 //   - Writing a batch to its recorded place gives the same file however often it is done, and the manifest
 //     moves only after everything was synced. So a crash during recovery leaves the same journal and
-//     manifest, and the next recovery gives the same result.
+//     manifest, and the next recovery gives the same result. Batches synced in place are only read: there
+//     is no other copy of them to put at risk.
+//   - The manifest gone by is made durable before its twin is overwritten, unless the twin is unsound: then
+//     it is durable already, for the twin was touched after its sync.
 //   - Replay ends at the first group that does not check out. If a later group or mark exists, that group
 //     was durable (2), and the journal is damaged: reported, for the partitions concerned when only
 //     payloads are bad and the segments have no good copy, for the directory otherwise. If none exists, the
-//     group was never acknowledged, or was the very last one and is both acknowledged and damaged.
+//     group was never acknowledged, or was the very last one and is both acknowledged and damaged. A place
+//     that cannot be read at all is never taken for the end: no torn write leaves one.
 //
 // That last doubt is what the mark narrows: BeginSync with nothing staged writes it, without sync, and
 // Close writes a manifest that says so. What remains is a power loss before the mark reached the disk
 // together with a damaged last group.
 //
-// Replay writes batches even where the segment already has them, because after a failed sync the page
-// cache may show bytes as clean that the disk does not have.
+// Replay writes journaled batches even where the segment already has them, because after a failed sync the
+// page cache may show bytes as clean that the disk does not have.
+//
+// How a crash leaves a partition's segment, and what recovery makes of it:
+//
+//	manifest says ──► [ synced before the manifest        ]
+//	journal says  ──►                                      [ group 41 ][ group 42 ]
+//	on the disk       [ as it was                         ][ anything              | anything ]
+//	recovered         [ as it was; verified when read     ][ written again         ]  cut off
 //
 // # Deliberately absent
 //
@@ -104,4 +122,10 @@
 //   - Index files carry no checksum, being Kafka's. Whoever follows an entry checks the batch that it leads
 //     to, and has the index rebuilt from the log if it is another.
 //   - The payload hash in the journal is taken after stamping.
+//   - A refusal because the disk is full comes with EndSync, one for each refused append, with a copy of the
+//     state that the log really has. Appends behind a refused one leave a gap and are refused, too, until the
+//     machine goes on from that state.
+//   - Between the turn that takes up a new log start and the end of its sync, records below it are already
+//     out of range, and their files still there.
+//   - A partition whose damage recovery found stays damaged through restarts: the manifest says so.
 package storage

@@ -568,6 +568,118 @@ func TestFullDiskCanBeFreedByRetentionAndDeletion(t *testing.T) {
 	}
 }
 
+// Appends leave room in the journal for what frees space, however small the appends.
+func TestFullJournalCanBeFreed(t *testing.T) {
+	for left := int64(500); left < 6000; left += 87 {
+		freeFullJournal(t, left)
+	}
+}
+
+func freeFullJournal(t *testing.T, left int64) {
+	cfg := smallConfig()
+	cfg.JournalFileBytes, cfg.CheckpointBytes = 8<<10, 1<<40
+	r := newRig(t, cfg)
+	tp, other := topic(1), topic(2)
+	lc := smallLog()
+	lc.RetentionBytes = 1
+	r.create(tp, lc)
+	r.create(other, smallLog())
+	r.fill(tp, 0, 20, 1000)
+	r.fill(other, 0, 1, 10)
+	r.disk.CapacityBytes = r.disk.UsedBytes() + left
+	next := model.Offset(1)
+	for ; next < 100; next++ {
+		r.done.Reset()
+		r.append(other, next, batch(1, 1, 10, 1))
+		r.sync()
+		if r.done.Appended[0].Failure == effect.DiskFull {
+			break
+		}
+	}
+	if next == 100 {
+		t.Fatal("the journal never filled up")
+	}
+	r.done.Reset()
+	r.perform(effect.Set{Retains: []effect.Retain{{Partition: tp, HighWatermark: 20, Wall: 1}}})
+	r.sync()
+	if got := r.done.Retained[0]; got.Failure != effect.OK || got.FreedBytes == 0 {
+		t.Fatalf("%d bytes left: retained %+v", left, got)
+	}
+	r.done.Reset()
+	r.append(other, next, batch(1, 1, 10, 1))
+	r.sync()
+	if got := r.done.Appended[0]; got.Failure != effect.OK {
+		t.Fatalf("%d bytes left: with room again: %+v", left, got)
+	}
+}
+
+// Until both copies of a manifest are durable, the journal serves the older one, too.
+func TestJournalIsKeptForTheOlderManifest(t *testing.T) {
+	cfg := smallConfig()
+	cfg.JournalFileBytes = 8 << 10
+	r := newRig(t, cfg)
+	tp := topic(1)
+	r.create(tp, smallLog())
+	want := r.fill(tp, 0, 40, 300)
+	old := r.disk.Bytes("checkpoint.a")
+	path := ""
+	r.disk.Hook = func(op storagetest.Op) error {
+		if op.Kind == "sync" && strings.HasPrefix(op.Path, "checkpoint.") && path == "" {
+			path = op.Path
+		}
+		return nil
+	}
+	for path == "" { // to the end of the first copy
+		w, ok := r.e.BeginCheckpoint()
+		if !ok {
+			t.Fatal("no checkpoint")
+		}
+		if err := r.e.EndCheckpoint(w, w.Run(), &r.done); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.disk.Hook = nil
+	want = append(want, r.fill(tp, 40, 40, 300)...)
+	r.disk.Crash(storagetest.LoseUnsynced, 0)
+	if bytes.Equal(r.disk.Bytes(path), old) {
+		t.Fatalf("%s was not written", path)
+	}
+	r.disk.Flip(path, 333)
+	r.open()
+	if got := r.readAll(tp, 0, 80); !bytes.Equal(got, want) {
+		t.Fatal("other bytes")
+	}
+}
+
+func TestUnfinishedRollLeavesNothingBehind(t *testing.T) {
+	r := newRig(t, smallConfig())
+	tp := topic(1)
+	r.create(tp, smallLog())
+	want := r.fill(tp, 0, 2, 3000)
+	r.append(tp, 2, batch(1, 1, 3000, 1)) // rolls
+	bad := errors.New("input/output error")
+	r.disk.Hook = func(op storagetest.Op) error {
+		if op.Kind == "write" && strings.HasPrefix(op.Path, "journal/") {
+			return bad
+		}
+		return nil
+	}
+	if err := r.trySync(); !errors.Is(err, storage.ErrStopped) {
+		t.Fatalf("sync: %v", err)
+	}
+	r.disk.Hook = nil
+	if n := len(r.segments(tp)); n != 2 {
+		t.Fatalf("%d segments before the crash", n)
+	}
+	r.crash(storagetest.LoseNothing, 0)
+	if n := len(r.segments(tp)); n != 1 || r.rec.TailDroppedBytes != int64(len(want)/2) {
+		t.Fatalf("%d segments, %d bytes dropped", n, r.rec.TailDroppedBytes)
+	}
+	if got := r.readAll(tp, 0, 2); !bytes.Equal(got, want) {
+		t.Fatal("other bytes")
+	}
+}
+
 func TestRetentionStopsAtTheHighWatermark(t *testing.T) {
 	lc := smallLog()
 	lc.RetentionMs = 0
