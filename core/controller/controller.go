@@ -387,7 +387,7 @@ func (c *Controller) Settle(out *effect.Set) (Done, bool) {
 	if c.turn == nil || len(c.turn.values) > 0 {
 		return Done{}, false
 	}
-	return c.finish(nil, out), true
+	return c.finish(effect.OK, out), true
 }
 
 // Appended takes in that the turn is durable, or that it was refused.
@@ -401,20 +401,20 @@ func (c *Controller) Appended(in effect.Appended, out *effect.Set) (Done, bool) 
 		}
 		c.attempt++
 		c.end = c.turn.next - model.Offset(len(c.turn.values))
-		return c.finish(kerr.KafkaStorageError, out), true
+		return c.finish(in.Failure, out), true
 	}
 	if in.NextOffset < c.turn.next {
 		return Done{}, false
 	}
-	return c.finish(nil, out), true
+	return c.finish(effect.OK, out), true
 }
 
 // finish applies and answers the turn, then begins the next one.
-func (c *Controller) finish(failed *kerr.Error, out *effect.Set) Done {
+func (c *Controller) finish(failed effect.Failure, out *effect.Set) Done {
 	t := c.turn
 	c.turn = nil
 	var done Done
-	if failed == nil && len(t.values) > 0 {
+	if failed == effect.OK && len(t.values) > 0 {
 		done.BlockFrom = c.image.nextProducerID
 		err := c.image.ApplyBatch(t.batch, &c.config.Topic, func(ch Change) { done.Changes = append(done.Changes, ch) })
 		if err != nil {
@@ -432,13 +432,16 @@ func (c *Controller) finish(failed *kerr.Error, out *effect.Set) Done {
 	return done
 }
 
-func (c *Controller) answer(r *request, failed *kerr.Error, done *Done, out *effect.Set) {
-	const why = "the disk is full: the change was not written"
+func (c *Controller) answer(r *request, failed effect.Failure, done *Done, out *effect.Set) {
+	why := "the disk is full: the change was not written"
+	if failed != effect.DiskFull {
+		why = "the metadata log is damaged: the change was not written"
+	}
 	switch r.kind {
 	case createTopics:
 		for i := range r.created {
-			if failed != nil && r.created[i].Code == 0 {
-				r.created[i] = effect.TopicCreated{Name: r.created[i].Name, Code: failed.Code, Message: why, PartitionCount: -1, ReplicationFactor: -1}
+			if failed != effect.OK && r.created[i].Code == 0 {
+				r.created[i] = effect.TopicCreated{Name: r.created[i].Name, Code: kerr.KafkaStorageError.Code, Message: why, PartitionCount: -1, ReplicationFactor: -1}
 			}
 		}
 		reply(r.to, &effect.TopicsCreated{Topics: r.created}, out)
@@ -446,13 +449,13 @@ func (c *Controller) answer(r *request, failed *kerr.Error, done *Done, out *eff
 		done.Ensured = append(done.Ensured, r.to)
 	case deleteTopics:
 		for i := range r.deleted {
-			if failed != nil && r.deleted[i].Code == 0 {
-				r.deleted[i].Code, r.deleted[i].Message = failed.Code, why
+			if failed != effect.OK && r.deleted[i].Code == 0 {
+				r.deleted[i].Code, r.deleted[i].Message = kerr.KafkaStorageError.Code, why
 			}
 		}
 		reply(r.to, &effect.TopicsDeleted{Topics: r.deleted}, out)
 	case allocateIDs:
-		done.BlockFailed = failed != nil
+		done.BlockFailed = failed != effect.OK
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/protocol"
@@ -180,6 +182,22 @@ func TestTopicIDsDifferBetweenStartsAndNeverRepeat(t *testing.T) {
 				t.Fatalf("id %x", id)
 			}
 			seen[id] = true
+		}
+	}
+}
+
+func TestARefusedChangeSaysWhyItWasNotWritten(t *testing.T) {
+	for failure, why := range map[effect.Failure]string{effect.DiskFull: "the disk is full", effect.Broken: "damaged"} {
+		c := New(testConfig(), NewImage(), 0)
+		var out effect.Set
+		c.Create(effect.RequestID{}, []CreateTopic{{Name: "a", PartitionCount: 1, ReplicationFactor: 1}}, false, &out)
+		c.Appended(effect.Appended{Partition: MetadataPartition, Failure: failure, Attempt: out.Appends[0].Attempt}, &out)
+		answer := out.Replies[0].Body.(*effect.TopicsCreated).Topics[0]
+		if answer.Code != kerr.KafkaStorageError.Code || !strings.Contains(answer.Message, why) {
+			t.Errorf("%v: code %d, %q", failure, answer.Code, answer.Message)
+		}
+		if c.Image().TopicCount() != 0 || c.end != 0 {
+			t.Errorf("%v: %d topics, log end %d", failure, c.Image().TopicCount(), c.end)
 		}
 	}
 }
