@@ -77,8 +77,8 @@ type Append struct {
 	Attempt uint32
 	// Batch is one record batch as the client sent it; the engine stamps it in place.
 	Batch []byte
-	// Release, if set, names the request whose frame the batch is part of; the driver may reuse the
-	// frame when every append of the request has completed.
+	// Release names the request whose frame the batch is part of. The session hands the frame back when
+	// every part of the request was acknowledged; nothing else may reuse it.
 	Release RequestID
 }
 

@@ -60,9 +60,6 @@ func (s *Session) receiveFetch(rq *request, out *Out) {
 	if in.SessionID != 0 {
 		// Every session id that a client could have came from another broker or another life of this one.
 		f.response.ErrorCode = kerr.FetchSessionIDNotFound.Code
-		if rq.version < 7 {
-			f.response.ErrorCode = 0
-		}
 		s.answer(rq.slot, &f.response, out)
 		return
 	}
