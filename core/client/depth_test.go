@@ -220,6 +220,21 @@ func TestFetchingAheadIsBounded(t *testing.T) {
 	}
 }
 
+// A fetch never asks a broker to wait for more than it allows it to send.
+func TestLeastBytesNeverExceedWhatMayCome(t *testing.T) {
+	c := clienttest.New(1)
+	fill(c.Create("t", 1).Partitions[0], 100, 3, record.CodecNone)
+	w := newWorld(t, c)
+	m := consumerFor(c, func(cfg *client.ConsumerConfig) {
+		cfg.FetchBytesMin, cfg.PartitionBytesMax, cfg.FetchWait = 1<<20, 100, 3000*ms
+	})
+	w.step(m, func(out *client.Out) { m.Assign(w.now, []client.Assignment{{Topic: "t"}}, out) })
+	// The last batch is smaller than what we may ask for, and so may wait.
+	if got := w.drain(m, 2900*ms, func(n int) bool { return n >= 297 }); len(got) < 297 {
+		t.Errorf("%d of 300 records came in the time of one wait", len(got))
+	}
+}
+
 func TestResetNoneHaltsUntilSeek(t *testing.T) {
 	c := clienttest.New(1)
 	part := c.Create("t", 1).Partitions[0]

@@ -170,7 +170,8 @@ func (q *fetchCall) encode(w *protocol.Writer, version int16) {
 	m := &q.c.request
 	m.Default()
 	m.MaxWaitMs = int32(q.wait / millisecond)
-	m.MinBytes = int32(q.c.cfg.FetchBytesMin)
+	// More than the broker may send would make it wait for what cannot come.
+	m.MinBytes = int32(min(q.c.cfg.FetchBytesMin, q.bytesMax, q.c.cfg.PartitionBytesMax))
 	m.MaxBytes = int32(q.bytesMax)
 	m.IsolationLevel = isolation(q.c.cfg.ReadCommitted)
 	var of *topicInfo

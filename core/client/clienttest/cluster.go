@@ -220,7 +220,8 @@ func (p *Partition) Append(b record.Batch) model.Offset {
 }
 
 // Handle answers one request frame without its length prefix. The answer has one. It is nil when none is
-// due (acks 0). empty reports a fetch that found nothing: a broker would answer waitMs later.
+// due (acks 0). empty reports a fetch that found less than it asked for: a broker would answer when more
+// has come, and waitMs later at the latest.
 func (c *Cluster) Handle(at model.NodeID, frame []byte) (answer []byte, empty bool, waitMs int32) {
 	r := protocol.NewReader(frame, protocol.BudgetForClients())
 	var h protocol.RequestHeader
@@ -462,8 +463,8 @@ func (c *Cluster) fetch(at model.NodeID, m *protocol.FetchRequest, version int16
 	var a protocol.FetchResponse
 	a.Default()
 	a.ThrottleTimeMs = c.ThrottleMs
-	empty := true
-	left := int(m.MaxBytes)
+	empty, refused := true, false
+	left, available := int(m.MaxBytes), 0 // what there is counts up to the partition's limit, as in Kafka
 	for i := range m.Topics {
 		t := &m.Topics[i]
 		topic := c.find(t.Topic, model.TopicID(t.TopicID), version >= 13)
@@ -484,7 +485,7 @@ func (c *Cluster) fetch(at model.NodeID, m *protocol.FetchRequest, version int16
 			}
 			x.ErrorCode = code
 			if code != 0 {
-				empty = false
+				refused, empty = true, false
 				continue
 			}
 			end := p.End()
@@ -499,6 +500,13 @@ func (c *Cluster) fetch(at model.NodeID, m *protocol.FetchRequest, version int16
 			x.HighWatermark = int64(p.End())
 			x.LogStartOffset = int64(p.Start)
 			first, last := model.Offset(-1), model.Offset(-1)
+			here := 0
+			for _, b := range p.Batches {
+				if b.NextOffset() > model.Offset(q.FetchOffset) && b.BaseOffset() < end {
+					here += len(b)
+				}
+			}
+			available += min(here, int(q.PartitionMaxBytes))
 			for _, b := range p.Batches {
 				if b.NextOffset() <= model.Offset(q.FetchOffset) || b.BaseOffset() >= end {
 					continue
@@ -524,6 +532,9 @@ func (c *Cluster) fetch(at model.NodeID, m *protocol.FetchRequest, version int16
 				}
 			}
 		}
+	}
+	if available < int(m.MinBytes) && !refused {
+		empty = true // worth waiting for more
 	}
 	return &a, empty
 }
