@@ -41,7 +41,7 @@ var properties = []Property{
 		1000, math.MaxInt32, func(c *Config) *time.Duration { return &c.Limits.ConnectionIdleMax }),
 	text("http.listener", "127.0.0.1:9644", "HOST:PORT of /healthz, /readyz and /metrics. Empty turns it off. It has no authentication: keep it on a private address.",
 		func(c *Config) *string { return &c.HTTP }).address(),
-	number("in.place.bytes.min", "1048576", "Appends of one partition that reach this size in one turn are synced in their segment rather than written to the journal as well. 0 means never.",
+	number("in.place.bytes.min", "524288", "Appends of one partition that reach this size in one turn are synced in their segment rather than written to the journal as well. 0 means never.",
 		0, 1<<30, func(c *Config) *int64 { return &c.Storage.InPlaceBytesMin }),
 	number("journal.file.bytes", "67108864", "Size of one file of the write-ahead journal.",
 		1<<20, 1<<32, func(c *Config) *int64 { return &c.Storage.JournalFileBytes }),
