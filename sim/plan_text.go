@@ -20,24 +20,38 @@ type field struct {
 
 func (p *Plan) fields() []field {
 	return []field{
-		{"seed", &p.Seed}, {"mode", &p.Mode}, {"until", &p.Until}, {"settle", &p.Settle},
+		{"seed", &p.Seed},
+		{"mode", &p.Mode},
+		{"until", &p.Until},
+		{"settle", &p.Settle},
 		{"events_max", &p.EventsMax},
 	}
 }
 
 func (k *Knobs) fields() []field {
 	return []field{
-		{"journal_file_bytes", &k.JournalFileBytes}, {"journal_block_bytes", &k.JournalBlockBytes}, {"checkpoint_bytes", &k.CheckpointBytes},
-		{"in_place_bytes_min", &k.InPlaceBytesMin}, {"regions", &k.Regions}, {"segment_bytes", &k.SegmentBytes},
-		{"open_files_max", &k.OpenFilesMax}, {"retention_check", &k.RetentionCheck}, {"producer_expiry_ms", &k.ProducerExpiryMs},
-		{"index_interval_bytes", &k.IndexIntervalBytes}, {"default_partitions", &k.DefaultPartitions},
-		{"auto_create", &k.AutoCreate}, {"loop_delay", &k.LoopDelay}, {"io_delay", &k.IODelay},
+		{"journal_file_bytes", &k.JournalFileBytes},
+		{"journal_block_bytes", &k.JournalBlockBytes},
+		{"checkpoint_bytes", &k.CheckpointBytes},
+		{"in_place_bytes_min", &k.InPlaceBytesMin},
+		{"regions", &k.Regions},
+		{"segment_bytes", &k.SegmentBytes},
+		{"open_files_max", &k.OpenFilesMax},
+		{"retention_check", &k.RetentionCheck},
+		{"producer_expiry_ms", &k.ProducerExpiryMs},
+		{"index_interval_bytes", &k.IndexIntervalBytes},
+		{"default_partitions", &k.DefaultPartitions},
+		{"auto_create", &k.AutoCreate},
+		{"loop_delay", &k.LoopDelay},
+		{"io_delay", &k.IODelay},
 	}
 }
 
 func (n *NetPlan) fields() []field {
 	return []field{
-		{"delay_min", &n.DelayMin}, {"delay_mean", &n.DelayMean}, {"segment_percent", &n.SegmentPercent},
+		{"delay_min", &n.DelayMin},
+		{"delay_mean", &n.DelayMean},
+		{"segment_percent", &n.SegmentPercent},
 		{"bytes_per_second", &n.BytesPerSecond},
 	}
 }
@@ -48,24 +62,44 @@ func (d *DiskPlan) fields() []field {
 
 func (n *NodePlan) fields() []field {
 	return []field{
-		{"id", &n.ID}, {"wall_offset", &n.WallOffset}, {"wall_drift_ppm", &n.WallDriftPPM},
+		{"id", &n.ID},
+		{"wall_offset", &n.WallOffset},
+		{"wall_drift_ppm", &n.WallDriftPPM},
 		{"clock_drift_ppm", &n.ClockDriftPPM},
 	}
 }
 
 func (l *Load) fields() []field {
 	return []field{
-		{"id", &l.ID}, {"kind", &l.Kind}, {"clients", &l.Clients}, {"topics", &l.Topics},
-		{"partitions", &l.Partitions}, {"value_bytes", &l.ValueBytes}, {"gap", &l.Gap}, {"records", &l.Records},
-		{"codec", &l.Codec}, {"linger", &l.Linger},
+		{"id", &l.ID},
+		{"kind", &l.Kind},
+		{"clients", &l.Clients},
+		{"topics", &l.Topics},
+		{"partitions", &l.Partitions},
+		{"value_bytes", &l.ValueBytes},
+		{"gap", &l.Gap},
+		{"records", &l.Records},
+		{"codec", &l.Codec},
+		{"linger", &l.Linger},
 	}
 }
 
 func (s *Strike) fields() []field {
 	return []field{
-		{"id", &s.ID}, {"kind", &s.Kind}, {"at", &s.At}, {"for", &s.For}, {"node", &s.Node}, {"ops", &s.Ops},
-		{"again", &s.Again}, {"flips", &s.Flips}, {"percent", &s.Percent}, {"late", &s.Late}, {"room", &s.Room},
-		{"mean", &s.Mean}, {"by", &s.By}, {"evict", &s.Evict},
+		{"id", &s.ID},
+		{"kind", &s.Kind},
+		{"at", &s.At},
+		{"for", &s.For},
+		{"node", &s.Node},
+		{"ops", &s.Ops},
+		{"again", &s.Again},
+		{"flips", &s.Flips},
+		{"percent", &s.Percent},
+		{"late", &s.Late},
+		{"room", &s.Room},
+		{"mean", &s.Mean},
+		{"by", &s.By},
+		{"evict", &s.Evict},
 	}
 }
 
