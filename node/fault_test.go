@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -167,5 +170,74 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 	offset, err := send(cl, "space again", 10*time.Second)
 	if err != nil || offset != want+1 {
 		t.Errorf("with space again: offset %d, want %d: %v", offset, want+1, err)
+	}
+}
+
+// slowDisk makes recovery wait.
+type slowDisk struct {
+	storage.Disk
+	gate chan struct{}
+}
+
+func (d *slowDisk) List(dir string) ([]storage.Entry, error) {
+	<-d.gate
+	return d.Disk.List(dir)
+}
+
+func TestNodeSaysThatItIsRecovering(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // to know the address before the node says it
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := config.Default()
+	c.DataDir, c.Listener, c.HTTP, c.QUIC = t.TempDir(), "127.0.0.1:0", addr, false
+	gate := make(chan struct{})
+	started := make(chan *Node, 1)
+	go func() {
+		n, err := Start(Options{Config: c, overDisk: func(d storage.Disk) storage.Disk { return &slowDisk{d, gate} }})
+		if err != nil {
+			t.Error(err)
+		}
+		started <- n
+	}()
+	status := func(path string) (int, string) {
+		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			resp, err := http.Get("http://" + addr + path)
+			if err != nil {
+				if time.Now().After(deadline) {
+					t.Fatal(err)
+				}
+				continue
+			}
+			b, err := io.ReadAll(resp.Body)
+			if err := errors.Join(err, resp.Body.Close()); err != nil {
+				t.Fatal(err)
+			}
+			return resp.StatusCode, string(b)
+		}
+	}
+	if code, body := status("/healthz"); code != 200 {
+		t.Errorf("while recovering, healthz: %d %s", code, body)
+	}
+	if code, body := status("/readyz"); code != 503 || body != errRecovering.Error()+"\n" {
+		t.Errorf("while recovering, readyz: %d %s", code, body)
+	}
+	if code, _ := status("/metrics"); code != 200 {
+		t.Errorf("while recovering, metrics: %d", code)
+	}
+	close(gate)
+	n := <-started
+	if n == nil {
+		return
+	}
+	if code, body := status("/readyz"); code != 200 {
+		t.Errorf("after recovery, readyz: %d %s", code, body)
+	}
+	if err := n.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/weirmq/weir/core/broker"
 )
 
+var errRecovering = errors.New("the data is being recovered")
+
 // healthPatience is how long the loop may be busy before the node counts as stuck.
 const healthPatience = 2 * time.Second
 
@@ -35,8 +37,12 @@ func (n *Node) httpHandler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerHealth(w, n.health()) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		err := n.health()
-		if err == nil && n.stopping() {
+		switch {
+		case err != nil:
+		case n.stopping():
 			err = errStopping
+		case !n.recovered.Load():
+			err = errRecovering
 		}
 		answerHealth(w, err)
 	})
@@ -67,7 +73,7 @@ func (n *Node) health() error {
 		return n.Err()
 	default:
 	}
-	if !n.loop.look(func(*broker.Broker) {}, healthPatience) {
+	if n.recovered.Load() && !n.loop.look(func(*broker.Broker) {}, healthPatience) {
 		return fmt.Errorf("the loop has not answered for %v", healthPatience)
 	}
 	return nil

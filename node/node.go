@@ -73,6 +73,7 @@ type Node struct {
 	// with nobody reading, everything that was asked has been answered, except what waits for data or time.
 	work atomic.Int64
 
+	recovered  atomic.Bool // loop and storage run
 	isStopping atomic.Bool
 	closeOnce  sync.Once
 	closed     error
@@ -121,21 +122,19 @@ func (n *Node) start(o Options) error {
 	if err != nil {
 		return err
 	}
+	if listener != nil {
+		n.serveHTTP(listener) // who asks during a long recovery is told of it
+	}
 	files := storage.Disk(d)
 	if o.overDisk != nil {
 		files = o.overDisk(d)
 	}
 	if err := n.recover(files, identity); err != nil {
-		if listener != nil {
-			_ = listener.Close()
-		}
 		return err
 	}
 	go n.loop.run()
 	go n.storage.run()
-	if listener != nil {
-		n.serveHTTP(listener)
-	}
+	n.recovered.Store(true)
 	n.accept()
 	return nil
 }
@@ -329,18 +328,23 @@ func (n *Node) stopHTTP() error {
 
 // abandon undoes a start that failed half-way.
 func (n *Node) abandon() error {
+	n.isStopping.Store(true)
 	for _, l := range n.listeners {
 		_ = l.Close() // the start's own error is the one to tell
 	}
+	err := n.stopHTTP()
 	if n.disk != nil {
-		return n.disk.Close()
+		err = errors.Join(err, n.disk.Close())
 	}
-	return nil
+	return err
 }
 
 // holdings asks the machines what they hold, for a scrape.
 func (n *Node) holdings() metrics.Holdings {
 	const patience = 500 * time.Millisecond
+	if !n.recovered.Load() {
+		return metrics.Holdings{}
+	}
 	h := metrics.Holdings{LoopQueue: int64(n.loop.inputs.len()), StorageQueue: int64(n.storage.turns.len())}
 	n.loop.look(func(b *broker.Broker) {
 		h.Topics, h.Partitions = int64(b.TopicCount()), int64(b.PartitionCount())
