@@ -69,7 +69,8 @@ type ConsumerConfig struct {
 	// batch that is larger comes alone. Defaults 50 MiB and 1 MiB.
 	FetchBytesMax     int
 	PartitionBytesMax int
-	// BufferBytes bounds what is fetched ahead of Poll, softly. Default 64 MiB.
+	// BufferBytes bounds what is fetched ahead of Poll, softly. Default 64 MiB. Of one partition, two answers
+	// are fetched ahead at most.
 	BufferBytes int
 	// NotCheckingCRCs trusts the network and the brokers' disks. Default false.
 	NotCheckingCRCs bool

@@ -13,9 +13,10 @@ import (
 	"github.com/weirmq/weir/core/record"
 )
 
-// wanted reports whether more of a partition should be fetched.
+// wanted reports whether more of a partition should be fetched. One answer may wait for Poll while the next
+// is fetched: else a busy partition would be left out of the very fetch that follows its records.
 func (c *Consumer) wanted(x *part) bool {
-	return x.state == fetching && !x.paused && !x.inFlight && x.queuedBytes < c.cfg.PartitionBytesMax
+	return x.state == fetching && !x.paused && !x.inFlight && (x.queued < 2 || x.queuedBytes < c.cfg.PartitionBytesMax)
 }
 
 // heldWait is how long a broker may hold a fetch that leaves out a partition which may be wanted any
