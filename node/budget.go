@@ -42,17 +42,16 @@ func newBudget(limit int64, held, waits *atomic.Int64) *budget {
 
 // acquire takes bytes for a request that begins, or for one that grows, waiting for them until stop is closed.
 func (b *budget) acquire(by *connection, bytes int64, grows bool, stop <-chan struct{}) error {
-	c := &claim{by: by, bytes: bytes}
 	b.mu.Lock()
 	line := &b.line
 	if grows {
 		line = &b.growing
 	}
-	if b.take(c, grows, len(*line) == 0) {
+	if b.take(by, bytes, grows, len(*line) == 0) {
 		b.mu.Unlock()
 		return nil
 	}
-	c.granted = make(chan struct{})
+	c := &claim{by: by, bytes: bytes, granted: make(chan struct{})}
 	*line = append(*line, c)
 	b.mu.Unlock()
 	b.waits.Add(1)
@@ -74,20 +73,20 @@ func (b *budget) acquire(by *connection, bytes int64, grows bool, stop <-chan st
 	return nil // granted at the last moment
 }
 
-// take grants a claim if it may be: first says that nobody stands before it in its line.
-func (b *budget) take(c *claim, grows, first bool) bool {
+// take takes bytes if they may be had: first says that nobody stands before in the line.
+func (b *budget) take(by *connection, bytes int64, grows, first bool) bool {
 	held := b.held.Load()
 	switch {
-	case grows && c.by == b.elder:
+	case grows && by == b.elder:
 	case !first || !grows && len(b.growing) > 0:
 		return false
-	case held == 0 || held+c.bytes <= b.limit:
+	case held == 0 || held+bytes <= b.limit:
 	case grows && b.elder == nil && held <= b.limit:
-		b.elder = c.by
+		b.elder = by
 	default:
 		return false
 	}
-	b.held.Add(c.bytes)
+	b.held.Add(bytes)
 	return true
 }
 
@@ -119,7 +118,7 @@ func (b *budget) grant() {
 
 func (b *budget) serve(line []*claim, grows bool) []*claim {
 	n := 0
-	for n < len(line) && b.take(line[n], grows, true) {
+	for n < len(line) && b.take(line[n].by, line[n].bytes, grows, true) {
 		close(line[n].granted)
 		n++
 	}

@@ -95,6 +95,19 @@ func TestBudgetForgetsWhoLeaves(t *testing.T) {
 	})
 }
 
+func TestBudgetAllocatesNothingWhileThereIsRoom(t *testing.T) {
+	b := testBudget(100)
+	c := new(connection)
+	n := testing.AllocsPerRun(100, func() {
+		if b.acquire(c, 10, false, nil) == nil {
+			b.release(10)
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func TestQueueLosesNothingAndKeepsOrder(t *testing.T) {
 	q := newQueue[[2]int]()
 	const senders, each = 8, 2000
