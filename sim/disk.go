@@ -419,12 +419,3 @@ func (p pages) remove(i int) {
 		p[i/64] &^= 1 << (i % 64)
 	}
 }
-
-func (p pages) empty() bool {
-	for _, w := range p {
-		if w != 0 {
-			return false
-		}
-	}
-	return true
-}

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"strings"
 )
 
 // Crash ends the process that used the disk. A process crash keeps the page cache, but for pages whose
@@ -204,19 +203,4 @@ func (d *Disk) FlipBit() (Flip, bool) {
 		return Flip{Path: f.path, Offset: int64(off), Bit: bit, Size: int64(len(f.n.durable))}, true
 	}
 	return Flip{}, false
-}
-
-// describe lists the tree for a failure report.
-func (d *Disk) describe() string {
-	var b strings.Builder
-	d.walk(func(path string, n *inode) {
-		b.WriteString(path)
-		b.WriteString(" ")
-		b.WriteString(sizeText(int64(len(n.data))))
-		if len(n.data) != len(n.durable) || !n.dirty.empty() {
-			b.WriteString(" (durable " + sizeText(int64(len(n.durable))) + ")")
-		}
-		b.WriteString("\n")
-	})
-	return b.String()
 }

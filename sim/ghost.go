@@ -76,13 +76,6 @@ func (l *ghostLog) durableEnd() model.Offset {
 	return l.start
 }
 
-func (l *ghostLog) end() model.Offset {
-	if n := len(l.asked); n > 0 {
-		return l.asked[n-1].next
-	}
-	return l.durableEnd()
-}
-
 // broken reports whether a fault of the disk may have taken the partition.
 func (g *ghost) broken(l *ghostLog) string {
 	if l.damaged != "" {

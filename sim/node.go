@@ -52,7 +52,6 @@ type process struct {
 	config  session.Config
 	conns   map[effect.ConnID]*nodeConn
 	free    []*effect.Set
-	done    effect.Completions
 	out     session.Out
 	serving bool
 

@@ -90,9 +90,7 @@ func (nc *nodeConn) hangUp() {
 func (nc *nodeConn) carryOut() {
 	p := nc.p
 	out := &p.out
-	for _, ev := range out.Events {
-		p.events = append(p.events, ev)
-	}
+	p.events = append(p.events, out.Events...)
 	nc.outbox = append(nc.outbox, out.Frames...)
 	for _, f := range out.Free {
 		// Whoever still looks at it deserves to find nonsense.

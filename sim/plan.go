@@ -138,8 +138,9 @@ func (p *Plan) Has(f Fault) bool {
 		return slices.ContainsFunc(p.Nodes, func(n NodePlan) bool { return n.WallDriftPPM != 0 || n.ClockDriftPPM != 0 })
 	case FaultHostile:
 		return slices.ContainsFunc(p.Loads, func(l Load) bool { return l.Kind == "hostile" })
+	default: // a strike or a part of one: none asks for it
+		return false
 	}
-	return false
 }
 
 // validate refuses plans that make no sense, wherever they came from.

@@ -188,5 +188,6 @@ func (m *planner) details(s *Strike, r *draw.Stream) {
 		if r.Percent(50) {
 			s.By = -s.By
 		}
+	default: // no strike of its own
 	}
 }

@@ -25,6 +25,7 @@ func (w *world) strike(s *Strike) {
 		w.net.silenceUntil = max(w.net.silenceUntil, until)
 		w.breakSome(s, r.Percent(50))
 		return
+	default: // it strikes nodes
 	}
 	for _, n := range w.nodes {
 		if s.Node == 0 || int(s.Node) == n.id {
@@ -67,6 +68,7 @@ func (n *node) strike(s *Strike, until model.Time) {
 	case FaultWallStep:
 		n.w.fire(FaultWallStep)
 		n.clock.wallOffset += s.By
+	default: // not a node's, or a part of another strike
 	}
 }
 

@@ -103,6 +103,3 @@ func timeText(t model.Time) string {
 	}
 	return fmt.Sprintf("%s%d.%09ds", sign, int64(t)/1e9, int64(t)%1e9)
 }
-
-// sizeText prints bytes.
-func sizeText(n int64) string { return fmt.Sprintf("%d B", n) }

@@ -125,6 +125,7 @@ func (c *consumer) events(now model.Time, line *Line) {
 				c.next[p] = model.NoOffset
 				c.machine.Seek(now, c.topic, e.Partition, client.Start{}, &line.Out)
 			}
+		case client.EventEnd: // the end moves all the time
 		}
 	}
 	line.Out.Events = line.Out.Events[:0]

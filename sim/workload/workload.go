@@ -97,7 +97,6 @@ type group struct {
 	keep      bool
 	ends      map[check.Key]int64 // after the last acknowledged record
 	producers []*producer
-	settled   bool
 	// Lookups are answers to questions for times, to be compared with the final state.
 	lookups []Lookup
 }
