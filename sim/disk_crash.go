@@ -1,8 +1,5 @@
 package sim
 
-import (
-)
-
 // Crash ends the process that used the disk. A process crash keeps the page cache, but for pages whose
 // sync had failed, which may be read back from the device. A power loss keeps what is durable; of the
 // rest each name and each page is kept, lost or torn on its own, so writes persist out of order.
