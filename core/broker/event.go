@@ -21,11 +21,10 @@ type TopicRef struct {
 // Produce asks for batches to be appended. Each part is answered by its own effect.Produced; with acks 0
 // nothing is answered.
 type Produce struct {
-	To      effect.RequestID
-	Acks    int16 // 0, 1 or -1
-	Timeout model.Time
-	Wall    model.Timestamp
-	Parts   []ProducePart
+	To    effect.RequestID
+	Acks  int16 // 0, 1 or -1
+	Wall  model.Timestamp
+	Parts []ProducePart
 }
 
 // ProducePart is one partition's batch, already validated down to its records by the session.

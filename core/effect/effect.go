@@ -77,9 +77,6 @@ type Append struct {
 	Attempt uint32
 	// Batch is one record batch as the client sent it; the engine stamps it in place.
 	Batch []byte
-	// Release names the request whose frame the batch is part of. The session hands the frame back when
-	// every part of the request was acknowledged; nothing else may reuse it.
-	Release RequestID
 }
 
 // Appended reports that everything of a partition below NextOffset is durable here, or that an append

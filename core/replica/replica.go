@@ -97,7 +97,7 @@ func (r *Replica) append(in Produce, out *effect.Set) {
 	r.sizes.note(h.NextOffset(), h.SizeBytes)
 	out.Appends = append(out.Appends, effect.Append{
 		Partition: r.partition, BaseOffset: h.BaseOffset, LeaderEpoch: r.epoch, AppendTime: in.AppendTime,
-		Attempt: r.attempt, Batch: in.Batch, Release: in.To,
+		Attempt: r.attempt, Batch: in.Batch,
 	})
 	if in.Acks != 0 {
 		r.park(parked{

@@ -46,7 +46,7 @@ func (s *Session) receiveProduce(rq *request, out *Out) {
 		s.close(out, "Produce with acks=%d; it is -1 (all), 0 or 1", in.Acks)
 		return
 	}
-	ev := &broker.Produce{To: rq.id, Acks: in.Acks, Timeout: model.Time(in.TimeoutMs) * 1e6, Wall: rq.wall}
+	ev := &broker.Produce{To: rq.id, Acks: in.Acks, Wall: rq.wall}
 	p := &rq.slot.produced
 	p.response.Default()
 	rq.slot.frame = rq.frame
