@@ -29,10 +29,10 @@ func TestIdentityIsMadeOnceAndKept(t *testing.T) {
 
 func TestIdentityThatDoesNotFitIsRefused(t *testing.T) {
 	for content, says := range map[string]string{
-		"version=1\ncluster.id=abc\nnode.id=4\n":    "the data is of node 4",
-		"version=1\nnode.id=3\n":                    "no cluster.id",
-		"":                                          "no cluster.id",
-		"cluster.id=abc\nnode.id=three\n":           "not a number",
+		"version=1\ncluster.id=abc\nnode.id=4\n": "the data is of node 4",
+		"version=1\nnode.id=3\n":                 "no cluster.id",
+		"":                                       "no cluster.id",
+		"cluster.id=abc\nnode.id=three\n":        "not a number",
 		"cluster.id=abc\nnode.id=99999999999999999": "not a number",
 	} {
 		dir := t.TempDir()

@@ -7,7 +7,6 @@ import (
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/invariant"
-	"github.com/weirmq/weir/core/log"
 	"github.com/weirmq/weir/core/model"
 )
 
@@ -188,35 +187,6 @@ func (e *Engine) takeUp(p *partition, d *manifestPartition) {
 	c.parts = append(c.parts, snapshotted{p, d.StateOffset})
 }
 
-func statePath(dir string, o model.Offset) string { return dir + "/" + offsetName(o) + stateSuffix }
-
-// writeState writes a snapshot of the partition's state, without syncing it.
-func (e *Engine) writeState(p *partition, snapshot []byte) error {
-	if err := e.makeDir(p); err != nil {
-		return err
-	}
-	path := statePath(p.dir, p.end)
-	if err := e.disk.Remove(path); err != nil && !errors.Is(err, ErrNotExist) {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	f, err := e.disk.Create(path)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	err = f.WriteAt([][]byte{snapshot}, 0)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", path, err), e.disk.Remove(path))
-	}
-	p.names++
-	if n := len(p.states); n == 0 || p.states[n-1] != p.end {
-		p.states = append(p.states, p.end)
-	}
-	return nil
-}
-
 // drawUpData puts the next files to sync into the work.
 func (e *Engine) drawUpData() error {
 	c := &e.checkpoint
@@ -377,26 +347,18 @@ func (e *Engine) completeCheckpoint() error {
 	return e.closeIdle()
 }
 
-// dropStates removes snapshots older than the newest two, or all when the manifest holds the state.
-func (e *Engine) dropStates(p *partition) error {
-	keep := 2
-	if p.stateOffset == model.NoOffset {
-		keep = 0
-	}
-	for len(p.states) > keep && (keep == 0 || p.states[0] < p.stateOffset) {
-		if err := e.disk.Remove(statePath(p.dir, p.states[0])); err != nil && !errors.Is(err, ErrNotExist) {
-			return fmt.Errorf("%s: %w", statePath(p.dir, p.states[0]), err)
-		}
-		p.states = slices.Delete(p.states, 0, 1)
-	}
-	return nil
-}
-
-// closeIdle closes the files that nothing has used since the checkpoint before.
+// closeIdle closes the files that nothing has used since the checkpoint before. So that their indexes need
+// not stay in memory, some of them are saved first.
 func (e *Engine) closeIdle() error {
+	saves := idleSavesMax
 	for s := e.files.oldest; s != nil; {
 		next := s.newer
 		if s.pins == 0 && s.usedAt+1 < e.checkpoints {
+			if x := s.index; saves > 0 && x != nil && x.unsaved() {
+				saves--
+				// An index that cannot be written is rebuilt when it is needed.
+				_ = x.save(e.disk, s.path)
+			}
 			if err := e.files.close(s); err != nil {
 				return err
 			}
@@ -429,20 +391,4 @@ func (e *Engine) checkpointStep(done *effect.Completions) error {
 	w, ok := e.BeginCheckpoint()
 	invariant.Check(ok, "a checkpoint that has begun has a next step")
 	return e.EndCheckpoint(w, w.Run(), done)
-}
-
-// loadState reads the partition's state snapshot at an offset.
-func loadState(disk Disk, dir string, at model.Offset) (*log.State, error) {
-	b, err := readFile(disk, statePath(dir, at))
-	if err != nil {
-		return nil, err
-	}
-	s, err := log.LoadSnapshot(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", statePath(dir, at), err)
-	}
-	if s.EndOffset() != at {
-		return nil, fmt.Errorf("%s: %w: it is of offset %d", statePath(dir, at), ErrFrame, s.EndOffset())
-	}
-	return s, nil
 }

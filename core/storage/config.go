@@ -54,6 +54,7 @@ const (
 	verifyChunkBytes  = 256 << 10
 	damageDetailBytes = 512
 	stateInlineBytes  = 1 << 10 // a log.State up to this size is kept in the manifest
+	idleSavesMax      = 64      // indexes of idle segments that one checkpoint saves
 	indexSaveEntries  = 1 << 10 // an active segment's index is saved when it has so many new entries
 )
 

@@ -86,6 +86,7 @@ func (x *index) floorTime(ts model.Timestamp) (e timeEntry, ok bool) {
 	return x.times[i-1], true
 }
 
+// errIndex says that an entry does not lead to the batch that it names.
 var errIndex = errors.New("index does not fit its segment")
 
 // decodeIndex reads both files of a segment of sizeBytes: entries up to the first that cannot be are
@@ -148,9 +149,14 @@ func (x *index) encodeUnsaved() (offsets, times []byte) {
 	return offsets, times
 }
 
+// unsaved reports whether the files lack something, or hold too much.
+func (x *index) unsaved() bool {
+	return !x.exact || x.saved != len(x.offsets) || x.savedTimes != len(x.times)
+}
+
 // save writes what the files lack, without syncing: an index lost is an index rebuilt.
 func (x *index) save(disk Disk, path string) error {
-	if x.exact && x.saved == len(x.offsets) && x.savedTimes == len(x.times) {
+	if !x.unsaved() {
 		return nil
 	}
 	offsets, times := x.encodeUnsaved()

@@ -236,7 +236,7 @@ func (o *openFiles) close(s *segment) error {
 	f := s.file
 	o.unlink(s)
 	s.file = nil
-	if x := s.index; x != nil && x.exact && x.saved == len(x.offsets) && x.savedTimes == len(x.times) {
+	if s.index != nil && !s.index.unsaved() {
 		s.index = nil
 	}
 	if err := f.Close(); err != nil {
