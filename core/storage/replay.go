@@ -1,14 +1,8 @@
 package storage
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"slices"
 
-	"github.com/cespare/xxhash/v2"
-
-	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
 )

@@ -2,14 +2,11 @@ package storage_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/log"

@@ -1,0 +1,152 @@
+package storage_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/storage/storagetest"
+)
+
+func TestFullDiskRefusesAndRecovers(t *testing.T) {
+	r := newRig(t, smallConfig())
+	tp, other := topic(1), topic(2)
+	r.create(tp, smallLog())
+	r.create(other, smallLog())
+	want := r.fill(tp, 0, 3, 700)
+	r.fill(other, 0, 1, 10)
+	r.done.Reset()
+	r.disk.CapacityBytes = r.disk.UsedBytes() + 500
+	// A batch that does not fit, one behind it, and one of another partition that does.
+	r.append(tp, 3, batch(1, 1, 2000, 1))
+	r.append(tp, 4, batch(2, 1, 10, 1))
+	r.append(other, 1, batch(3, 1, 10, 1))
+	r.sync()
+	var refused, ok int
+	for _, a := range r.done.Appended {
+		switch {
+		case a.Partition == tp && a.Failure == effect.DiskFull:
+			refused++
+			if a.NextOffset != 3 || a.State.EndOffset() != 3 {
+				t.Fatalf("refused with %+v", a)
+			}
+		case a.Partition == other && a.Failure == effect.OK && a.NextOffset == 2:
+			ok++
+		default:
+			t.Fatalf("reported %+v", a)
+		}
+	}
+	if refused != 2 || ok != 1 {
+		t.Fatalf("%d refused, %d done", refused, ok)
+	}
+	if err := r.e.Check(); err != nil {
+		t.Fatal(err)
+	}
+	// Still behind the refused one: it, too, can never be written.
+	r.done.Reset()
+	r.append(tp, 5, batch(2, 1, 10, 1))
+	r.sync()
+	if len(r.done.Appended) != 1 || r.done.Appended[0].Failure != effect.DiskFull {
+		t.Fatalf("reported %+v", r.done.Appended)
+	}
+	r.disk.CapacityBytes = 0
+	want = append(want, r.fill(tp, 3, 2, 2000)...)
+	if got := r.readAll(tp, 0, 5); !bytes.Equal(got, want) {
+		t.Fatal("other bytes")
+	}
+	r.crash(storagetest.LoseUnsynced, 0)
+	if got := r.readAll(tp, 0, 5); !bytes.Equal(got, want) {
+		t.Fatal("other bytes after a crash")
+	}
+}
+
+func TestFullDiskCanBeFreedByRetentionAndDeletion(t *testing.T) {
+	r := newRig(t, smallConfig())
+	tp, other := topic(1), topic(2)
+	lc := smallLog()
+	lc.RetentionBytes = 1
+	r.create(tp, lc)
+	r.create(other, smallLog())
+	r.fill(tp, 0, 40, 1000)
+	r.fill(other, 0, 10, 1000)
+	// Fill the disk until nothing goes any more.
+	r.disk.CapacityBytes = r.disk.UsedBytes() + 5000
+	next := model.Offset(10)
+	for range 200 {
+		r.done.Reset()
+		r.append(other, next, batch(1, 1, 1000, 1))
+		r.sync()
+		r.checkpoint()
+		if a := r.done.Appended; len(a) == 1 && a[0].Failure == effect.DiskFull {
+			break
+		}
+		next++
+	}
+	if a := r.done.Appended; len(a) != 1 || a[0].Failure != effect.DiskFull {
+		t.Fatalf("the disk is not full: %+v", a)
+	}
+	r.done.Reset()
+	r.perform(effect.Set{
+		Retains: []effect.Retain{{Partition: tp, HighWatermark: 40, Wall: 1}},
+		Deletes: []effect.Delete{{Partition: other}},
+	})
+	r.sync()
+	if len(r.done.Retained) != 1 || r.done.Retained[0].Failure != effect.OK || r.done.Retained[0].FreedBytes == 0 {
+		t.Fatalf("retained %+v", r.done.Retained)
+	}
+	if len(r.done.Deleted) != 1 || r.done.Deleted[0].Failure != effect.OK {
+		t.Fatalf("deleted %+v", r.done.Deleted)
+	}
+	r.done.Reset()
+	r.append(tp, 40, batch(1, 1, 1000, 1))
+	r.sync()
+	if a := r.done.Appended; len(a) != 1 || a[0].Failure != effect.OK {
+		t.Fatalf("with room again: %+v", a)
+	}
+}
+
+// Appends leave room in the journal for what frees space, however small the appends.
+func TestFullJournalCanBeFreed(t *testing.T) {
+	for left := int64(500); left < 6000; left += 87 {
+		freeFullJournal(t, left)
+	}
+}
+
+func freeFullJournal(t *testing.T, left int64) {
+	cfg := smallConfig()
+	cfg.JournalFileBytes, cfg.CheckpointBytes = 8<<10, 1<<40
+	r := newRig(t, cfg)
+	tp, other := topic(1), topic(2)
+	lc := smallLog()
+	lc.RetentionBytes = 1
+	r.create(tp, lc)
+	r.create(other, smallLog())
+	r.fill(tp, 0, 20, 1000)
+	r.fill(other, 0, 1, 10)
+	r.disk.CapacityBytes = r.disk.UsedBytes() + left
+	next := model.Offset(1)
+	for ; next < 100; next++ {
+		r.done.Reset()
+		r.append(other, next, batch(1, 1, 10, 1))
+		r.sync()
+		if r.done.Appended[0].Failure == effect.DiskFull {
+			break
+		}
+	}
+	if next == 100 {
+		t.Fatal("the journal never filled up")
+	}
+	r.done.Reset()
+	r.perform(effect.Set{Retains: []effect.Retain{{Partition: tp, HighWatermark: 20, Wall: 1}}})
+	r.sync()
+	if got := r.done.Retained[0]; got.Failure != effect.OK || got.FreedBytes == 0 {
+		t.Fatalf("%d bytes left: retained %+v", left, got)
+	}
+	r.done.Reset()
+	r.append(other, next, batch(1, 1, 10, 1))
+	r.sync()
+	if got := r.done.Appended[0]; got.Failure != effect.OK {
+		t.Fatalf("%d bytes left: with room again: %+v", left, got)
+	}
+}

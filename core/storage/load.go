@@ -1,0 +1,195 @@
+package storage
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/log"
+	"github.com/weirmq/weir/core/model"
+)
+
+// list reads the directories, no file.
+func (r *recovery) list() error {
+	e := r.e
+	entries, err := e.disk.List(journalDir)
+	if err != nil {
+		return fmt.Errorf("%s: %w", journalDir, err)
+	}
+	for _, n := range entries {
+		if seq, ok := parseJournalName(n.Name); ok {
+			r.files = append(r.files, seq)
+		}
+	}
+	slices.Sort(r.files)
+	if entries, err = e.disk.List(partitionsDir); err != nil {
+		return fmt.Errorf("%s: %w", partitionsDir, err)
+	}
+	r.onDisk = make(map[model.TopicPartition][]Entry, len(entries))
+	for _, n := range entries {
+		tp, ok := parsePartitionDir(n.Name)
+		if !ok || !n.Dir {
+			continue
+		}
+		files, err := e.disk.List(partitionsDir + "/" + n.Name)
+		if err != nil {
+			return fmt.Errorf("%s/%s: %w", partitionsDir, n.Name, err)
+		}
+		r.onDisk[tp] = files
+		e.strays = append(e.strays, tp)
+	}
+	slices.SortFunc(e.strays, model.TopicPartition.Compare)
+	return nil
+}
+
+// load makes a partition from the manifest and its newest state snapshot.
+func (r *recovery) load(m *manifestPartition) {
+	e := r.e
+	p := newPartition(m.Partition, e.cfg.DefaultLog, m.StartOffset)
+	p.end, p.stateOffset, p.damage = m.EndOffset, m.StateOffset, m.Damage
+	p.segments = make([]*segment, 0, len(m.Segments))
+	for _, ms := range m.Segments {
+		s := newSegment(p.dir, ms.Base)
+		s.sizeBytes, s.firstTS, s.maxTS, s.maxAt = ms.SizeBytes, ms.FirstTimestamp, ms.MaxTimestamp, ms.MaxTimestampAt
+		s.fileBytes = -1
+		s.trustFrom = segmentBytesMax + 1
+		p.segments = append(p.segments, s)
+	}
+	r.adopt(p)
+	if p.damage == "" {
+		r.loadState(p, m.State)
+	}
+}
+
+// adopt takes a partition that the manifest or the journal names, with what is in its directory.
+func (r *recovery) adopt(p *partition) {
+	e := r.e
+	e.add(p)
+	files, ok := r.onDisk[p.tp]
+	if !ok {
+		return
+	}
+	p.dirMade = true
+	e.dropStray(p.tp)
+	for _, f := range files {
+		o, suffix, ok := parseOffsetName(f.Name)
+		switch {
+		case !ok:
+		case suffix == logSuffix:
+			if i := p.segmentAt(o); i >= 0 {
+				p.segments[i].fileBytes = f.SizeBytes
+			}
+		case suffix == stateSuffix && o <= p.stateOffset:
+			p.states = append(p.states, o)
+		}
+	}
+	slices.Sort(p.states)
+}
+
+// segmentAt is the index of the segment with that base, or -1.
+func (p *partition) segmentAt(base model.Offset) int {
+	i, ok := slices.BinarySearchFunc(p.segments, base, func(s *segment, o model.Offset) int {
+		switch {
+		case s.base < o:
+			return -1
+		case s.base > o:
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return -1
+	}
+	return i
+}
+
+// loadState brings the partition's state to the manifest's end: from the snapshot that it names or, should
+// that be unusable, from an older one or none and the headers in the log.
+func (r *recovery) loadState(p *partition, inline []byte) {
+	e := r.e
+	if len(inline) > 0 {
+		s, err := log.LoadSnapshot(inline)
+		if err == nil && s.EndOffset() != p.end {
+			err = fmt.Errorf("%w: it is of offset %d", ErrFrame, s.EndOffset())
+		}
+		if err == nil {
+			p.state = s
+			p.state.AdvanceStart(p.start)
+			return
+		}
+		r.note(effect.Note{
+			Kind: effect.NoteDamageFound, Partition: p.tp, Offset: p.end,
+			Detail: "state in the manifest: " + err.Error() + "; it is rebuilt from the log",
+		})
+	}
+	state := log.New(p.start)
+	if len(p.segments) > 0 && p.segments[0].base < p.start {
+		state = log.New(p.segments[0].base)
+	}
+	if p.stateOffset != model.NoOffset {
+		usable := false
+		for i := len(p.states) - 1; i >= 0 && !usable; i-- {
+			s, err := loadState(e.disk, p.dir, p.states[i])
+			if err != nil {
+				r.note(effect.Note{
+					Kind: effect.NoteDamageFound, Partition: p.tp, Offset: p.states[i],
+					Detail: err.Error() + "; the state is rebuilt from the log",
+				})
+				continue
+			}
+			state, usable = s, true
+		}
+		if n := len(p.states); n == 0 || p.states[n-1] != p.stateOffset {
+			r.note(effect.Note{
+				Kind: effect.NoteDamageFound, Partition: p.tp, Offset: p.stateOffset,
+				Detail: statePath(p.dir, p.stateOffset) + " is missing; the state is rebuilt from the log",
+			})
+		}
+		if !usable || state.EndOffset() != p.stateOffset {
+			p.stateOffset, p.touched = model.NoOffset, true
+		}
+	}
+	if err := e.scanState(p, state); err != nil {
+		r.damage(p, err.Error())
+	}
+	p.state = state
+	p.state.AdvanceStart(p.start)
+}
+
+// scanState applies the batches between the state's end and the partition's. A segment that is not whole is
+// left out: either the journal goes on to remove it, or settle finds the damage.
+func (e *Engine) scanState(p *partition, state *log.State) error {
+	whole := true
+	for i, s := range p.segments {
+		end := p.segmentEnd(i)
+		if end <= state.EndOffset() {
+			continue
+		}
+		if s.fileBytes < s.sizeBytes {
+			whole = false
+			continue
+		}
+		position, want := int64(0), s.base
+		for position < s.sizeBytes {
+			h, err := e.header(s, position, want)
+			if err != nil {
+				return err
+			}
+			position, want = position+int64(h.SizeBytes), h.NextOffset()
+			if h.BaseOffset < state.EndOffset() {
+				continue
+			}
+			if h.LeaderEpoch < state.LeaderEpoch() {
+				return fmt.Errorf("%s: leader epoch %d after %d", s.logPath(), h.LeaderEpoch, state.LeaderEpoch())
+			}
+			state.Apply(h)
+		}
+		if want != end {
+			return fmt.Errorf("%s ends at offset %d, not %d", s.logPath(), want, end)
+		}
+	}
+	if whole && state.EndOffset() != p.end {
+		return fmt.Errorf("the log ends at offset %d, not %d", state.EndOffset(), p.end)
+	}
+	return nil
+}
