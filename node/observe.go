@@ -21,7 +21,7 @@ var told = map[effect.NoteKind]struct {
 	effect.NoteSegmentRolled:    {zap.DebugLevel, "segment rolled", "bytes"},
 	effect.NoteSegmentDeleted:   {zap.InfoLevel, "segment deleted by retention", "bytes"},
 	effect.NoteCheckpointed:     {zap.DebugLevel, "checkpoint complete", "bytes"},
-	effect.NoteRecovered:        {zap.InfoLevel, "partition recovered", "entries"},
+	effect.NoteRecovered:        {zap.InfoLevel, "journal replayed", "entries"},
 	effect.NoteTailDropped:      {zap.InfoLevel, "bytes that were never acknowledged were cut off", "bytes"},
 	effect.NoteDamageFound:      {zap.ErrorLevel, "damaged data found: restore the disk or the file from a copy", ""},
 	effect.NoteDuplicateBatch:   {zap.DebugLevel, "a producer's retry was recognised", ""},

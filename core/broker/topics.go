@@ -79,13 +79,14 @@ func (b *Broker) describe(t *controller.Topic) effect.TopicDescribed {
 func (b *Broker) controllerDone(done controller.Done, out *effect.Set) {
 	for i, ch := range done.Changes {
 		switch {
-		case ch.Created != nil:
-			out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteTopicCreated, Topic: ch.Created.Name})
 		case ch.Partition != nil:
 			b.partitionAdded(ch.Partition, out)
 			// Creating a topic adds its partitions one after the other; only the last has the whole topic.
 			if i+1 == len(done.Changes) || done.Changes[i+1].Partition == nil {
 				b.refresh(ch.Partition)
+				out.Notes = append(out.Notes, effect.Note{
+					Kind: effect.NoteTopicCreated, Topic: ch.Partition.Name, Count: int64(len(ch.Partition.Partitions)),
+				})
 			}
 		case ch.Configured != nil:
 			b.configured(ch.Configured, out)

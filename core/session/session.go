@@ -236,7 +236,7 @@ func (s *Session) send(sl *slot, out *Out) {
 }
 
 // writersMax is how many response buffers a session keeps for the next responses.
-const writersMax = 8
+const writersMax = 64
 
 // writerKeptBytes is how large a response may be for its buffer to be kept.
 const writerKeptBytes = 256 << 10
