@@ -39,9 +39,10 @@ type Config struct {
 	DefaultLog effect.LogConfig
 }
 
-// InPlaceBytesDefault is the InPlaceBytesMin that measurement suggests. One writer on ext4 over a virtual
-// disk, through the journal and in place, p50: 256 KiB 0.43 and 0.70 ms, 512 KiB 0.56 and 0.80 ms, 1 MiB
-// 1.8 and 1.2 ms, 4 MiB 11 and 5 ms.
+// InPlaceBytesDefault is a first guess at the InPlaceBytesMin to use. One writer on ext4 over a virtual disk of
+// a shared machine, through the journal and in place, p50 in ms: 256 KiB 0.43 and 0.70, 512 KiB 0.56 and
+// 0.80, 1 MiB 1.8 and 1.2, 4 MiB 11 and 5. A second run, on the same machine under heavy load, did not show
+// the gain from 1 MiB on (1.0 and 1.4, 9.9 and 12): measure again on a quiet one before relying on it.
 const InPlaceBytesDefault = 1 << 20
 
 const (
