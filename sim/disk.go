@@ -78,6 +78,7 @@ type inode struct {
 	data, durable []byte   // a file's
 	dirty         pages    // written since their last sync
 	failed        pages    // their sync failed: clean to the cache, absent on the device
+	syncFailed    bool     // in this life of the process: every later sync fails, as storage.File says
 	syncedAt      []uint32 // by page: the number of the sync that made it durable
 	linked        bool
 

@@ -7,6 +7,7 @@ func (d *Disk) Crash(power bool) {
 	d.life++
 	d.crashIn, d.failSyncs, d.windows, d.asOfBegin = 0, 0, 0, false
 	d.handles, d.regions = 0, 0
+	d.walk(func(_ string, n *inode) { n.syncFailed = false })
 	if !power {
 		d.walk(func(_ string, n *inode) {
 			n.late, n.shadow = nil, nil

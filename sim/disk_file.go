@@ -187,7 +187,11 @@ func (f *diskFile) Sync() error {
 	f.use()
 	f.disk.mutate(nil)
 	n := f.node
+	if n.syncFailed {
+		return errIO
+	}
 	fails := f.disk.failSync()
+	n.syncFailed = fails
 	if !fails {
 		f.disk.syncCount++
 	}

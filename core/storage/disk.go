@@ -75,7 +75,9 @@ type File interface {
 	Zero(n int64) error
 	Truncate(n int64) error
 	// Sync makes the file's bytes and size durable. After an error nothing may be assumed of what was
-	// written since the last success, and Sync must not be tried again.
+	// written since the last success: every later Sync of this File fails, too. Two syncs of a file can
+	// overlap, a checkpoint's and an append's, and a system reports the loss of a page only once: the other
+	// must not take the silence for success.
 	Sync() error
 	SizeBytes() (int64, error)
 	// Region is a run of the file that outlives the engine's turn: the file's bytes stay readable until it is released, even if the

@@ -103,6 +103,43 @@ func TestFailedSyncStopsTheEngine(t *testing.T) {
 	}
 }
 
+// A sync that fails under a checkpoint drops pages of a batch beside it, and the engine hears of the batch's sync
+// before it hears of the checkpoint's: then only the file
+// itself can tell that the pages are gone.
+func TestSyncBehindAFailedCheckpointFailsThoughTheEngineHearsOfItFirst(t *testing.T) {
+	cfg := smallConfig()
+	cfg.InPlaceBytesMin = 1000
+	r := newRig(t, cfg)
+	tp := topic(1)
+	r.create(tp, smallLog())
+	r.fill(tp, 0, 3, 100)
+	r.append(tp, 3, batch(9, 1, 2000, 1))
+	r.done.Reset()
+	w, _ := r.e.BeginSync()
+	c, ok := r.e.BeginCheckpoint()
+	if !ok {
+		t.Fatal("no checkpoint")
+	}
+	r.disk.Hook = func(op storagetest.Op) error {
+		if op.Kind == "sync" {
+			return errors.New("input/output error")
+		}
+		return nil
+	}
+	failed := c.Run()
+	r.disk.Hook = nil
+	if err := r.e.EndSync(w, w.Run(), &r.done); !errors.Is(err, storage.ErrStopped) || len(r.done.Appended) > 0 {
+		t.Fatalf("the sync ended with %v and reported %+v", err, r.done.Appended)
+	}
+	if err := r.e.EndCheckpoint(c, failed, &r.done); !errors.Is(err, storage.ErrStopped) {
+		t.Fatalf("the checkpoint ended with %v", err)
+	}
+	r.crash(storagetest.LoseNothing, 0)
+	if got := r.recovered(tp).State.EndOffset(); got != 3 {
+		t.Fatalf("recovered to %d: a batch that is not on the disk came back", got)
+	}
+}
+
 // A checkpoint's sync that fails drops pages of a batch that is being synced in place; the sync of the batch
 // then succeeds and means nothing.
 func TestFailedCheckpointStopsTheSyncBesideIt(t *testing.T) {

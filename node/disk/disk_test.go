@@ -270,3 +270,30 @@ func BenchmarkAppendAndSync(b *testing.B) {
 		off = (off + 4096) % size
 	}
 }
+
+func TestAfterAFailedSyncEveryLaterSyncOfTheFileFails(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newFile(f)
+	if err := h.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	reader, writer, err := os.Pipe() // a file that cannot be synced
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	defer writer.Close()
+	whole := h.os
+	h.os = writer
+	first := h.Sync()
+	h.os = whole
+	if second := h.Sync(); first == nil || second == nil || second.Error() != first.Error() {
+		t.Errorf("the first sync failed with %v, the one after it with %v", first, second)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,9 @@ var zeros [1 << 20]byte
 type holders struct {
 	os    *os.File
 	count atomic.Int32
+
+	syncMu     sync.Mutex
+	syncFailed error // of the first sync that failed; the system reports a lost page only once
 }
 
 func (h *holders) hold() *holders {
@@ -126,11 +130,18 @@ func (f *file) Truncate(n int64) error { return wrap(f.os.Truncate(n)) }
 // Sync implements storage.File.
 func (f *file) Sync() error {
 	h := f.hold()
-	err := retry(func() error { return syncData(int(h.os.Fd())) })
-	if err != nil {
-		err = fmt.Errorf("sync %s: %w", h.os.Name(), err)
+	return errors.Join(h.sync(), h.release())
+}
+
+func (h *holders) sync() error {
+	h.syncMu.Lock()
+	defer h.syncMu.Unlock()
+	if h.syncFailed == nil {
+		if err := retry(func() error { return syncData(int(h.os.Fd())) }); err != nil {
+			h.syncFailed = fmt.Errorf("sync %s: %w", h.os.Name(), err)
+		}
 	}
-	return errors.Join(err, h.release())
+	return h.syncFailed
 }
 
 // SizeBytes implements storage.File.

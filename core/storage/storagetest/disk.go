@@ -77,11 +77,13 @@ type node struct {
 
 	durableName string // in durable of its directory
 
-	data   []byte
-	synced []byte
-	dirty  []span // written since the last sync
-	linked bool
-	path   string // its newest name
+	data     []byte
+	synced   []byte
+	dirty    []span // written since the last sync
+	failed   error  // of a sync, in the disk's life numbered failedIn: later ones fail, too
+	failedIn int
+	linked   bool
+	path     string // its newest name
 }
 
 type span struct{ from, to int64 }
@@ -525,10 +527,14 @@ func (f *file) Sync() error {
 		return err
 	}
 	n := f.node
+	if n.failed != nil && n.failedIn == f.disk.life {
+		return n.failed
+	}
 	if err := f.disk.hook(Op{Kind: "sync", Path: f.node.path}); err != nil {
 		if !errors.Is(err, ErrDead) {
 			// As in Linux: what was dirty looks clean from now on, without being on the disk.
 			n.dirty = n.dirty[:0]
+			n.failed, n.failedIn = err, f.disk.life
 		}
 		return err
 	}
