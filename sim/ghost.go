@@ -52,6 +52,41 @@ type ghostBatch struct {
 	attempt      uint32
 	number       uint64 // among those handed to the engine
 	maxTimestamp model.Timestamp
+	producer     producerBatch
+}
+
+// producerBatch is what an idempotent producer's batch is recognised by when it comes again.
+type producerBatch struct {
+	id          model.ProducerID
+	epoch       model.ProducerEpoch
+	first, last model.Sequence
+}
+
+func producerOf(b record.Batch) producerBatch {
+	return producerBatch{b.ProducerID(), b.ProducerEpoch(), b.BaseSequence(), b.LastSequence()}
+}
+
+// retryWindow is how many of a producer's last batches a leader must recognise (KIP-98).
+const retryWindow = 5
+
+// written reports whether the log holds a producer's batch among its last five of the newest epoch.
+func (l *ghostLog) written(p producerBatch) bool {
+	seen := 0
+	for _, list := range [][]ghostBatch{l.asked, l.durable} {
+		for i := len(list) - 1; i >= 0; i-- {
+			b := &list[i].producer
+			switch {
+			case b.id != p.id:
+			case b.epoch != p.epoch || seen == retryWindow:
+				return false
+			case *b == p:
+				return true
+			default:
+				seen++
+			}
+		}
+	}
+	return false
 }
 
 func newGhost(fail func(oracle, detail string)) *ghost {
@@ -111,6 +146,7 @@ func (g *ghost) append(a *effect.Append) {
 	n := ghostBatch{
 		base: a.BaseOffset, next: a.BaseOffset + model.Offset(b.LastOffsetDelta()) + 1, crc: b.CRC(),
 		size: int32(len(a.Batch)), attempt: a.Attempt, number: g.handed, maxTimestamp: b.MaxTimestamp(),
+		producer: producerOf(b),
 	}
 	if a.AppendTime != model.NoTimestamp {
 		n.crc, n.maxTimestamp = 0, a.AppendTime // stamping changes the checksum
@@ -126,8 +162,9 @@ func (g *ghost) syncBegins() { g.syncing = g.handed }
 // syncEnds notes that it succeeded.
 func (g *ghost) syncEnds() { g.synced = g.syncing }
 
-// completed checks what the engine reports against what can be true.
-func (g *ghost) completed(c *effect.Completions) {
+// completed checks what the engine reports against what can be true. synced says that it is the outcome of
+// a sync; before one, no log start can have moved.
+func (g *ghost) completed(c *effect.Completions, synced bool) {
 	for _, a := range c.Appended {
 		l := g.log(a.Partition)
 		if a.Failure != effect.OK {
@@ -153,8 +190,14 @@ func (g *ghost) completed(c *effect.Completions) {
 		}
 	}
 	for _, r := range c.Retained {
-		if r.Failure == effect.OK {
-			g.retained(g.log(r.Partition), r)
+		l := g.log(r.Partition)
+		switch {
+		case r.Failure != effect.OK:
+		case !synced && r.LogStartOffset > l.start:
+			g.fail("log-start", fmt.Sprintf("%v: the log start moved from %d to %d, but no sync covers that", l.tp, l.start, r.LogStartOffset))
+			return
+		default:
+			g.retained(l, r)
 		}
 	}
 	for _, d := range c.Damaged {
@@ -258,6 +301,7 @@ func (g *ghost) recovered(e *storage.Engine, rec *storage.Recovery) {
 			if b.NextOffset() > start {
 				batches = append(batches, ghostBatch{
 					base: b.BaseOffset(), next: b.NextOffset(), crc: b.CRC(), size: int32(b.SizeBytes()), maxTimestamp: b.MaxTimestamp(),
+					producer: producerOf(b),
 				})
 			}
 			return nil

@@ -77,6 +77,7 @@ type nodeConn struct {
 	outbox  []session.Frame
 	outAt   bool
 	closed  bool
+	order   responseOrder
 }
 
 func newNode(w *world, plan NodePlan) *node {
@@ -295,7 +296,7 @@ func (n *node) shutdown(then func()) {
 		}
 		n.ghost.syncBegins()
 		n.ghost.syncEnds()
-		n.ghost.completed(&done)
+		n.ghost.completed(&done, true)
 		if n.disk.handles != 0 {
 			n.w.fail("leak", fmt.Sprintf("%d files are open after a clean shutdown", n.disk.handles))
 		}

@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/effect"
@@ -71,6 +72,7 @@ func (nc *nodeConn) receive() {
 		nc.buf = nc.buf[4+n:]
 		p.out.Reset()
 		p.n.w.coreEvents++
+		nc.order.asked(frame)
 		key, version := nc.session.Receive(p.n.clock.wall(p.n.w.now), frame, &p.out)
 		p.n.note("request", uint64(nc.c.id), uint64(uint16(key)), uint64(uint16(version)), "")
 		nc.carryOut()
@@ -91,6 +93,11 @@ func (nc *nodeConn) carryOut() {
 	p := nc.p
 	out := &p.out
 	p.events = append(p.events, out.Events...)
+	for i := range out.Frames {
+		if err := nc.order.answered(&out.Frames[i]); err != "" {
+			p.n.w.fail("response-order", fmt.Sprintf("connection %d: %s", nc.c.id, err))
+		}
+	}
 	nc.outbox = append(nc.outbox, out.Frames...)
 	for _, f := range out.Free {
 		// Whoever still looks at it deserves to find nonsense.
@@ -172,6 +179,7 @@ func (p *process) loop() {
 		p.n.w.coreEvents++
 		p.broker.Step(p.n.clock.monotonic(p.n.w.now), ev, set)
 		p.watchFetches(ev, set)
+		p.checkRetries(ev, set)
 		p.dispatch(set)
 		if done, ok := ev.(*broker.Completed); ok {
 			for _, a := range done.Appended {
@@ -324,7 +332,7 @@ func (p *process) io() {
 	}
 	p.beginSync()
 	p.beginCheckpoint()
-	n.ghost.completed(done)
+	n.ghost.completed(done, false)
 	cost := p.cost(n.disk.opCount - before)
 	p.ioFreeAt = n.w.now + cost
 	if len(fetched) > 0 || !done.Empty() || len(done.Notes) > 0 {
@@ -452,7 +460,7 @@ func (p *process) ended(err error, end func(error, *effect.Completions) error) {
 		n.stop(stop)
 		return
 	}
-	n.ghost.completed(done)
+	n.ghost.completed(done, true)
 	p.report(nil, done)
 	// The next sync begins with the next turn.
 	if !p.ioAt {

@@ -1,12 +1,16 @@
 package sim
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/session"
 )
 
 // check verifies the core's own invariants, and that it shows nothing that is not durable.
@@ -70,4 +74,97 @@ func (p *process) checkWoken() {
 			}
 		}
 	}
+}
+
+// checkRetries verifies that a batch which the log holds among its producer's last five is neither appended
+// again nor refused as out of order.
+func (p *process) checkRetries(ev broker.Event, set *effect.Set) {
+	produce, ok := ev.(*broker.Produce)
+	if !ok {
+		return
+	}
+	for i := range produce.Parts {
+		part := &produce.Parts[i]
+		tp := model.TopicPartition{Topic: part.Topic.ID, Partition: part.Partition}
+		l := p.n.ghost.logs[tp]
+		h := &part.Header
+		if l == nil || !h.HasProducer() || !l.written(producerBatch{h.ProducerID, h.ProducerEpoch, h.BaseSequence, h.LastSequence()}) {
+			continue
+		}
+		for j := range set.Appends {
+			if a := &set.Appends[j]; &a.Batch[0] == &part.Batch[0] {
+				p.n.w.fail("retry-appended", fmt.Sprintf("%v: producer %d epoch %d sequence %d is in the log and was appended again at %d",
+					tp, h.ProducerID, h.ProducerEpoch, h.BaseSequence, a.BaseOffset))
+			}
+		}
+		for _, o := range set.Produced {
+			if o.To == produce.To && o.Index == part.Index && o.Code == kerr.OutOfOrderSequenceNumber.Code {
+				p.n.w.fail("retry-refused", fmt.Sprintf("%v: producer %d epoch %d sequence %d is in the log and was refused as out of order",
+					tp, h.ProducerID, h.ProducerEpoch, h.BaseSequence))
+			}
+		}
+	}
+}
+
+// responseOrder holds a connection's responses against its requests, by correlation id.
+type responseOrder struct {
+	waiting []int32
+	blind   bool // a request could not be made out: nothing is known from here on
+}
+
+// asked takes in a request frame.
+func (o *responseOrder) asked(frame []byte) {
+	answered, ok := expectsAnswer(frame)
+	if !ok {
+		o.blind = true
+	} else if answered {
+		o.waiting = append(o.waiting, int32(binary.BigEndian.Uint32(frame[4:])))
+	}
+}
+
+// answered takes in a response frame and says what is wrong with it.
+func (o *responseOrder) answered(f *session.Frame) string {
+	if o.blind {
+		return ""
+	}
+	id := int32(binary.BigEndian.Uint32(f.Pieces[0].Bytes[4:]))
+	if len(o.waiting) == 0 {
+		return fmt.Sprintf("the response to request %d, which was not asked", id)
+	}
+	want := o.waiting[0]
+	o.waiting = o.waiting[1:]
+	if id != want {
+		return fmt.Sprintf("the response to request %d came before that to %d", id, want)
+	}
+	return ""
+}
+
+// expectsAnswer reads as much of a request as tells whether it is answered: all are but Produce with acks 0.
+func expectsAnswer(frame []byte) (answered, ok bool) {
+	const fixed, produceFlexible = 10, 9
+	if len(frame) < fixed {
+		return false, false
+	}
+	be := binary.BigEndian
+	if be.Uint16(frame) != 0 {
+		return true, true
+	}
+	version := be.Uint16(frame[2:])
+	at := fixed + max(0, int(int16(be.Uint16(frame[8:])))) // the client id
+	if version < produceFlexible {
+		if at+4 > len(frame) {
+			return false, false
+		}
+		at += 2 + max(0, int(int16(be.Uint16(frame[at:])))) // the transactional id
+	} else {
+		// No tagged fields, and a short transactional id or none.
+		if at+2 > len(frame) || frame[at] != 0 || frame[at+1] >= 0x80 {
+			return false, false
+		}
+		at += 2 + max(0, int(frame[at+1])-1)
+	}
+	if at+2 > len(frame) {
+		return false, false
+	}
+	return be.Uint16(frame[at:]) != 0, true
 }
