@@ -173,13 +173,16 @@ func (d *Disk) BeginSync() {
 
 // RunSync carries out a sync that began earlier; appends says that records hang on it.
 func (d *Disk) RunSync(appends bool, run func() error) error {
-	if appends {
-		d.appendsFrom = d.syncCount
-	}
+	before := d.syncCount
 	d.asOfBegin = true
 	err := run()
 	d.asOfBegin = false
 	d.windows--
+	if appends && err == nil {
+		// Only now is what the sync before this one covered proven durable to whoever recovers: a crash inside
+		// this sync may leave nothing of it.
+		d.appendsFrom = before
+	}
 	return err
 }
 
