@@ -375,6 +375,7 @@ func (e *Engine) checkpointNow(clean bool, done *effect.Completions) error {
 			return err
 		}
 	}
+	e.checkpoint.blocked = false // an earlier one may have been given up for want of space; this one tries anew
 	e.beginManifest(clean)
 	for e.checkpoint.step != stepIdle {
 		if err := e.checkpointStep(done); err != nil {

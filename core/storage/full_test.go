@@ -2,10 +2,12 @@ package storage_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/storage"
 	"github.com/weirmq/weir/core/storage/storagetest"
 )
 
@@ -148,5 +150,38 @@ func freeFullJournal(t *testing.T, left int64) {
 	r.sync()
 	if got := r.done.Appended[0]; got.Failure != effect.OK {
 		t.Fatalf("%d bytes left: with room again: %+v", left, got)
+	}
+}
+
+// A checkpoint that was given up for want of space does not make the shutdown after it fail.
+func TestShutdownIsCleanWhenTheDiskIsNoLongerFull(t *testing.T) {
+	r := newRig(t, smallConfig())
+	tp := topic(1)
+	r.create(tp, smallLog())
+	r.fill(tp, 0, 3, 700)
+	r.disk.Hook = func(op storagetest.Op) error {
+		if op.Kind == "write" && strings.HasPrefix(op.Path, "checkpoint.") {
+			return storage.ErrFull
+		}
+		return nil
+	}
+	steps := 0
+	for w, ok := r.e.BeginCheckpoint(); ok && steps < 10; w, ok = r.e.BeginCheckpoint() {
+		steps++
+		if err := r.e.EndCheckpoint(w, w.Run(), &r.done); err != nil {
+			t.Fatal(err)
+		}
+		if !r.e.CheckpointDue() {
+			break
+		}
+	}
+	r.disk.Hook = nil
+	var done effect.Completions
+	if err := r.e.Close(&done); err != nil {
+		t.Fatalf("the shutdown failed though there was space: %v", err)
+	}
+	r.open()
+	if !r.rec.CleanShutdown {
+		t.Error("the shutdown was not clean")
 	}
 }
