@@ -182,12 +182,13 @@ func TestListenerThatCameBackDisownsItsFormerConnections(t *testing.T) {
 
 func TestSilenceIsTakenForDeathAfterTheIdleTimeoutAndIsNoDeadline(t *testing.T) {
 	w := newWorld(t)
-	config := Config{IdleTimeout: 500 * time.Millisecond, KeepAlivePeriod: 100 * time.Millisecond}
+	// Long enough that a machine with other things to do does not look dead.
+	config := Config{IdleTimeout: 3 * time.Second, KeepAlivePeriod: 100 * time.Millisecond}
 	l := w.listen("127.0.0.1:0", config)
 	p := newProxy(t, l.Addr(), 1)
 	c := w.dial(w.dialer(config), p.addr())
 	s := w.accept(l)
-	time.Sleep(2 * config.IdleTimeout) // quiet, but kept alive
+	time.Sleep(config.IdleTimeout * 4 / 3) // quiet, but kept alive
 	if _, err := c.Write([]byte{'!'}); err != nil {
 		t.Fatalf("write after quiet: %v", err)
 	}
