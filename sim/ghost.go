@@ -50,7 +50,7 @@ type ghostBatch struct {
 	crc          uint32
 	size         int32
 	attempt      uint32
-	number       uint64 // among those handed to the engine
+	number       uint64 // among those handed to the engine; 0 before
 	maxTimestamp model.Timestamp
 	producer     producerBatch
 }
@@ -138,14 +138,13 @@ func (g *ghost) hit(f Flip) {
 	}
 }
 
-// append notes what the core asks the engine for.
+// append notes what the core asks for.
 func (g *ghost) append(a *effect.Append) {
 	l := g.log(a.Partition)
 	b := record.Batch(a.Batch)
-	g.handed++
 	n := ghostBatch{
 		base: a.BaseOffset, next: a.BaseOffset + model.Offset(b.LastOffsetDelta()) + 1, crc: b.CRC(),
-		size: int32(len(a.Batch)), attempt: a.Attempt, number: g.handed, maxTimestamp: b.MaxTimestamp(),
+		size: int32(len(a.Batch)), attempt: a.Attempt, maxTimestamp: b.MaxTimestamp(),
 		producer: producerOf(b),
 	}
 	if a.AppendTime != model.NoTimestamp {
@@ -153,6 +152,18 @@ func (g *ghost) append(a *effect.Append) {
 	}
 	if n.attempt >= l.attempt {
 		l.asked = append(l.asked, n)
+	}
+}
+
+// hand notes that the engine has been handed an append.
+func (g *ghost) hand(a *effect.Append) {
+	g.handed++
+	l := g.log(a.Partition)
+	for i := range l.asked {
+		if b := &l.asked[i]; b.number == 0 && b.base == a.BaseOffset && b.attempt == a.Attempt {
+			b.number = g.handed
+			return
+		}
 	}
 }
 
@@ -173,7 +184,7 @@ func (g *ghost) completed(c *effect.Completions, synced bool) {
 		}
 		for len(l.asked) > 0 && l.asked[0].next <= a.NextOffset {
 			b := l.asked[0]
-			if b.number > g.synced {
+			if b.number == 0 || b.number > g.synced {
 				g.fail("durable-before-sync", fmt.Sprintf("%v: %d to %d was reported durable, but no sync covers it", l.tp, b.base, b.next))
 				return
 			}

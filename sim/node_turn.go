@@ -291,6 +291,9 @@ func (p *process) shuffleAppends(set *effect.Set) {
 // ghostSet keeps the ghost informed of what is asked for.
 func (p *process) ghostSet(set *effect.Set) {
 	g := p.n.ghost
+	for i := range set.Appends {
+		g.append(&set.Appends[i])
+	}
 	for i := range set.Opens {
 		l := g.log(set.Opens[i].Partition)
 		l.config = set.Opens[i].Config
@@ -319,7 +322,7 @@ func (p *process) io() {
 	for _, set := range sets {
 		for i := range set.Appends {
 			a := &set.Appends[i]
-			n.ghost.append(a)
+			n.ghost.hand(a)
 			n.note("append", n.ghost.log(a.Partition).number, uint64(a.BaseOffset), uint64(a.Attempt), "")
 		}
 		p.engine.Perform(set, done)
