@@ -4,6 +4,8 @@ import (
 	"os"
 	"strconv"
 	"testing"
+
+	"github.com/weirmq/weir/core/model"
 )
 
 // One world may be run by hand: SIM_SEEDS=1:100 SIM_MODE=lite go test -run TestSeeds ./sim -v
@@ -47,4 +49,48 @@ func indexByte(s string, c byte) int {
 		}
 	}
 	return -1
+}
+
+// The same seed leaves the same trace, in one process and whatever ran before.
+func TestSameSeedLeavesTheSameTrace(t *testing.T) {
+	for _, mode := range []Mode{Lite, Calm} {
+		for seed := range uint64(3) {
+			a := Run(Options{Seed: seed, Mode: mode})
+			b := Run(Options{Seed: seed, Mode: mode})
+			if a.Line() != b.Line() {
+				t.Errorf("%s\n%s", a.Line(), b.Line())
+			}
+		}
+	}
+}
+
+// A plan that was printed and read runs as the seed does; without one of its strikes it runs otherwise.
+func TestPlanRunsAsItsSeed(t *testing.T) {
+	want := Run(Options{Seed: 7, Mode: Lite})
+	p, err := ParsePlan(MakePlan(7, Lite).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := Run(Options{Plan: p}); got.Line() != want.Line() {
+		t.Errorf("%s\n%s", got.Line(), want.Line())
+	}
+	p.Strikes = p.Strikes[1:]
+	if got := Run(Options{Plan: p}); got.Trace == want.Trace || !got.OK() {
+		t.Errorf("without its first strike: %s", got.Line())
+	}
+}
+
+func TestClocksDriftAndWaitAgree(t *testing.T) {
+	for _, ppm := range []int64{-50_000, -1, 0, 1, 50_000} {
+		c := newClock(NodePlan{ClockDriftPPM: ppm})
+		for _, now := range []int64{int64(sc), 77_777_777_777} {
+			for _, d := range []int64{1, 999, int64(ms), 60 * int64(sc)} {
+				from := c.monotonic(model.Time(now))
+				after := c.monotonic(model.Time(now) + c.wait(model.Time(d)))
+				if after-from < model.Time(d)-2000 || after-from > model.Time(d)+model.Time(d)/100+2000 {
+					t.Errorf("ppm %d: waiting %d passes %d", ppm, d, after-from)
+				}
+			}
+		}
+	}
 }
