@@ -184,6 +184,9 @@ type LogConfig struct {
 	IndexIntervalBytes int32
 	RetentionMs        int64 // -1: for ever
 	RetentionBytes     int64 // -1: unlimited
+	// FlushMessages and FlushMs relax durability (flush.messages, flush.ms): see docs/GUARANTEES.md. 0, the
+	// default, is a sync before every acknowledgement.
+	FlushMessages, FlushMs int64
 }
 
 // Delete removes a partition's files for good.
@@ -203,6 +206,9 @@ type Retain struct {
 	Wall          model.Timestamp
 	// ProducerExpirationMs forgets producers that have not written for this long (producer.id.expiration.ms).
 	ProducerExpirationMs int64
+	// Below, unless 0, removes every record below it, whatever the configuration says (DeleteRecords). It is
+	// at most HighWatermark.
+	Below model.Offset
 }
 
 // Retained reports where a partition's log starts after a Retain.
