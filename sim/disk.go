@@ -54,6 +54,7 @@ type Disk struct {
 
 	syncCount   uint32 // successful syncs of any file
 	appendsFrom uint32 // how many there were when the newest sync of appends was carried out
+	provenTo    uint32 // see Proven
 	failSyncs   int    // so many of the next syncs fail
 	evictFailed bool   // a page whose sync failed is read back from the device after a restart
 	// See BeginSync.

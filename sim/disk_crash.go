@@ -17,6 +17,7 @@ func (d *Disk) Crash(power bool) {
 		})
 		return
 	}
+	d.provenTo = 0
 	d.loseNames()
 	d.pending = nil
 	d.usedBytes = 0
@@ -165,8 +166,8 @@ type Flip struct {
 }
 
 // FlipBit turns one bit of one file that the process has synced, while no process runs. What the newest sync
-// of appends covered is left alone: at the end of a log, damage cannot be told from a write that never
-// finished. It reports false if there is nothing to damage.
+// of appends covered is left alone, unless it is Proven: at the end of a log, damage cannot be told from a
+// write that never finished. It reports false if there is nothing to damage.
 func (d *Disk) FlipBit() (Flip, bool) {
 	type target struct {
 		path string
@@ -191,7 +192,7 @@ func (d *Disk) FlipBit() (Flip, bool) {
 		if page >= len(f.n.syncedAt) || f.n.syncedAt[page] == 0 || f.n.dirty.has(page) {
 			continue
 		}
-		if f.n.syncedAt[page] > d.appendsFrom {
+		if f.n.syncedAt[page] > max(d.appendsFrom, d.provenTo) {
 			continue
 		}
 		bit := uint8(d.rand.Intn(8))

@@ -169,7 +169,12 @@ func (f *diskFile) Truncate(n int64) error {
 func (d *Disk) BeginSync() {
 	d.windows++
 	d.windowAt++
+	d.provenTo = 0
 }
+
+// Proven notes that whoever writes to the disk has left a remark, in the cache, that all it synced is durable.
+// It holds until the next sync begins, which may overwrite it, and no power loss.
+func (d *Disk) Proven() { d.provenTo = d.syncCount }
 
 // RunSync carries out a sync that began earlier; appends says that records hang on it.
 func (d *Disk) RunSync(appends bool, run func() error) error {
@@ -178,9 +183,9 @@ func (d *Disk) RunSync(appends bool, run func() error) error {
 	err := run()
 	d.asOfBegin = false
 	d.windows--
-	if appends && err == nil {
+	if appends && err == nil && d.syncCount > before {
 		// Only now is what the sync before this one covered proven durable to whoever recovers: a crash inside
-		// this sync may leave nothing of it.
+		// this sync may leave nothing of it. A sync of no file, because every append was refused, proves nothing.
 		d.appendsFrom = before
 	}
 	return err

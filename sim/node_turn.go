@@ -406,6 +406,7 @@ func (p *process) beginSync() {
 	}
 	work, ok := p.engine.BeginSync()
 	if !ok {
+		p.n.disk.Proven()
 		return
 	}
 	p.syncing = true

@@ -23,7 +23,16 @@ func TestBadGroupThatWasDurableIsNeverDropped(t *testing.T) {
 		then func(r *rig, tp model.TopicPartition)
 	}{
 		{"a group follows", func(r *rig, tp model.TopicPartition) { r.fill(tp, 4, 1, 100) }},
-		{"a mark follows", func(*rig, model.TopicPartition) {}},
+		{"a mark follows, as nothing was staged", func(r *rig, _ model.TopicPartition) { r.sync() }},
+		{"a mark follows, as everything was refused", func(r *rig, tp model.TopicPartition) {
+			r.disk.CapacityBytes = r.disk.UsedBytes()
+			r.append(tp, 4, batch(1, 1, 20_000, 1))
+			r.syncOnce()
+			if last := r.done.Appended[len(r.done.Appended)-1]; last.Failure != effect.DiskFull {
+				r.t.Fatalf("reported %+v", last)
+			}
+			r.disk.CapacityBytes = 0
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t, smallConfig())
@@ -31,7 +40,7 @@ func TestBadGroupThatWasDurableIsNeverDropped(t *testing.T) {
 			r.create(tp, smallLog())
 			r.fill(tp, 0, 3, 700)
 			needle := r.append(tp, 3, batch(77, 1, 700, 1))
-			r.sync() // and, as nothing is staged, the mark
+			r.syncOnce()
 			test.then(r, tp)
 			r.disk.Crash(storagetest.LoseNothing, 0)
 			// The journal's copy and the segment's are hit in the payload.

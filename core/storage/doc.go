@@ -95,8 +95,8 @@
 //     group was never acknowledged, or was the very last one and is both acknowledged and damaged. A place
 //     that cannot be read at all is never taken for the end: no torn write leaves one.
 //
-// That last doubt is what the mark narrows: BeginSync with nothing staged writes it, without sync, and
-// Close writes a manifest that says so. What remains is a power loss before the mark reached the disk
+// That last doubt is what the mark narrows: BeginSync writes it, without sync, when it has no group to
+// write, because nothing was staged or everything was refused, and Close writes a manifest that says so. What remains is a power loss before the mark reached the disk
 // together with a damaged last group.
 //
 // Replay writes journaled batches even where the segment already has them, because after a failed sync the

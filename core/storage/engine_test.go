@@ -98,6 +98,18 @@ func (r *rig) sync() {
 	}
 }
 
+// syncOnce makes durable what one group holds, and asks for no more.
+func (r *rig) syncOnce() {
+	r.t.Helper()
+	w, ok := r.e.BeginSync()
+	if !ok {
+		r.t.Fatal("nothing is staged")
+	}
+	if err := r.e.EndSync(w, w.Run(), &r.done); err != nil {
+		r.t.Fatalf("sync: %v", err)
+	}
+}
+
 func (r *rig) trySync() error {
 	for {
 		w, ok := r.e.BeginSync()
