@@ -38,6 +38,7 @@ type ghostLog struct {
 
 	start   model.Offset // reported
 	limit   model.Offset // how far retention may have moved the start
+	below   model.Offset // how far it may have moved it whatever the configuration says
 	durable []ghostBatch
 	asked   []ghostBatch
 	// attempt is the first that no refusal has made void: what is asked for in ignorance of a refusal is
@@ -241,6 +242,10 @@ func (g *ghost) retained(l *ghostLog, r effect.Retained) {
 	}
 	if r.LogStartOffset > l.limit {
 		g.fail("retention", fmt.Sprintf("%v: the log start moved to %d, past the high watermark %d", l.tp, r.LogStartOffset, l.limit))
+		return
+	}
+	if r.LogStartOffset <= l.below {
+		l.advance(r.LogStartOffset)
 		return
 	}
 	if l.config.RetentionMs < 0 && l.config.RetentionBytes < 0 {

@@ -300,7 +300,7 @@ func (p *process) ghostSet(set *effect.Set) {
 	}
 	for i := range set.Retains {
 		l := g.log(set.Retains[i].Partition)
-		l.limit = max(l.limit, set.Retains[i].HighWatermark)
+		l.limit, l.below = max(l.limit, set.Retains[i].HighWatermark), max(l.below, set.Retains[i].Below)
 	}
 	for i := range set.Deletes {
 		g.log(set.Deletes[i].Partition).deleted = true

@@ -211,7 +211,8 @@ type Retain struct {
 	Below model.Offset
 }
 
-// Retained reports where a partition's log starts after a Retain.
+// Retained reports where a partition's log starts after a Retain: there is one for each. LogStartOffset is NoOffset
+// when another Retain is under way and this one demanded no certain start.
 type Retained struct {
 	Partition      model.TopicPartition
 	LogStartOffset model.Offset

@@ -80,9 +80,8 @@ type op struct {
 	position   int64
 
 	// a log start
-	start      model.Offset
-	freedBytes int64
-	removed    []*segment
+	start   model.Offset
+	removed []*segment
 
 	silent bool // nobody waits for the completion
 }

@@ -87,7 +87,7 @@ func TestOneFlippedBitIsNeverServedAndNeverHidden(t *testing.T) {
 
 func (w *world) readFlipped(l *modelLog, path string, bit int64) {
 	for _, b := range l.batches {
-		f := effect.FetchReply{BytesMax: 1, Parts: []effect.FetchPart{{Partition: l.tp, From: b.base, To: b.next, BytesMax: 1}}}
+		f := effect.FetchReply{BytesMax: 1, Parts: []effect.FetchPart{{Partition: l.tp, From: max(b.base, l.start), To: b.next, BytesMax: 1}}}
 		w.e.ResolveRead(&f)
 		part := &f.Parts[0]
 		got := flatten(w.t, part.Records)

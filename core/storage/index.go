@@ -86,6 +86,16 @@ func (x *index) floorTime(ts model.Timestamp) (e timeEntry, ok bool) {
 	return x.times[i-1], true
 }
 
+// greatestTime is the last entry for an offset at or below relative. If that offset has an entry in the
+// offset index, it is the greatest time up to there.
+func (x *index) greatestTime(relative int32) (e timeEntry, ok bool) {
+	i := sort.Search(len(x.times), func(i int) bool { return x.times[i].relative > relative })
+	if i == 0 {
+		return timeEntry{}, false
+	}
+	return x.times[i-1], true
+}
+
 // errIndex says that an entry does not lead to the batch that it names.
 var errIndex = errors.New("index does not fit its segment")
 

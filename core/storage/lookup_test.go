@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"bytes"
+	"math"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -42,6 +43,12 @@ func TestLookupFindsTheFirstRecordAtOrAfterATime(t *testing.T) {
 			for range rapid.IntRange(1, 4).Draw(t, "records") {
 				// Clocks of producers go any way.
 				ts := model.Timestamp(rapid.IntRange(0, 500).Draw(t, "ts"))
+				switch rapid.IntRange(0, 40).Draw(t, "jump") {
+				case 0:
+					ts = model.Timestamp(rapid.Int64Range(0, math.MaxInt64).Draw(t, "far"))
+				case 1:
+					ts = 0
+				}
 				b.Append(record.Record{Value: make([]byte, 60), Timestamp: ts})
 				all = append(all, timed{next, ts})
 				next++
@@ -52,7 +59,7 @@ func TestLookupFindsTheFirstRecordAtOrAfterATime(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		switch rapid.IntRange(0, 3).Draw(t, "then") {
+		switch rapid.IntRange(0, 4).Draw(t, "then") {
 		case 0:
 			if err := r.e.Close(&r.done); err != nil {
 				t.Fatal(err)
@@ -68,9 +75,26 @@ func TestLookupFindsTheFirstRecordAtOrAfterATime(t *testing.T) {
 				t.Fatal(err)
 			}
 			start = r.done.Retained[0].LogStartOffset
+		case 3:
+			start = model.Offset(rapid.IntRange(0, int(next)).Draw(t, "below"))
+			r.perform(effect.Set{Retains: []effect.Retain{{Partition: tp, HighWatermark: next, Wall: -1 << 40, Below: start}}})
+			if err := r.trySync(); err != nil {
+				t.Fatal(err)
+			}
+			start = r.done.Retained[0].LogStartOffset
+			if rapid.Bool().Draw(t, "crash") {
+				r.disk.Crash(storagetest.LoseUnsynced, 1)
+				open()
+			}
 		}
 		for range 20 {
 			ts := model.Timestamp(rapid.IntRange(-1, 501).Draw(t, "asked"))
+			if rapid.IntRange(0, 9).Draw(t, "at one") == 0 {
+				ts = all[rapid.IntRange(0, len(all)-1).Draw(t, "which")].ts
+				if ts < math.MaxInt64 {
+					ts += model.Timestamp(rapid.IntRange(0, 1).Draw(t, "after"))
+				}
+			}
 			limit := model.Offset(rapid.IntRange(0, int(next)).Draw(t, "limit"))
 			if rapid.IntRange(0, 3).Draw(t, "greatest") == 0 {
 				ts = effect.MaxTimestamp

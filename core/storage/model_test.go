@@ -30,6 +30,8 @@ type modelLog struct {
 	acked   model.Offset // everything below was reported durable
 	start   model.Offset // reported log start
 	pending model.Offset // a log start that was asked for
+	below   model.Offset // a log start that a retain demanded
+	retains int          // asked for and not answered
 	attempt uint32
 	deleted bool // asked for
 	gone    bool // reported
@@ -120,7 +122,12 @@ func (w *world) take() {
 			}
 			w.setStart(l, r.LogStartOffset)
 		}
-		l.pending = l.start
+		if r.Failure != effect.OK {
+			l.below = l.start
+		}
+		if l.retains--; l.retains == 0 {
+			l.pending = l.start
+		}
 	}
 	for _, d := range w.done.Deleted {
 		l := w.find(d.Partition)
@@ -219,7 +226,12 @@ func (w *world) syncAll() {
 		w.endSync()
 		w.beginSync()
 		if w.sync == nil {
-			return
+			break
+		}
+	}
+	for _, l := range w.logs {
+		if l.start < l.below && !l.deleted {
+			w.t.Fatalf("%v: the log starts at %d, everything below %d was to be deleted", l.tp, l.start, l.below)
 		}
 	}
 }
@@ -248,8 +260,14 @@ func (w *world) retain() {
 	if l.acked == 0 {
 		return
 	}
-	w.perform(effect.Set{Retains: []effect.Retain{{Partition: l.tp, HighWatermark: l.acked, Wall: w.ts}}})
+	retain := effect.Retain{Partition: l.tp, HighWatermark: l.acked, Wall: w.ts}
+	if rapid.Bool().Draw(w.t, "delete records") {
+		retain.Below = model.Offset(rapid.Int64Range(int64(l.start), int64(l.acked)).Draw(w.t, "below"))
+		l.below = max(l.below, retain.Below)
+	}
 	l.pending = l.acked // the most it may become
+	l.retains++
+	w.perform(effect.Set{Retains: []effect.Retain{retain}})
 }
 
 func (w *world) remove() {
@@ -340,7 +358,7 @@ func (w *world) compare() {
 	}
 	kept := w.logs[:0]
 	for _, l := range w.logs {
-		l.attempt = 0
+		l.attempt, l.retains = 0, 0
 		p := found[l.tp]
 		delete(found, l.tp)
 		if l.gone && p != nil {
@@ -372,7 +390,7 @@ func (w *world) compare() {
 		l.batches = l.batches[:i]
 		l.acked = end
 		w.setStart(l, start)
-		l.pending = l.start
+		l.pending, l.below = l.start, l.start
 	}
 	w.logs = kept
 	if len(found) > 0 {
@@ -390,8 +408,11 @@ func (w *world) readEverything() {
 			continue
 		}
 		var want []byte
-		derived := log.New(l.start)
-		for _, b := range l.batches {
+		derived := log.New(0)
+		for i, b := range l.batches {
+			if i == 0 {
+				derived = log.New(b.base) // a batch that the log start cuts is served whole
+			}
 			if b.next <= l.acked {
 				want = append(want, b.bytes...)
 			}

@@ -32,7 +32,7 @@ type partition struct {
 	names, namesSynced uint64
 	deleted            bool // a delete is staged: no more appends
 	gone               bool // the delete is in the journal
-	retains            bool // a log start is staged or being synced
+	retains            int  // log starts staged or being synced
 
 	stateOffset model.Offset   // of the snapshot that the newest manifest names, NoOffset if none
 	states      []model.Offset // snapshots on the disk, ascending

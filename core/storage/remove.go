@@ -6,12 +6,14 @@ import (
 	"slices"
 
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/invariant"
 	"github.com/weirmq/weir/core/model"
 )
 
 // retain finds out what retention lets go and stages the new log start. Whole segments go, oldest first,
 // while they are too old or the log is too large, and only below the high watermark; when even the active
-// one qualifies it goes, too, and the next append begins a new one.
+// one qualifies it goes, too, and the next append begins a new one. Below moves the start to any offset, within
+// a segment, too: the segment goes when nothing of it is left.
 func (e *Engine) retain(r *effect.Retain, done *effect.Completions) {
 	p := e.partitions[r.Partition]
 	out := effect.Retained{Partition: r.Partition, LogStartOffset: model.NoOffset}
@@ -29,24 +31,26 @@ func (e *Engine) retain(r *effect.Retain, done *effect.Completions) {
 	if r.ProducerExpirationMs > 0 {
 		p.state.Expire(r.Wall, r.ProducerExpirationMs)
 	}
-	if p.retains {
-		// The start in memory is not durable yet, and nothing else may be reported.
+	invariant.Check(r.Below <= min(r.HighWatermark, p.end), "only what is committed is deleted")
+	if p.retains > 0 && r.Below <= 0 {
+		// The start in memory is not durable yet, and nothing else may be reported. Who asks for a certain
+		// start hears of it in its turn.
 		out.LogStartOffset = model.NoOffset
 		done.Retained = append(done.Retained, out)
 		return
 	}
-	start, freed := e.expired(p, r)
-	if start <= p.start {
+	start := max(e.expired(p, r), r.Below)
+	if start <= p.start && p.retains == 0 {
 		done.Retained = append(done.Retained, out)
 		return
 	}
-	p.retains = true
-	e.staged = append(e.staged, op{kind: opLogStart, p: p, start: start, freedBytes: freed})
+	p.retains++
+	e.staged = append(e.staged, op{kind: opLogStart, p: p, start: max(start, p.start)})
 }
 
-// expired is where the log would start after retention, and the bytes that would go.
-func (e *Engine) expired(p *partition, r *effect.Retain) (start model.Offset, freedBytes int64) {
-	start = p.start
+// expired is where the log would start after retention.
+func (e *Engine) expired(p *partition, r *effect.Retain) model.Offset {
+	start := p.start
 	left := p.sizeBytes()
 	for i, s := range p.segments {
 		end := p.segmentEnd(i)
@@ -60,9 +64,8 @@ func (e *Engine) expired(p *partition, r *effect.Retain) (start model.Offset, fr
 		}
 		start = end
 		left -= s.sizeBytes
-		freedBytes += s.sizeBytes
 	}
-	return start, freedBytes
+	return start
 }
 
 func (e *Engine) isStaged(p *partition) bool {
@@ -132,6 +135,7 @@ func (e *Engine) applyOther(p *partition, o *op) {
 	case p.damage != "":
 		o.refused = effect.Broken
 	default:
+		o.start = max(o.start, p.start) // others may have been staged before it
 		k := 0
 		for k < len(p.segments) && p.segmentEnd(k) <= o.start {
 			k++
@@ -150,7 +154,9 @@ func (e *Engine) applyOther(p *partition, o *op) {
 func (e *Engine) finishOther(o *op, done *effect.Completions) {
 	p := o.p
 	if o.kind == opLogStart {
+		var freed int64
 		for _, s := range o.removed {
+			freed += s.sizeBytes
 			err := e.removeSegment(s)
 			n := effect.Note{Kind: effect.NoteSegmentDeleted, Partition: p.tp, Offset: s.base, Count: s.sizeBytes}
 			if err != nil {
@@ -158,10 +164,10 @@ func (e *Engine) finishOther(o *op, done *effect.Completions) {
 			}
 			e.note(n)
 		}
-		p.retains = false
+		p.retains--
 		e.checkpoint.blocked = false
 		done.Retained = append(done.Retained, effect.Retained{
-			Partition: p.tp, LogStartOffset: o.start, FreedBytes: o.freedBytes,
+			Partition: p.tp, LogStartOffset: o.start, FreedBytes: freed,
 		})
 		return
 	}

@@ -77,6 +77,79 @@ func TestLogStartSurvivesACrash(t *testing.T) {
 	}
 }
 
+func TestDeletedRecordsStayDeletedWithinASegmentToo(t *testing.T) {
+	for _, loss := range []storagetest.Loss{storagetest.LoseNothing, storagetest.LoseUnsynced} {
+		r := newRig(t, smallConfig())
+		tp := topic(1)
+		r.create(tp, smallLog())
+		want := r.fill(tp, 0, 40, 1000)
+		each := len(want) / 40
+		segments := len(r.segments(tp))
+		start := model.Offset(0)
+		for _, below := range []model.Offset{1, 1, 17, 3, 40} {
+			r.done.Reset()
+			r.perform(effect.Set{Retains: []effect.Retain{{Partition: tp, HighWatermark: 40, Below: below}}})
+			if len(r.done.Retained) > 0 && below > start {
+				t.Fatalf("reported before anything was synced: %+v", r.done.Retained)
+			}
+			r.sync()
+			start = max(start, below)
+			if got := r.done.Retained; len(got) != 1 || got[0].LogStartOffset != start || got[0].Failure != effect.OK {
+				t.Fatalf("below %d: %+v", below, got)
+			}
+			if got := r.readAll(tp, start, 40); !bytes.Equal(got, want[int(start)*each:]) {
+				t.Fatalf("below %d: other bytes", below)
+			}
+			for range 2 {
+				r.crash(loss, 0)
+				if p := r.recovered(tp); p.State.StartOffset() != start || p.State.EndOffset() != 40 {
+					t.Fatalf("recovered [%d,%d), want [%d,40)", p.State.StartOffset(), p.State.EndOffset(), start)
+				}
+				if start > 0 {
+					if _, code := r.read(tp, start-1, 40, 1000); code != kerr.OffsetOutOfRange.Code {
+						t.Fatalf("deleted data is read with code %d", code)
+					}
+				}
+				if err := r.e.Check(); err != nil {
+					t.Fatal(err)
+				}
+				r.checkpoint()
+			}
+			if n := len(r.segments(tp)); (below == 1) != (n == segments) || (below == 40) != (n == 0) {
+				t.Fatalf("%d of %d segments are left below %d", n, segments, below)
+			}
+			r.create(tp, smallLog())
+		}
+		if got := r.fill(tp, 40, 2, 100); !bytes.Equal(got, r.readAll(tp, 40, 42)) {
+			t.Fatal("other bytes behind the new start")
+		}
+	}
+}
+
+// Two deletions of records in one turn are both answered when they are durable, the later one with what holds
+// then.
+func TestDeletionsOfRecordsBehindEachOtherAreAllAnswered(t *testing.T) {
+	r := newRig(t, smallConfig())
+	tp := topic(1)
+	r.create(tp, smallLog())
+	r.fill(tp, 0, 20, 1000)
+	r.done.Reset()
+	for _, below := range []model.Offset{5, 12, 7} {
+		r.perform(effect.Set{Retains: []effect.Retain{{Partition: tp, HighWatermark: 20, Below: below}}})
+	}
+	if len(r.done.Retained) > 0 {
+		t.Fatalf("reported before the sync: %+v", r.done.Retained)
+	}
+	r.sync()
+	var starts []model.Offset
+	for _, a := range r.done.Retained {
+		starts = append(starts, a.LogStartOffset)
+	}
+	if !slices.Equal(starts, []model.Offset{5, 12, 12}) {
+		t.Fatalf("log starts %v", starts)
+	}
+}
+
 func TestRegionsOutliveTheFilesTheyAreOf(t *testing.T) {
 	cfg := smallConfig()
 	cfg.Regions = true

@@ -179,7 +179,7 @@ func (e *Engine) seek(s *segment, o model.Offset) (position int64, h record.Head
 }
 
 // checkBatch verifies one whole batch: its place in the log, its CRC, and its leader epoch, which the CRC
-// does not cover.
+// does not cover. Of batches before the log start the state has forgotten the epoch.
 func (p *partition) checkBatch(b record.Batch, want model.Offset) error {
 	h, err := record.ReadHeader(b)
 	switch {
@@ -190,7 +190,7 @@ func (p *partition) checkBatch(b record.Batch, want model.Offset) error {
 	case h.BaseOffset != want:
 		return fmt.Errorf("batch of offset %d where %d was expected", h.BaseOffset, want)
 	}
-	if epoch := p.state.EpochOf(h.LastOffset()); epoch != h.LeaderEpoch {
+	if epoch := p.state.EpochOf(h.LastOffset()); epoch != h.LeaderEpoch && h.LastOffset() >= p.start {
 		return fmt.Errorf("batch of leader epoch %d where the log has %d", h.LeaderEpoch, epoch)
 	}
 	return record.CheckCRC(b)
@@ -292,12 +292,21 @@ func (e *Engine) ReadAll(tp model.TopicPartition, fn func(record.Batch) error) e
 	}
 	var stopped error
 	for i, s := range p.segments {
-		err := e.walkFile(p, s, 0, s.sizeBytes, s.base, func(b record.Batch) bool {
-			if b.NextOffset() > p.start {
-				stopped = fn(b)
+		position, from := int64(0), s.base
+		var err error
+		if from < p.start {
+			// What lies before the start is nobody's concern any more, damaged or not.
+			var h record.Header
+			if position, h, err = e.locate(p, s, p.start); err == nil {
+				from = h.BaseOffset
 			}
-			return stopped == nil
-		})
+		}
+		if err == nil {
+			err = e.walkFile(p, s, position, s.sizeBytes, from, func(b record.Batch) bool {
+				stopped = fn(b)
+				return stopped == nil
+			})
+		}
 		if stopped != nil {
 			return stopped
 		}

@@ -369,7 +369,7 @@ func (e *Engine) reportRefused(i int, done *effect.Completions) {
 		}
 		done.Appended = append(done.Appended, a)
 	case opLogStart:
-		o.p.retains = false
+		o.p.retains--
 		done.Retained = append(done.Retained, effect.Retained{
 			Partition: o.p.tp, LogStartOffset: o.p.start, Failure: o.refused,
 		})
