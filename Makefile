@@ -42,7 +42,7 @@ run: build ## build, then start a broker for development: bin/weir dev
 	@exec bin/weir dev $(ARGS)
 
 .PHONY: generate
-generate: ## regenerate the code that is generated: the protocol's messages
+generate: ## regenerate what is generated: the protocol's messages, docs/ERRORS.md
 	$(GO) generate ./...
 
 .PHONY: clean

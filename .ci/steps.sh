@@ -19,9 +19,9 @@ generated() {
 	echo "generating changed nothing"
 }
 
-# state: every source file's checksum, whether git knows the file or not.
+# state: the checksum of every source file and page, whether git knows the file or not.
 state() {
-	git ls-files -z --cached --others --exclude-standard -- '*.go' | sort -zu | xargs -0 sha256sum 2>/dev/null || true
+	git ls-files -z --cached --others --exclude-standard -- '*.go' 'docs/*.md' | sort -zu | xargs -0 sha256sum 2>/dev/null || true
 }
 
 # replay: a seed gives one trace, whatever the scheduler and the garbage collector do.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,54 +8,76 @@ import (
 
 	"github.com/weirmq/weir/core/storage"
 	"github.com/weirmq/weir/node/disk"
+	"github.com/weirmq/weir/node/explain"
 )
 
-// failure is an error as a user reads it: a stable code, what failed and why, and what to do.
+// failure is an error as a user reads it: a stable code of the catalogue, what failed and why, what to do.
 type failure struct {
-	code string
+	code explain.Code
 	err  error
-	fix  string
+	fix  string // empty: the catalogue's
 }
 
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// fail makes a failure.
-func fail(code, fix string, err error) error { return &failure{code: code, err: err, fix: fix} }
+// fail makes a failure. Without a fix it has the one of the catalogue.
+func fail(code explain.Code, fix string, err error) error {
+	return &failure{code: code, err: err, fix: fix}
+}
 
-// explain finds the code and the cure of errors that come from below.
-func explain(err error) *failure {
+// diagnose finds the code of an error that comes from below, and what to do about it.
+func diagnose(err error) *failure {
 	var f *failure
 	if errors.As(err, &f) {
-		return &failure{code: f.code, err: err, fix: f.fix}
+		f = &failure{code: f.code, err: err, fix: f.fix}
+	} else {
+		f = &failure{code: codeOf(err), err: err}
 	}
+	if f.fix == "" && f.code != explain.Failed && f.code != explain.Usage {
+		f.fix = explain.Of(f.code).Fix
+	}
+	return f
+}
+
+// codeOf classifies errors that nobody has given a code on the way.
+func codeOf(err error) explain.Code {
 	var u *usageError
 	switch {
 	case errors.As(err, &u):
-		return &failure{code: "usage", err: err}
+		return explain.Usage
 	case errors.Is(err, disk.ErrInUse):
-		return &failure{code: "data-in-use", err: err, fix: "stop the other process, or choose another directory with --data"}
+		return explain.DataInUse
 	case errors.Is(err, syscall.EADDRINUSE):
-		return &failure{code: "address-in-use", err: err, fix: "stop what listens there, or choose other addresses with --listen and --http"}
+		return explain.AddressInUse
 	case errors.Is(err, storage.ErrIdentity):
-		return &failure{code: "wrong-data", err: err, fix: "give the directory of this node, or an empty one"}
+		return explain.WrongData
 	case errors.Is(err, storage.ErrFull):
-		return &failure{code: "disk-full", err: err, fix: "free space on the disk of the data directory, then start again"}
+		return explain.DiskFull
 	case errors.Is(err, storage.ErrStopped):
-		return &failure{code: "disk-failed", err: err, fix: "look at the system's log for errors of the disk; what was acknowledged before is on it"}
+		return explain.DiskFailed
+	case errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ENOSPC):
+		return explain.OutputFailed
 	}
-	return &failure{code: "failed", err: err}
+	return explain.Failed
 }
 
 func (a *app) printError(err error) {
-	f := explain(err)
+	f := diagnose(err)
 	if a.json() {
-		b, _ := json.Marshal(map[string]any{"error": map[string]string{"code": f.code, "message": f.Error(), "fix": f.fix}})
-		_, _ = fmt.Fprintf(a.stderr, "%s\n", b)
+		_ = newLineEncoder(a.stderr).Encode(map[string]any{"error": errorJSON{f.code, strings.TrimSpace(f.Error()), f.fix}})
 		return
 	}
 	_, _ = fmt.Fprintf(a.stderr, "error %s: %s\n", f.code, strings.TrimSpace(f.Error()))
 	if f.fix != "" {
-		_, _ = fmt.Fprintf(a.stderr, "  fix: %s\n", f.fix)
+		lines := wrap(f.fix, 110)
+		_, _ = fmt.Fprintf(a.stderr, "  fix: %s\n", strings.Join(lines, "\n       "))
 	}
+}
+
+// errorJSON is an error in the output of --output json.
+type errorJSON struct {
+	Code    explain.Code `json:"code"`
+	Message string       `json:"message"`
+	Fix     string       `json:"fix,omitempty"`
 }

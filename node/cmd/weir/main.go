@@ -79,7 +79,7 @@ func (a *app) root() *cobra.Command {
 		return nil
 	}
 	root.AddCommand(a.devCommand(), a.nodeCommand(), a.topicCommand(), a.produceCommand(), a.consumeCommand(), a.benchCommand(),
-		a.simCommand(), a.versionCommand())
+		a.simCommand(), a.errorsCommand(), a.docsCommand(), a.versionCommand())
 	finish(root)
 	return root
 }

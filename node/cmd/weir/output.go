@@ -21,12 +21,17 @@ func (a *app) print(value any, format string, args ...any) error {
 }
 
 func (a *app) printJSON(value any) error {
-	b, err := json.Marshal(value)
-	if err != nil {
-		return err
+	return newLineEncoder(a.stdout).Encode(value)
+}
+
+// printLines writes values as JSON, one a line.
+func (a *app) printLines(n int, value func(int) any) error {
+	for i := range n {
+		if err := a.printJSON(value(i)); err != nil {
+			return err
+		}
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s\n", b)
-	return err
+	return nil
 }
 
 // table writes rows under a heading, in columns that awk can split: no cell is empty or holds a blank.

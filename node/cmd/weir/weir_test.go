@@ -4,13 +4,18 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 
+	"github.com/weirmq/weir/node/explain"
 	"github.com/weirmq/weir/node/weirtest"
 )
 
@@ -187,6 +192,60 @@ func TestFailuresHaveACodeACauseAndACure(t *testing.T) {
 	var e struct{ Error map[string]string }
 	if err := json.Unmarshal([]byte(errs), &e); err != nil || e.Error["code"] != "unreachable" || e.Error["fix"] == "" {
 		t.Errorf("%v: %s", err, errs)
+	}
+}
+
+func TestErrorsExplainsCodes(t *testing.T) {
+	for arg, says := range map[string]string{
+		"disk-full": "Shorten retention", "3": "UNKNOWN_TOPIC_OR_PARTITION, error code 3", "unknown_topic_or_partition": "weir topic ls",
+		"NotEnoughReplicasException": "min.insync.replicas",
+	} {
+		if code, out, errs := weir(t, "", "errors", arg); code != 0 || !strings.Contains(out, says) {
+			t.Errorf("weir errors %s: exit code %d, wants %q:\n%s%s", arg, code, says, out, errs)
+		}
+	}
+	if code, _, errs := weir(t, "", "errors", "disk-ful"); code != 2 || !strings.Contains(errs, "did you mean disk-full") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+	_, out, _ := weir(t, "", "errors", "--output", "json")
+	if n := strings.Count(out, "\n"); n != len(explain.All()) {
+		t.Errorf("%d lines for %d codes", n, len(explain.All()))
+	}
+	if _, out, _ = weir(t, "", "errors", "--kafka"); !strings.Contains(out, "REBOOTSTRAP_REQUIRED") {
+		t.Errorf("Kafka's: %s", out)
+	}
+}
+
+// TestEveryCodeUsedIsInTheCatalogue looks at the codes that are written as text: those by constant exist.
+func TestEveryCodeUsedIsInTheCatalogue(t *testing.T) {
+	known := map[string]bool{}
+	for _, e := range explain.All() {
+		known[string(e.Code)] = true
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d files: %v", len(files), err)
+	}
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) == 0 {
+				return true
+			}
+			if f, ok := call.Fun.(*ast.Ident); !ok || f.Name != "fail" {
+				return true
+			}
+			if text, ok := call.Args[0].(*ast.BasicLit); ok {
+				if code, err := strconv.Unquote(text.Value); err != nil || !known[code] {
+					t.Errorf("%s: %s is not in the catalogue of node/explain", name, text.Value)
+				}
+			}
+			return true
+		})
 	}
 }
 
