@@ -61,6 +61,7 @@ const (
 	answerProduced answerKind = iota
 	answerReply
 	answerFetch
+	answerClose
 )
 
 // answer is what the loop or storage has for a connection.
@@ -70,6 +71,7 @@ type answer struct {
 	reply    effect.Reply
 	to       effect.RequestID
 	fetch    *effect.FetchReply
+	cause    string // of answerClose
 }
 
 func newConnection(n *Node, id effect.ConnID, conn transport.Conn) *connection {
@@ -204,6 +206,8 @@ func (c *connection) take(answers []answer) {
 			c.session.Replied(a.reply, &c.out)
 		case answerFetch:
 			c.session.Fetched(a.to, a.fetch, &c.out)
+		case answerClose:
+			c.session.HangUp(a.cause, &c.out)
 		}
 	}
 }

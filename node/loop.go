@@ -140,6 +140,11 @@ func (l *loop) dispatch() {
 			c.post(answer{kind: answerReply, reply: *r})
 		}
 	}
+	for i := range set.Closes {
+		if c := find(set.Closes[i].Conn); c != nil {
+			c.post(answer{kind: answerClose, cause: set.Closes[i].Cause})
+		}
+	}
 	if len(set.Appends)+len(set.Reads)+len(set.Lookups)+len(set.Opens)+len(set.Deletes)+len(set.Retains) == 0 && l.unanswered == 0 {
 		set.Reset()
 		return

@@ -246,7 +246,15 @@ func (p *process) dispatch(set *effect.Set) {
 	if !first {
 		p.reply(set)
 	}
-	set.Produced, set.Replies, set.Notes = set.Produced[:0], set.Replies[:0], set.Notes[:0]
+	for _, o := range set.Closes {
+		p.n.note("close", uint64(o.Conn), 0, 0, o.Cause)
+		if nc := p.conns[o.Conn]; nc != nil {
+			p.out.Reset()
+			nc.session.HangUp(o.Cause, &p.out)
+			nc.carryOut()
+		}
+	}
+	set.Produced, set.Replies, set.Closes, set.Notes = set.Produced[:0], set.Replies[:0], set.Closes[:0], set.Notes[:0]
 	if set.Empty() {
 		set.Reset()
 		p.free = append(p.free, set)

@@ -167,7 +167,9 @@ func (b *Broker) produce(ev *Produce, out *effect.Set) {
 			code = checkBatch(p.topic, part, ev)
 		}
 		if code != 0 {
-			if ev.Acks != 0 {
+			if ev.Acks == 0 {
+				out.Close(ev.To.Conn, fmt.Sprintf("a batch produced with acks=0 to %s was refused: %s", part.target(), effect.CodeName(code)))
+			} else {
 				out.Produced = append(out.Produced, effect.Produced{
 					To: ev.To, Index: part.Index, Code: code,
 					BaseOffset: model.NoOffset, AppendTime: model.NoTimestamp, LogStartOffset: model.NoOffset,

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"fmt"
+
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
@@ -19,7 +21,7 @@ type TopicRef struct {
 }
 
 // Produce asks for batches to be appended. Each part is answered by its own effect.Produced; with acks 0
-// nothing is answered.
+// nothing is answered, and one effect.Close says that a part was refused.
 type Produce struct {
 	To    effect.RequestID
 	Acks  int16 // 0, 1 or -1
@@ -34,6 +36,15 @@ type ProducePart struct {
 	Partition model.Partition
 	Header    record.Header
 	Batch     []byte
+}
+
+// target is the part's partition as the request named it, for people.
+func (p *ProducePart) target() string {
+	name := p.Topic.Name
+	if name == "" {
+		name = p.Topic.ID.String()
+	}
+	return fmt.Sprintf("%s/%d", name, p.Partition)
 }
 
 // Fetch asks for records. It is answered by one effect.Read, at once or when enough has arrived or its

@@ -33,6 +33,7 @@ type Set struct {
 	Retains  []Retain   // apply a partition's retention; reported by Retained
 	Produced []Produced // one partition's outcome of a produce request
 	Replies  []Reply    // whole replies of every other kind
+	Closes   []Close    // connections to be closed
 	Notes    []Note     // facts, for logs, metrics and traces
 	Marks    Marks      // rare paths that this step took
 }
@@ -42,18 +43,19 @@ func (s *Set) Reset() {
 	clear(s.Appends)
 	clear(s.Reads)
 	clear(s.Replies)
+	clear(s.Closes)
 	clear(s.Opens)
 	clear(s.Notes)
 	s.Appends, s.Reads, s.Lookups = s.Appends[:0], s.Reads[:0], s.Lookups[:0]
 	s.Opens, s.Deletes, s.Retains = s.Opens[:0], s.Deletes[:0], s.Retains[:0]
 	s.Produced, s.Replies, s.Notes = s.Produced[:0], s.Replies[:0], s.Notes[:0]
-	s.Marks = Marks{}
+	s.Closes, s.Marks = s.Closes[:0], Marks{}
 }
 
 // Empty reports whether nothing was asked for. Notes and marks do not count: they ask for nothing.
 func (s *Set) Empty() bool {
 	return len(s.Appends)+len(s.Reads)+len(s.Lookups)+len(s.Opens)+len(s.Deletes)+
-		len(s.Retains)+len(s.Produced)+len(s.Replies) == 0
+		len(s.Retains)+len(s.Produced)+len(s.Replies)+len(s.Closes) == 0
 }
 
 // RequestID names one request of one connection: where a reply goes.
@@ -279,6 +281,21 @@ type Produced struct {
 type Reply struct {
 	To   RequestID
 	Body Body
+}
+
+// Close ends a connection: the only way to tell a client that asked for no answers (Produce with acks=0)
+// that something it sent was not taken. Answers on their way to it may be lost.
+type Close struct {
+	Conn  ConnID
+	Cause string // for the log line
+}
+
+// Close asks for a connection to be closed. It is asked once, however many causes there are in a row.
+func (s *Set) Close(conn ConnID, cause string) {
+	if n := len(s.Closes); n > 0 && s.Closes[n-1].Conn == conn {
+		return
+	}
+	s.Closes = append(s.Closes, Close{Conn: conn, Cause: cause})
 }
 
 // Body is the closed sum of reply bodies; reply.go lists them.

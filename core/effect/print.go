@@ -51,6 +51,9 @@ func (s *Set) String() string {
 	for _, r := range s.Replies {
 		fmt.Fprintf(&b, "reply %v %s\n", r.To, bodyString(r.Body))
 	}
+	for _, c := range s.Closes {
+		fmt.Fprintf(&b, "close %d: %s\n", c.Conn, c.Cause)
+	}
 	for _, n := range s.Notes {
 		fmt.Fprintf(&b, "note %v", n.Kind)
 		if n.Topic != "" {

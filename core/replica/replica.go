@@ -38,6 +38,9 @@ type parked struct {
 	appendTime model.Timestamp
 	// duplicate marks a retry that waits beside its original; it did not append anything.
 	duplicate bool
+	// silent marks a request with acks=0: nobody waits for an answer, but its connection is closed if the
+	// batch comes to nothing.
+	silent bool
 }
 
 // New makes the replica of a partition from what its log holds. All of it is durable.
@@ -57,7 +60,7 @@ type Produce struct {
 
 // Produce decides about a batch: refused, a duplicate, or appended. With acks=all the answer comes when
 // the batch is durable; with acks=1 there is no weaker promise yet that would be cheaper to keep, so it
-// waits, too; with acks=0 nothing is answered.
+// waits, too; with acks=0 nothing is answered, and the connection is closed if the batch is not taken.
 func (r *Replica) Produce(in Produce, out *effect.Set) {
 	if r.offline != "" {
 		r.refuse(in, kerr.KafkaStorageError.Code, out)
@@ -99,12 +102,10 @@ func (r *Replica) append(in Produce, out *effect.Set) {
 		Partition: r.partition, BaseOffset: h.BaseOffset, LeaderEpoch: r.epoch, AppendTime: in.AppendTime,
 		Attempt: r.attempt, Batch: in.Batch,
 	})
-	if in.Acks != 0 {
-		r.park(parked{
-			to: in.To, index: in.Index, baseOffset: h.BaseOffset, nextOffset: h.NextOffset(),
-			appendTime: in.AppendTime,
-		})
-	}
+	r.park(parked{
+		to: in.To, index: in.Index, baseOffset: h.BaseOffset, nextOffset: h.NextOffset(),
+		appendTime: in.AppendTime, silent: in.Acks == 0,
+	})
 }
 
 // duplicate answers a retry with where its original stands, once the original is durable: the producer
@@ -138,6 +139,7 @@ func (r *Replica) park(p parked) {
 
 func (r *Replica) refuse(in Produce, code int16, out *effect.Set) {
 	if in.Acks == 0 {
+		r.hangUp(in.To, code, out)
 		return
 	}
 	out.Produced = append(out.Produced, effect.Produced{
@@ -146,7 +148,15 @@ func (r *Replica) refuse(in Produce, code int16, out *effect.Set) {
 	})
 }
 
+// hangUp tells a producer that wants no answers that a batch of its was not taken (as Kafka does).
+func (r *Replica) hangUp(to effect.RequestID, code int16, out *effect.Set) {
+	out.Close(to.Conn, fmt.Sprintf("a batch produced with acks=0 to %v was refused: %s", r.partition, effect.CodeName(code)))
+}
+
 func (r *Replica) acknowledge(p parked, out *effect.Set) {
+	if p.silent {
+		return
+	}
 	out.Produced = append(out.Produced, effect.Produced{
 		To: p.to, Index: p.index, BaseOffset: p.baseOffset, AppendTime: p.appendTime,
 		LogStartOffset: r.state.StartOffset(),
@@ -213,6 +223,10 @@ func (r *Replica) appendRefused(in effect.Appended, out *effect.Set) {
 }
 
 func (r *Replica) fail(p parked, code int16, out *effect.Set) {
+	if p.silent {
+		r.hangUp(p.to, code, out)
+		return
+	}
 	out.Produced = append(out.Produced, effect.Produced{
 		To: p.to, Index: p.index, Code: code, BaseOffset: model.NoOffset, AppendTime: model.NoTimestamp,
 		LogStartOffset: r.state.StartOffset(),

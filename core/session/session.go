@@ -276,6 +276,9 @@ func (s *Session) close(out *Out, format string, args ...any) {
 	out.Close = fmt.Sprintf(format, args...)
 }
 
+// HangUp takes in that the broker wants the connection closed, and why. What was answered before is sent.
+func (s *Session) HangUp(cause string, out *Out) { s.close(out, "%s", cause) }
+
 // Replied takes in the answer to a request that has one answer.
 func (s *Session) Replied(r effect.Reply, out *Out) {
 	sl := s.find(r.To)

@@ -624,3 +624,19 @@ func TestASoftwareNameOfAnyLengthIsNotKept(t *testing.T) {
 		t.Errorf("%v: code %d, a name of %d bytes is kept", err, answer.ErrorCode, len(s.SoftwareName))
 	}
 }
+
+func TestTheBrokerCanHaveTheConnectionClosed(t *testing.T) {
+	s, out := newSession(), Out{}
+	s.Receive(1000, frame(produceRequest(0, goodBatch()), 9, 5), &out)
+	out.Reset()
+	s.HangUp("it was not taken", &out)
+	if out.Close != "it was not taken" || len(out.Frames) != 0 {
+		t.Errorf("close %q, %d responses", out.Close, len(out.Frames))
+	}
+	out.Reset()
+	s.HangUp("again", &out)
+	s.Receive(1000, frame(produceRequest(0, goodBatch()), 9, 6), &out)
+	if out.Close != "" || len(out.Events) != 0 {
+		t.Error("a closed session goes on")
+	}
+}
