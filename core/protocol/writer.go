@@ -64,6 +64,12 @@ func (w *Writer) Err() error { return w.err }
 // Len counts all bytes written, spliced ones included.
 func (w *Writer) Len() int { return len(w.buf) + w.splicedBytes }
 
+// CapBytes is about the memory that w keeps over a Reset.
+func (w *Writer) CapBytes() int {
+	const spliceBytes, pieceBytes = 48, 40
+	return cap(w.buf) + spliceBytes*cap(w.splices) + pieceBytes*cap(w.pieces)
+}
+
 // Pieces is everything written since Reset, in order. It is valid until the next write or Reset.
 func (w *Writer) Pieces() []Piece {
 	w.pieces = w.pieces[:0]

@@ -30,6 +30,8 @@ type Decompressor struct {
 	src  bytes.Reader
 	gzip *gzip.Reader
 	zstd *zstd.Decoder
+
+	inflatedBytes int64
 }
 
 // Decompress inflates src. The result is valid until the next call on d, and is src itself for
@@ -49,6 +51,8 @@ func (d *Decompressor) Decompress(codec Codec, src []byte, limitBytes int) ([]by
 	if cap(d.buf) > keepBytesMax {
 		d.buf = nil
 	}
+	d.buf = d.buf[:0]
+	defer func() { d.inflatedBytes += int64(len(d.buf)) }()
 	var err error
 	switch codec {
 	case CodecGzip:
@@ -67,6 +71,9 @@ func (d *Decompressor) Decompress(codec Codec, src []byte, limitBytes int) ([]by
 	}
 	return d.buf, nil
 }
+
+// InflatedBytes counts what d has inflated in its life, also what turned out damaged or too large.
+func (d *Decompressor) InflatedBytes() int64 { return d.inflatedBytes }
 
 // Release drops the buffer if it grew beyond what is worth keeping. Owners call it before they let an
 // idle Decompressor lie; results are invalid afterwards.

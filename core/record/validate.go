@@ -30,10 +30,15 @@ type Limits struct {
 	NoZstd bool
 }
 
+// Compressed reports whether ValidateProduced would have to inflate b, if it gets so far.
+func Compressed(b []byte) bool {
+	return len(b) >= HeaderBytes && b[posMagic] == MagicV2 && Batch(b).Codec() != CodecNone
+}
+
 // ValidateProduced checks everything about a batch that a producer sent: b must be exactly one batch
 // of format 2 whose CRC holds, that is no marker, that has an epoch and a sequence if it has a producer id,
 // and whose records fill the payload with offsets 0, 1, 2... A compressed payload is inflated into d's
-// buffer, and only to be checked.
+// buffer, and only to be checked; d may be nil if the batch is not Compressed.
 //
 // The base offset and leader epoch may be anything: Stamp replaces them. The max timestamp may be
 // wrong, as in Kafka: it is corrected in b, with the CRC, so that the header that is returned is always

@@ -45,14 +45,13 @@ func (d *Decompressor) inflateZstd(src []byte, limit int) error {
 	}
 	d.buf = slices.Grow(d.buf[:0], min(most, limit)+zstdSlackBytes)
 	end := min(cap(d.buf), limit+zstdSlackBytes)
-	out, err := d.zstd.DecodeAll(src, d.buf[:0:end])
+	d.buf, err = d.zstd.DecodeAll(src, d.buf[:0:end])
 	switch {
-	case len(out) > limit, errors.Is(err, zstd.ErrDecoderSizeExceeded):
+	case len(d.buf) > limit, errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return tooLarge(CodecZstd, limit)
 	case err != nil:
 		return damaged(CodecZstd, err)
 	}
-	d.buf = out
 	return nil
 }
 

@@ -1,6 +1,9 @@
 package session
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/core/broker"
@@ -21,20 +24,25 @@ type produceSlot struct {
 // place is where a part stands in a request of topics and partitions, and in its response.
 type place struct{ topic, partition int32 }
 
-// partsKeptMax is how many parts of a request and of its response a slot keeps room for: what is larger
-// is left to the collector, so that an idle connection holds little, whatever it once sent.
-const partsKeptMax = 4096
-
-// reset makes the slot ready for the next request.
-func (p *produceSlot) reset() {
+// reset makes the slot ready for the next request, and counts the parts that it keeps room for.
+func (p *produceSlot) reset() int {
 	p.places, p.missing, p.failed = p.places[:0], 0, false
 	kept := cap(p.places)
 	for _, r := range p.response.Responses[:cap(p.response.Responses)] {
 		kept += 1 + cap(r.PartitionResponses)
 	}
 	if kept > partsKeptMax {
-		*p = produceSlot{}
+		*p, kept = produceSlot{}, 0
 	}
+	return kept
+}
+
+// checking is a produce request whose batches are being checked, one after the other.
+type checking struct {
+	rq               request
+	event            *broker.Produce // nil: there is no such request
+	topic, partition int             // the next batch
+	inflatableBytes  int             // what the batches that are left may decompress to
 }
 
 func (s *Session) receiveProduce(rq *request, out *Out) {
@@ -46,48 +54,81 @@ func (s *Session) receiveProduce(rq *request, out *Out) {
 		s.close(out, "Produce with acks=%d; it is -1 (all), 0 or 1", in.Acks)
 		return
 	}
-	ev := &broker.Produce{To: rq.id, Acks: in.Acks, Wall: rq.wall}
 	p := &rq.slot.produced
 	p.response.Default()
 	rq.slot.frame = rq.frame
-	for t := range in.TopicData {
-		topic := &in.TopicData[t]
-		answer := protocol.Add(&p.response.Responses)
-		answer.Name, answer.TopicID = topic.Name, topic.TopicID
+	s.checking = checking{
+		rq: *rq, event: &broker.Produce{To: rq.id, Acks: in.Acks, Wall: rq.wall}, inflatableBytes: s.config.RecordBytesMax,
+	}
+	var own inflater
+	if !s.config.LendsInflaters {
+		if s.decompressor == nil {
+			s.decompressor = new(record.Decompressor)
+		}
+		own = inflater{s.decompressor, s.config.RecordBytesMax}
+	}
+	s.checkBatches(own, out)
+}
+
+// checkBatches goes on checking batches. It stops before one that it cannot inflate, and asks for what can.
+func (s *Session) checkBatches(with inflater, out *Out) {
+	c, in := &s.checking, &s.produce
+	p := &c.rq.slot.produced
+	for ; c.topic < len(in.TopicData); c.topic++ {
+		topic := &in.TopicData[c.topic]
+		if len(p.response.Responses) == c.topic {
+			answer := protocol.Add(&p.response.Responses)
+			answer.Name, answer.TopicID = topic.Name, topic.TopicID
+		}
+		answer := &p.response.Responses[c.topic]
 		ref := broker.TopicRef{Name: topic.Name, ID: model.TopicID(topic.TopicID)}
-		for i := range topic.PartitionData {
-			partition := &topic.PartitionData[i]
-			out := protocol.Add(&answer.PartitionResponses)
-			out.Index, out.BaseOffset = partition.Index, int64(model.NoOffset)
+		for ; c.partition < len(topic.PartitionData); c.partition++ {
+			partition := &topic.PartitionData[c.partition]
+			header, fault, wants := s.validate(&c.rq, in, partition.Records.Bytes, with)
+			if wants != InflateNothing {
+				out.Inflate = wants
+				return
+			}
+			outcome := protocol.Add(&answer.PartitionResponses)
+			outcome.Index, outcome.BaseOffset = partition.Index, int64(model.NoOffset)
 			index := int32(len(p.places))
-			p.places = append(p.places, place{int32(t), int32(i)})
-			header, err := s.validate(rq, in, partition.Records.Bytes)
-			if err != nil {
-				out.ErrorCode, out.LogStartOffset = err.code, int64(model.NoOffset)
-				if rq.version >= 8 {
-					out.ErrorMessage = protocol.String(err.message)
+			p.places = append(p.places, place{int32(c.topic), int32(c.partition)})
+			if fault != nil {
+				outcome.ErrorCode, outcome.LogStartOffset = fault.code, int64(model.NoOffset)
+				if c.rq.version >= 8 {
+					outcome.ErrorMessage = protocol.String(fault.message)
 				}
 				p.failed = true
 				continue
 			}
-			ev.Parts = append(ev.Parts, broker.ProducePart{
+			c.event.Parts = append(c.event.Parts, broker.ProducePart{
 				Index: index, Topic: ref, Partition: model.Partition(partition.Index),
 				Header: header, Batch: partition.Records.Bytes,
 			})
 		}
+		c.partition = 0
 	}
+	s.checked(out)
+}
+
+// checked hands the batches that are good to the broker.
+func (s *Session) checked(out *Out) {
+	rq, ev := s.checking.rq, s.checking.event
+	s.checking = checking{}
+	p := &rq.slot.produced
 	p.missing = len(ev.Parts)
-	if in.Acks == 0 {
+	if ev.Acks == 0 {
 		failed := p.failed
 		s.forget(rq.slot)
+		out.Unanswered = true
 		if failed {
 			// The client asked for no answer: closing is the only way to tell it (Kafka does the same).
-			s.close(out, "Produce with acks=0 holds a batch that cannot be taken")
+			s.closeFor(CloseRefused, out, "Produce with acks=0 holds a batch that cannot be taken")
 		}
 	}
 	if len(ev.Parts) > 0 {
 		out.Events = append(out.Events, ev)
-	} else if in.Acks != 0 {
+	} else if ev.Acks != 0 {
 		s.answer(rq.slot, &p.response, out)
 	}
 	s.releaseProduce()
@@ -95,7 +136,9 @@ func (s *Session) receiveProduce(rq *request, out *Out) {
 
 // releaseProduce lets go of what a large request needed.
 func (s *Session) releaseProduce() {
-	s.decompressor.Release()
+	if s.decompressor != nil {
+		s.decompressor.Release()
+	}
 	topics := s.produce.TopicData[:cap(s.produce.TopicData)]
 	kept := 0
 	for i := range topics {
@@ -111,23 +154,41 @@ type invalid struct {
 	message string
 }
 
-// validate checks a batch down to its records.
-func (s *Session) validate(rq *request, in *protocol.ProduceRequest, batch []byte) (record.Header, *invalid) {
+// validate checks a batch down to its records, or says what it needs to do so.
+func (s *Session) validate(rq *request, in *protocol.ProduceRequest, batch []byte, with inflater) (record.Header, *invalid, Inflation) {
 	if in.TransactionalID.Valid {
-		return record.Header{}, &invalid{kerr.UnsupportedVersion.Code, "transactions are not served yet"}
+		return record.Header{}, &invalid{kerr.UnsupportedVersion.Code, "transactions are not served yet"}, InflateNothing
 	}
 	if len(batch) == 0 {
-		return record.Header{}, &invalid{kerr.InvalidRecord.Code, "a partition without a record batch"}
+		return record.Header{}, &invalid{kerr.InvalidRecord.Code, "a partition without a record batch"}, InflateNothing
 	}
-	limits := record.Limits{DecompressedBytesMax: s.config.RecordBytesMax, NoZstd: rq.version < 7}
-	header, err := record.ValidateProduced(batch, limits, &s.decompressor)
+	c := &s.checking
+	limits := record.Limits{DecompressedBytesMax: c.inflatableBytes, NoZstd: rq.version < 7}
+	compressed := record.Compressed(batch)
+	if compressed {
+		switch {
+		case with.decompressor == nil:
+			return record.Header{}, nil, InflateSmall
+		case c.inflatableBytes <= 0:
+			return record.Header{}, &invalid{
+				kerr.MessageTooLarge.Code, fmt.Sprintf("the request's batches decompress to more than %d bytes", s.config.RecordBytesMax),
+			}, InflateNothing
+		}
+		limits.DecompressedBytesMax = min(limits.DecompressedBytesMax, with.bytesMax)
+	}
+	before := with.inflatedBytes()
+	header, err := record.ValidateProduced(batch, limits, with.decompressor)
+	if compressed && errors.Is(err, record.ErrTooLarge) && with.bytesMax < c.inflatableBytes {
+		return record.Header{}, nil, InflateLarge
+	}
+	c.inflatableBytes -= int(with.inflatedBytes() - before)
 	if err != nil {
-		return header, &invalid{record.Code(err), err.Error()}
+		return header, &invalid{record.Code(err), err.Error()}, InflateNothing
 	}
 	if header.IsTransactional() {
-		return header, &invalid{kerr.UnsupportedVersion.Code, "transactions are not served yet"}
+		return header, &invalid{kerr.UnsupportedVersion.Code, "transactions are not served yet"}, InflateNothing
 	}
-	return header, nil
+	return header, nil, InflateNothing
 }
 
 // forget removes the newest slot: its request gets no answer.

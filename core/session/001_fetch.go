@@ -16,8 +16,8 @@ type fetchSlot struct {
 }
 
 // reset makes the slot ready for the next request. It lets go of the records that were sent, and of
-// everything if that is a lot.
-func (f *fetchSlot) reset() {
+// everything if that is a lot. It counts the parts that it keeps room for.
+func (f *fetchSlot) reset() int {
 	for t := range f.response.Responses {
 		partitions := f.response.Responses[t].Partitions
 		for i := range partitions {
@@ -30,8 +30,9 @@ func (f *fetchSlot) reset() {
 		kept += 1 + cap(r.Partitions)
 	}
 	if kept > partsKeptMax {
-		*f = fetchSlot{}
+		*f, kept = fetchSlot{}, 0
 	}
+	return kept
 }
 
 // release lets go of the regions of an answer that will not be sent.

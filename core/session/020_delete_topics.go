@@ -19,14 +19,7 @@ func (s *Session) receiveDeleteTopics(rq *request, out *Out) {
 	}
 	for i := range in.Topics {
 		t := &in.Topics[i]
-		d := controller.DeleteTopic{Name: t.Name.Value, ID: model.TopicID(t.TopicID), ByID: !t.Name.Valid}
-		switch {
-		case t.Name.Valid && !d.ID.IsZero():
-			d.Problem = "a topic is named by its name or by its id, not by both"
-		case d.ByID && d.ID.IsZero():
-			d.Problem = "neither a name nor an id was given"
-		}
-		ev.Topics = append(ev.Topics, d)
+		ev.Topics = append(ev.Topics, controller.DeleteTopic{Name: t.Name.Value, ID: model.TopicID(t.TopicID)})
 	}
 	out.Events = append(out.Events, ev)
 }
@@ -39,7 +32,9 @@ func respondDeleteTopics(sl *slot, in *effect.TopicsDeleted) protocol.Message {
 		to := protocol.Add(&r.Responses)
 		to.Name = protocol.NullString{Value: t.Name, Valid: t.Name != "" || sl.version < 6}
 		to.TopicID, to.ErrorCode = [16]byte(t.ID), t.Code
-		to.ErrorMessage = messageOf(t.Message)
+		if t.Message != "" {
+			to.ErrorMessage = protocol.String(t.Message)
+		}
 	}
 	return r
 }

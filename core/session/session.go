@@ -15,14 +15,17 @@ import (
 type Config struct {
 	ClusterID string
 	NodeID    model.NodeID
-	// RecordBytesMax bounds what a batch may decompress to.
+	// RecordBytesMax bounds what the batches of one request may decompress to, together.
 	RecordBytesMax int
 	Budget         protocol.Budget
+	// LendsInflaters says that the driver lends what inflates: Out.Inflate asks for it and Inflate takes it.
+	// Otherwise every session that gets compressed batches has its own.
+	LendsInflaters bool
 }
 
 // DefaultConfig is what a node starts from.
 func DefaultConfig() Config {
-	return Config{RecordBytesMax: 256 << 20, Budget: protocol.BudgetForClients()}
+	return Config{RecordBytesMax: record.DecompressedBytesMax, Budget: protocol.BudgetForClients()}
 }
 
 // Session is one connection's machine. It must be used by one goroutine at a time.
@@ -32,15 +35,19 @@ type Session struct {
 
 	reader       protocol.Reader
 	header       protocol.RequestHeader
-	decompressor record.Decompressor
+	decompressor *record.Decompressor    // of its own, if none are lent
+	checking     checking                // the produce request whose batches are being checked
 	produce      protocol.ProduceRequest // reused by every produce request
 	fetch        protocol.FetchRequest
 
 	slots    []*slot // requests in flight, oldest first
 	received uint64  // requests received: the next one's number
 	free     []*slot
-	writers  []*protocol.Writer
-	closed   bool
+	// freeParts and writerBytes are what is kept for the next requests and responses: see Idle.
+	freeParts   int
+	writers     []*protocol.Writer
+	writerBytes int
+	closed      bool
 	// ClientID, SoftwareName and SoftwareVersion are what the client says of itself, for people.
 	ClientID, SoftwareName, SoftwareVersion string
 }
@@ -59,6 +66,7 @@ type slot struct {
 	// asked is what a handler wants to remember of the request until the answer comes.
 	asked any
 	frame []byte // of a produce request
+	parts int    // that it keeps room for, while it is free
 }
 
 // Out collects what a session wants done. The driver carries it out and resets it.
@@ -67,9 +75,26 @@ type Out struct {
 	Frames []Frame
 	// Free are request frames that nothing refers to any more.
 	Free [][]byte
-	// Close, unless empty, says why the connection must be closed once Frames are sent.
-	Close string
+	// Inflate, unless InflateNothing, asks the driver to call Session.Inflate: the request just received
+	// waits for it.
+	Inflate Inflation
+	// Unanswered says that the request just received gets no response.
+	Unanswered bool
+	// Close, unless empty, says why the connection must be closed once Frames are sent, and CloseKind what kind
+	// of reason that is.
+	Close     string
+	CloseKind CloseKind
 }
+
+// CloseKind is what a client did to have its connection closed.
+type CloseKind uint8
+
+// The kinds of reasons.
+const (
+	CloseMalformed CloseKind = iota // it sent what cannot be understood
+	CloseUnserved                   // it asked for a key or version that is not served
+	CloseRefused                    // it was refused something and wants no answers: it is told like this
+)
 
 // Reset empties the Out and keeps its memory.
 func (o *Out) Reset() {
@@ -77,6 +102,7 @@ func (o *Out) Reset() {
 	clear(o.Frames)
 	clear(o.Free)
 	o.Events, o.Frames, o.Free, o.Close = o.Events[:0], o.Frames[:0], o.Free[:0], ""
+	o.Inflate, o.Unanswered, o.CloseKind = InflateNothing, false, CloseMalformed
 }
 
 // Frame is one response, length prefix included. The driver sends its pieces in order and then calls
@@ -84,9 +110,9 @@ func (o *Out) Reset() {
 type Frame struct {
 	Pieces []protocol.Piece
 	Key    protocol.Key
-	// LenBytes is the size of all pieces.
-	LenBytes int
-	writer   *protocol.Writer
+	// LenBytes is the size of all pieces, HeldBytes of those that are bytes in memory.
+	LenBytes, HeldBytes int
+	writer              *protocol.Writer
 }
 
 // New makes the machine of a connection.
@@ -115,18 +141,18 @@ func (s *Session) Receive(wall model.Timestamp, frame []byte, out *Out) (key pro
 	}
 	a, served := lookup(key)
 	if !served {
-		s.close(out, "request of key %v, which is not served", key)
+		s.closeFor(CloseUnserved, out, "request of key %v, which is not served", key)
 		return key, version
 	}
 	sl := s.open(key, version)
 	switch {
-	case version >= a.ServedMin && version <= a.VersionMax:
+	case version >= a.servedMin && version <= a.versionMax:
 		rq := request{slot: sl, version: version, wall: wall, frame: frame, id: effect.RequestID{Conn: s.conn, Request: sl.request}}
 		s.handle(&rq, out)
 	case key == protocol.KeyAPIVersions:
 		s.answer(sl, unsupportedAPIVersions(sl), out)
 	default:
-		s.close(out, "%v version %d, which is not served: versions %d to %d are", key, version, a.ServedMin, a.VersionMax)
+		s.closeFor(CloseUnserved, out, "%v version %d, which is not served: versions %d to %d are", key, version, a.servedMin, a.versionMax)
 	}
 	return key, version
 }
@@ -161,6 +187,7 @@ func (s *Session) open(key protocol.Key, version int16) *slot {
 	var sl *slot
 	if n := len(s.free); n > 0 {
 		sl, s.free = s.free[n-1], s.free[:n-1]
+		s.freeParts -= sl.parts
 	} else {
 		sl = new(slot)
 	}
@@ -211,10 +238,30 @@ func (s *Session) drop(n int) {
 
 func (s *Session) recycleSlot(sl *slot) {
 	sl.ready, sl.body, sl.asked, sl.frame = false, nil, nil, nil
-	sl.produced.reset()
-	sl.fetched.reset()
-	if len(s.free) < 16 {
+	sl.parts = sl.produced.reset() + sl.fetched.reset()
+	if len(s.free) < slotsKeptMax && s.freeParts+sl.parts <= partsKeptMax {
 		s.free = append(s.free, sl)
+		s.freeParts += sl.parts
+	}
+}
+
+// What a session at work keeps for its next requests: it bounds what a connection costs that has once sent
+// something large. One part is some 200 bytes.
+const (
+	slotsKeptMax       = 16
+	partsKeptMax       = 1024     // of all free slots together, and of the decoded requests
+	writersKeptMax     = 64       // response buffers
+	writerBytesKeptMax = 64 << 10 // of all of them together
+)
+
+// Idle lets go of what is kept for the next requests. The driver calls it when none has come for some time:
+// an idle connection then costs next to nothing, whatever it did before.
+func (s *Session) Idle() {
+	invariant.Check(s.checking.event == nil, "no request is being received")
+	s.free, s.freeParts, s.writers, s.writerBytes = nil, 0, nil, 0
+	s.produce, s.fetch, s.decompressor = protocol.ProduceRequest{}, protocol.FetchRequest{}, nil
+	if len(s.slots) == 0 {
+		s.slots = nil
 	}
 }
 
@@ -222,6 +269,7 @@ func (s *Session) send(sl *slot, out *Out) {
 	var w *protocol.Writer
 	if n := len(s.writers); n > 0 {
 		w, s.writers = s.writers[n-1], s.writers[:n-1]
+		s.writerBytes -= w.CapBytes()
 		w.Reset()
 	} else {
 		w = new(protocol.Writer)
@@ -232,27 +280,27 @@ func (s *Session) send(sl *slot, out *Out) {
 	if err := w.Err(); err != nil {
 		invariant.Checkf(false, "a response of ours cannot be encoded: %v", err)
 	}
-	out.Frames = append(out.Frames, Frame{Pieces: w.Pieces(), Key: sl.key, LenBytes: w.Len(), writer: w})
+	f := Frame{Pieces: w.Pieces(), Key: sl.key, LenBytes: w.Len(), writer: w}
+	for i := range f.Pieces {
+		f.HeldBytes += len(f.Pieces[i].Bytes)
+	}
+	out.Frames = append(out.Frames, f)
 }
-
-// writersMax is how many response buffers a session keeps for the next responses.
-const writersMax = 64
-
-// writerKeptBytes is how large a response may be for its buffer to be kept.
-const writerKeptBytes = 256 << 10
 
 // Recycle takes a frame back that was sent, or never will be, and releases the regions in it.
 func (s *Session) Recycle(f Frame) {
-	size := 0
 	for _, p := range f.Pieces {
-		size += len(p.Bytes)
 		if r, ok := p.Region.(effect.Region); ok {
 			r.Release()
 		}
 	}
-	if len(s.writers) < writersMax && f.writer != nil && size <= writerKeptBytes {
+	if f.writer == nil {
+		return
+	}
+	if size := f.writer.CapBytes(); len(s.writers) < writersKeptMax && s.writerBytes+size <= writerBytesKeptMax {
 		f.writer.Reset()
 		s.writers = append(s.writers, f.writer)
+		s.writerBytes += size
 	}
 }
 
@@ -269,15 +317,19 @@ func (s *Session) Disconnect(out *Out) {
 }
 
 func (s *Session) close(out *Out, format string, args ...any) {
+	s.closeFor(CloseMalformed, out, format, args...)
+}
+
+func (s *Session) closeFor(kind CloseKind, out *Out, format string, args ...any) {
 	if s.closed {
 		return
 	}
 	s.closed = true
-	out.Close = fmt.Sprintf(format, args...)
+	out.Close, out.CloseKind = fmt.Sprintf(format, args...), kind
 }
 
 // HangUp takes in that the broker wants the connection closed, and why. What was answered before is sent.
-func (s *Session) HangUp(cause string, out *Out) { s.close(out, "%s", cause) }
+func (s *Session) HangUp(cause string, out *Out) { s.closeFor(CloseRefused, out, "%s", cause) }
 
 // Replied takes in the answer to a request that has one answer.
 func (s *Session) Replied(r effect.Reply, out *Out) {
