@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weirmq/weir/core/record"
+	"github.com/weirmq/weir/node/explain"
 )
 
 func TestAnUnansweredBatchThatIsRefusedClosesItsConnection(t *testing.T) {
@@ -28,7 +29,7 @@ func TestAnUnansweredBatchThatIsRefusedClosesItsConnection(t *testing.T) {
 	if b, err := io.ReadAll(w); err != nil || len(b) != 0 {
 		t.Errorf("read %d bytes, %v; want the end of the connection", len(b), err)
 	}
-	line := n.logged(t, "connection closed because of what the client sent")
+	line := n.logged(t, explain.Of(explain.RefusedUnanswered).Title)
 	if !strings.Contains(line, "acks=0") || !strings.Contains(line, "UNKNOWN_TOPIC_OR_PARTITION") || !strings.Contains(line, "nowhere/0") {
 		t.Errorf("the log says %s", line)
 	}

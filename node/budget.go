@@ -4,9 +4,12 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+
+	"github.com/weirmq/weir/core/model"
 )
 
-// budget bounds the bytes of requests that the node holds. Who wants some waits in line, in one of two:
+// budget bounds the bytes that requests make the node hold; a node has two, see Node. Who wants some waits in
+// line, in one of two:
 //
 //	new requests    wait until they fit and nobody is in the other line
 //	growing ones    have begun to arrive and hold something already; they come first
@@ -19,6 +22,7 @@ import (
 // slow and not stuck.
 type budget struct {
 	limit int64
+	clock clock
 	held  *atomic.Int64 // shown by the metrics; written under mu
 	waits *atomic.Int64
 
@@ -32,12 +36,13 @@ type claim struct {
 	by      *connection
 	bytes   int64
 	granted chan struct{}
+	since   model.Time
 }
 
 var errStopping = errors.New("the node is stopping")
 
-func newBudget(limit int64, held, waits *atomic.Int64) *budget {
-	return &budget{limit: limit, held: held, waits: waits}
+func newBudget(limit int64, c clock, held, waits *atomic.Int64) *budget {
+	return &budget{limit: limit, clock: c, held: held, waits: waits}
 }
 
 // acquire takes bytes for a request that begins, or for one that grows, waiting for them until stop is closed.
@@ -51,7 +56,7 @@ func (b *budget) acquire(by *connection, bytes int64, grows bool, stop <-chan st
 		b.mu.Unlock()
 		return nil
 	}
-	c := &claim{by: by, bytes: bytes, granted: make(chan struct{})}
+	c := &claim{by: by, bytes: bytes, granted: make(chan struct{}), since: b.clock.now()}
 	*line = append(*line, c)
 	b.mu.Unlock()
 	b.waits.Add(1)
@@ -108,6 +113,32 @@ func (b *budget) release(bytes int64) {
 	b.held.Add(-bytes)
 	b.grant()
 	b.mu.Unlock()
+}
+
+// exchange takes and gives back at once, without waiting: what is taken is there already.
+func (b *budget) exchange(taken, released int64) {
+	if taken == released {
+		return
+	}
+	b.mu.Lock()
+	b.held.Add(taken - released)
+	if taken < released {
+		b.grant()
+	}
+	b.mu.Unlock()
+}
+
+// waitingSince is when the first who waits began to, 0 if nobody does.
+func (b *budget) waitingSince() model.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	since := model.Time(0)
+	for _, line := range [][]*claim{b.growing, b.line} {
+		if len(line) > 0 && (since == 0 || line[0].since < since) {
+			since = line[0].since
+		}
+	}
+	return since
 }
 
 // grant serves the lines as far as it can.

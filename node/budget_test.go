@@ -10,7 +10,9 @@ import (
 	"testing/synctest"
 )
 
-func testBudget(limit int64) *budget { return newBudget(limit, new(atomic.Int64), new(atomic.Int64)) }
+func testBudget(limit int64) *budget {
+	return newBudget(limit, newClock(), new(atomic.Int64), new(atomic.Int64))
+}
 
 // claims runs acquire in the background and collects the names of those that were granted.
 type claims struct {

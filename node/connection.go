@@ -1,6 +1,9 @@
 package node
 
 import (
+	"errors"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -11,10 +14,12 @@ import (
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/protocol"
 	"github.com/weirmq/weir/core/session"
+	"github.com/weirmq/weir/node/explain"
 	"github.com/weirmq/weir/transport"
 )
 
-// connection is one client connection: a transport, the session's machine, and two goroutines.
+// connection is one client connection: a transport, the session's machine, and two goroutines, of which the
+// writer is only there while there is something to write now and then.
 //
 //	reader: frame ─► session.Receive ─► events to the loop
 //	writer: answers of loop and storage ─► session ─► response frames ─► transport
@@ -24,7 +29,10 @@ type connection struct {
 	node *Node
 	id   effect.ConnID
 	conn transport.Conn
-	log  *zap.Logger
+	peer string
+	host string // of peer: what max.connections.per.ip counts by
+	// isSuspect says that it came to another address than the advertised one, see advice. The reader's.
+	isSuspect bool
 
 	in reading
 
@@ -32,26 +40,33 @@ type connection struct {
 	session *session.Session
 	out     session.Out
 	frames  []session.Frame // to be written, in order
-	// requests are those that were received and whose responses are not written, oldest first.
-	requests     []inFlight
-	requestBytes int64
-	room         sync.Cond // of mu: a response was written, or the connection is closing
-	closing      bool      // the writer sends what is there and closes
+	// requests are those that were received and whose responses are not written, oldest first; the first
+	// readyCount have their response. heldBytes is what they hold together.
+	requests   []inFlight
+	readyCount int
+	heldBytes  int64
+	room       sync.Cond // of mu: a response was written, or the connection is closing
+	closing    bool      // the writer sends what is there and closes
 
 	answersMu sync.Mutex
 	answers   []answer
 	gone      bool // answers are dropped
+	isWriting bool // there is a writer
+	rests     bool // the writer is to leave if there is nothing to write
+	writers   sync.WaitGroup
 
-	wake   chan struct{} // the writer has something to look at
-	closed chan struct{} // closed when the connection is being torn down
-	once   sync.Once
-	active atomic.Int64 // when something last arrived or left, in model.Time
+	wake     chan struct{} // the writer has something to look at
+	closed   chan struct{} // closed when the connection is being torn down
+	once     sync.Once
+	panicked atomic.Bool  // the session is not to be used any more
+	moved    atomic.Int64 // when bytes last arrived or left, in model.Time
 }
 
 // inFlight is one request without its response.
 type inFlight struct {
 	key      protocol.Key
-	bytes    int64
+	bytes    int64 // of queued.max.request.bytes
+	reserved int64 // of queued.max.response.bytes
 	received model.Time
 }
 
@@ -74,32 +89,69 @@ type answer struct {
 	cause    string // of answerClose
 }
 
-func newConnection(n *Node, id effect.ConnID, conn transport.Conn) *connection {
+func newConnection(n *Node, id effect.ConnID, conn transport.Conn, peer, host string) *connection {
 	c := &connection{
-		node: n, id: id, conn: conn,
-		log:     n.log.With(zap.String("peer", conn.RemoteAddr().String()), zap.String("transport", conn.Transport())),
+		node: n, id: id, conn: conn, peer: peer, host: host,
 		session: session.New(&n.sessions, id),
 		wake:    make(chan struct{}, 1),
 		closed:  make(chan struct{}),
 	}
 	c.room.L = &c.mu
 	c.in.init(c)
+	c.isSuspect = n.advice.suspects(conn.LocalAddr())
 	c.touch()
 	return c
 }
 
+// complain writes a line about the client, if the log has room for it.
+func (c *connection) complain(why explain.Code, reason, fix string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.complainLocked(why, reason, fix)
+}
+
+// complainLocked is complain with mu held.
+func (c *connection) complainLocked(why explain.Code, reason, fix string) {
+	c.node.complaints.about(why, c.peer, reason, fix, zap.String("transport", c.conn.Transport()),
+		zap.String("client_id", c.session.ClientID), zap.String("software", c.software()))
+}
+
+// software is what the client calls itself. mu is held.
+func (c *connection) software() string {
+	if c.session.SoftwareName == "" {
+		return ""
+	}
+	return c.session.SoftwareName + " " + c.session.SoftwareVersion
+}
+
 // serve runs the connection until it is over.
 func (c *connection) serve() {
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		c.write()
-	}()
-	err := c.read()
-	c.finish(err)
-	<-written
+	c.finish(c.guard(c.read))
+	<-c.closed
+	c.answersMu.Lock()
+	c.gone = true
+	c.answersMu.Unlock()
+	c.writers.Wait()
 	c.teardown()
 }
+
+// guard runs a goroutine's work. Should what a client sent make the node panic on it, the connection is closed
+// and the others live on: whatever else such a request would have done, it has not done, because only the
+// session was at work on it. A panic while mu is held leaves the session as it is, so it is not used again.
+func (c *connection) guard(work func() error) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			c.node.metrics.Panics.Add(1)
+			c.node.complaints.about(explain.ConnectionDefect, c.peer, fmt.Sprint(fault), "", zap.String("transport", c.conn.Transport()),
+				zap.ByteString("stack", debug.Stack()))
+			c.panicked.Store(true)
+			err = errPanicked
+		}
+	}()
+	return work()
+}
+
+var errPanicked = errors.New("the session panicked")
 
 // finish ends reading. What was received before is still answered if the connection ends in an orderly way,
 // which is when the node asked for it.
@@ -111,8 +163,8 @@ func (c *connection) finish(err error) {
 	case err == errSession:
 		// The writer sends what is there and closes.
 	default:
-		if err != nil && !transport.IsClosed(err) {
-			c.log.Info("connection lost", zap.Error(err))
+		if err != nil && !transport.IsClosed(err) && !errors.Is(err, errPanicked) {
+			c.node.log.Info("connection lost", zap.String("peer", c.peer), zap.Error(err))
 		}
 		c.close()
 	}
@@ -134,23 +186,35 @@ func (c *connection) close() {
 func (c *connection) teardown() {
 	c.node.connections.remove(c)
 	c.answersMu.Lock()
-	c.gone = true
 	answers := c.answers
 	c.answers = nil
 	c.answersMu.Unlock()
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.session.Disconnect(&c.out)
-	c.take(answers)
+	if c.panicked.Load() {
+		c.out.Events = append(c.out.Events[:0], &broker.Disconnected{Conn: c.id})
+		for i := range answers {
+			answers[i].release()
+		}
+	} else {
+		c.session.Disconnect(&c.out)
+		c.take(answers)
+	}
 	for _, f := range c.frames {
 		c.session.Recycle(f)
 	}
+	held, reserved := int64(0), int64(0)
+	for i := range c.requests {
+		held += c.requests[i].bytes
+		reserved += c.requests[i].reserved
+	}
+	c.node.responses.release(reserved)
 	// Batches of unanswered requests may still wait to be written: what they hold is given back behind them.
 	for i, ev := range c.out.Events {
 		in := input{event: ev}
 		if i == len(c.out.Events)-1 {
-			in.unanswered = c.requestBytes
+			in.unanswered = held
 		}
 		c.node.loop.push(in)
 	}
@@ -170,10 +234,23 @@ func (c *connection) post(a answer) {
 	c.node.work.Add(1)
 	c.answers = append(c.answers, a)
 	first := len(c.answers) == 1
+	if first && !c.isWriting {
+		c.startWriter()
+	}
 	c.answersMu.Unlock()
 	if first {
 		c.wakeWriter()
 	}
+}
+
+// startWriter starts a writer. answersMu is held, and there is none.
+func (c *connection) startWriter() {
+	c.isWriting, c.rests = true, false
+	c.writers.Go(func() {
+		if c.guard(c.write) != nil {
+			c.close()
+		}
+	})
 }
 
 // release lets go of an answer that nobody takes.
@@ -188,11 +265,23 @@ func (a *answer) release() {
 	}
 }
 
+// wakeWriter makes the writer look, and makes one if there is none.
 func (c *connection) wakeWriter() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
 	}
+}
+
+// callWriter is wakeWriter for one who has not just seen that there is a writer.
+func (c *connection) callWriter() {
+	c.answersMu.Lock()
+	c.rests = false
+	if !c.isWriting && !c.gone {
+		c.startWriter()
+	}
+	c.answersMu.Unlock()
+	c.wakeWriter()
 }
 
 // take feeds answers to the session. mu is held.
@@ -222,41 +311,80 @@ func (c *connection) drain() {
 		}
 		c.node.loop.push(in)
 	}
-	c.frames = append(c.frames, c.out.Frames...)
+	if len(c.out.Frames) > 0 {
+		c.ready(c.out.Frames)
+		c.frames = append(c.frames, c.out.Frames...)
+	}
 	for _, b := range c.out.Free {
 		c.node.buffers.put(b)
 	}
 	if c.out.Close != "" {
 		c.closing = true
 		c.node.metrics.Malformed.Add(1)
-		c.log.Warn("connection closed because of what the client sent", zap.String("reason", c.out.Close),
-			zap.String("client_id", c.session.ClientID), zap.String("software", c.session.SoftwareName+" "+c.session.SoftwareVersion))
+		why := explain.MalformedRequest
+		switch c.out.CloseKind {
+		case session.CloseMalformed:
+		case session.CloseUnserved:
+			why = explain.UnknownRequest
+		case session.CloseRefused:
+			why = explain.RefusedUnanswered
+		}
+		c.complainLocked(why, c.out.Close, "")
 	}
 	c.out.Reset()
 }
 
-func (c *connection) touch() { c.active.Store(int64(c.node.clock.now())) }
+// ready accounts for responses that were made: from now on a request holds what its response does. mu is held.
+func (c *connection) ready(frames []session.Frame) {
+	released, reserved, held := int64(0), int64(0), int64(0)
+	for i := range frames {
+		r := &c.requests[c.readyCount]
+		c.readyCount++
+		bytes := int64(frames[i].HeldBytes)
+		c.node.costs.observe(r.key, bytes)
+		released, reserved, held = released+r.bytes, reserved+r.reserved, held+bytes
+		r.bytes, r.reserved = 0, bytes
+	}
+	c.heldBytes += held - released - reserved
+	c.room.Signal()
+	c.node.requests.release(released)
+	c.node.responses.exchange(held, reserved)
+}
+
+// touch says that the connection is alive.
+func (c *connection) touch() { c.moved.Store(int64(c.node.clock.now())) }
+
+// still is how long nothing has moved on the connection.
+func (c *connection) still(now model.Time) model.Time { return now - model.Time(c.moved.Load()) }
 
 // connections is every open connection by id.
 type connections struct {
-	mu   sync.RWMutex
-	byID map[effect.ConnID]*connection
-	last effect.ConnID
+	mu     sync.RWMutex
+	byID   map[effect.ConnID]*connection
+	byHost map[string]int
+	last   effect.ConnID
 }
 
-// add takes a connection in, unless there are too many or the node is stopping. Who stops the node says so
-// first and looks at the connections then: it sees all that were taken in.
-func (cs *connections) add(n *Node, conn transport.Conn, limit int) *connection {
+// add takes a connection in, unless there are too many or the node is stopping: why then says so.
+// Who stops the node says so first and looks at the connections then: it sees all that were taken in.
+func (cs *connections) add(n *Node, conn transport.Conn, peer, host string) (c *connection, why string) {
+	limits := &n.config.Limits
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if len(cs.byID) >= limit || n.stopping() {
-		return nil
+	switch {
+	case n.stopping():
+		return nil, ""
+	case len(cs.byID) >= int(limits.ConnectionsMax):
+		return nil, fmt.Sprintf("max.connections=%d are open", limits.ConnectionsMax)
+	case cs.byHost[host] >= int(limits.ConnectionsPerAddressMax):
+		return nil, fmt.Sprintf("max.connections.per.ip=%d are open from %s", limits.ConnectionsPerAddressMax, host)
 	}
 	cs.last++
-	c := newConnection(n, cs.last, conn)
+	c = newConnection(n, cs.last, conn, peer, host)
 	cs.byID[c.id] = c
+	cs.byHost[host]++
 	n.metrics.Connections.Store(int64(len(cs.byID)))
-	return c
+	return c, ""
 }
 
 func (cs *connections) find(id effect.ConnID) *connection {
@@ -269,6 +397,9 @@ func (cs *connections) remove(c *connection) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	delete(cs.byID, c.id)
+	if cs.byHost[c.host]--; cs.byHost[c.host] == 0 {
+		delete(cs.byHost, c.host)
+	}
 	c.node.metrics.Connections.Store(int64(len(cs.byID)))
 }
 

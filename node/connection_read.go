@@ -1,54 +1,62 @@
 package node
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/weirmq/weir/core/broker"
+	"github.com/weirmq/weir/core/protocol"
+	"github.com/weirmq/weir/core/record"
+	"github.com/weirmq/weir/core/session"
+	"github.com/weirmq/weir/node/explain"
 )
 
 const (
-	readBufferBytes = 16 << 10
 	// firstBytes is what a request may claim before any of it has arrived: more is taken as bytes come in,
 	// unless the connection has proved itself with a frame of half that size.
-	firstBytes = 64 << 10
-	// connectionShare is the part of queued.max.request.bytes that one connection may hold.
+	firstBytes = 4 << 10
+	// provenBytesMax is the largest size that a connection can prove itself for.
+	provenBytesMax = 1 << 20
+	// connectionShare is the part of a budget that one connection may hold.
 	connectionShare = 4
+	// quietAfter is when a connection on which no request comes gives back its buffers.
+	quietAfter = 3 * time.Second
 )
 
-var (
-	errSession = errors.New("the session closed the connection")
-	errIdle    = errors.New("nothing happened on the connection for connections.max.idle.ms")
-)
+var errSession = errors.New("the session closed the connection")
 
 // reading is the reader's own state.
 type reading struct {
 	c       *connection
-	r       *bufio.Reader
-	frame   []byte    // being read
-	charged int64     // what the frame holds of the budget
-	proven  int       // the largest frame that arrived whole
-	first   bool      // nothing has arrived yet
-	until   time.Time // the read deadline that is set
+	r       inlet
+	frame   []byte       // being read
+	charged int64        // what the frame holds of the budget
+	holds   atomic.Int64 // charged, for others to see
+	awaits  atomic.Bool  // the frame waits for the budget, and not for the client
+	proven  int          // the largest frame that arrived whole
+	first   bool         // nothing has arrived yet
+	until   time.Time    // the read deadline that is set
 }
 
 func (in *reading) init(c *connection) {
 	in.c, in.first = c, true
-	in.r = bufio.NewReaderSize(c.conn, readBufferBytes)
+	in.r.init(c.conn, &c.node.buffers)
 }
 
 // drop gives back what a frame that will never be whole held.
 func (in *reading) drop() {
-	in.c.node.budget.whole(in.c)
-	in.c.node.budget.release(in.charged)
+	in.c.node.requests.whole(in.c)
+	in.c.node.requests.release(in.charged)
 	in.frame, in.charged = nil, 0
+	in.holds.Store(0)
+	in.r.drop()
 }
 
 // read takes in requests until the connection or the node ends.
@@ -61,8 +69,8 @@ func (c *connection) read() error {
 			return err
 		}
 		c.touch()
-		if !c.receive() {
-			return errSession
+		if err := c.receive(); err != nil {
+			return err
 		}
 	}
 }
@@ -70,44 +78,129 @@ func (c *connection) read() error {
 // waitRoom waits while the connection has too much in flight. It is false when the connection is closing.
 func (c *connection) waitRoom() bool {
 	limits := &c.node.config.Limits
-	share := limits.QueuedBytesMax / connectionShare
+	share := min(limits.QueuedBytesMax, limits.QueuedResponseBytesMax) / connectionShare
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !c.closing && len(c.requests) > 0 && (len(c.requests) >= int(limits.InFlightMax) || c.requestBytes >= share) {
+	for !c.closing && len(c.requests) > 0 && (len(c.requests) >= int(limits.InFlightMax) || c.heldBytes >= share || c.alone()) {
 		c.room.Wait()
 	}
 	return !c.closing
 }
 
-// receive gives the frame to the session. It is false when the session closes the connection.
-func (c *connection) receive() bool {
+// waitAnswered waits until all that was received before has its answer. It is false when the connection is
+// closing.
+func (c *connection) waitAnswered() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.closing && c.readyCount < len(c.requests) {
+		c.room.Wait()
+	}
+	return !c.closing
+}
+
+// alone reports that the request received last must be answered before the next is read. mu is held.
+func (c *connection) alone() bool {
+	last := &c.requests[len(c.requests)-1]
+	return len(c.requests) > c.readyCount && !pipelined(last.key)
+}
+
+// pipelined are the requests that a connection may have many of in flight: those that wait for the disk or for
+// data, and cost the loop little. All others are one at a time, as every request is in Kafka: a client that
+// sends a thousand of them keeps itself waiting, and they see the effects of what was sent before.
+func pipelined(key protocol.Key) bool { return key == protocol.KeyProduce || key == protocol.KeyFetch }
+
+// receive gives the frame to the session.
+func (c *connection) receive() error {
 	n := c.node
 	in := &c.in
 	size := int64(len(in.frame)) + 4
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing {
-		return false
+	key := requestKey(in.frame)
+	if !pipelined(key) && !c.waitAnswered() {
+		return errSession
 	}
-	parked := c.session.Parked()
-	key, _ := c.session.Receive(wallNow(), in.frame, &c.out)
+	reserved := int64(0)
+	if key != protocol.KeyProduce {
+		// What a request is decoded to, and what it is answered with, may be much larger than what was sent.
+		reserved = decodedFactor*size + n.costs.estimate(key)
+		if err := n.responses.acquire(c, reserved, true, c.closed); err != nil {
+			return err
+		}
+		n.responses.whole(c)
+	}
+	if c.isSuspect {
+		n.advice.saw(c, key, n.clock.now())
+		c.isSuspect = !proves(key)
+	}
 	n.metrics.NetworkIn.Add(size)
 	if key >= 0 && int(key) < len(n.metrics.Requests) {
 		n.metrics.Requests[key].Add(1)
 	}
-	if c.session.Parked()+len(c.out.Frames) > parked {
-		c.requests = append(c.requests, inFlight{key: key, bytes: in.charged, received: n.clock.now()})
-		c.requestBytes += in.charged
-	} else {
-		// No answer is wanted (acks=0): what its batches hold is given back when they were written.
-		n.budget.release(in.charged - unansweredBytes(c.out.Events))
+	wants := c.receiveFrame(key, reserved)
+	for wants != session.InflateNothing {
+		d := n.inflaters.borrow(wants, c.closed)
+		if d == nil {
+			return errSession
+		}
+		lane := wants
+		wants = c.inflate(lane, d)
+		n.inflaters.giveBack(lane, d)
 	}
+	return nil
+}
+
+// decodedFactor is how much larger than its frame a request may be once it is decoded, with the answer's
+// skeleton: a fetch of many partitions is the worst that an honest client sends.
+const decodedFactor = 16
+
+// requestKey is the key at the beginning of a frame, -1 if there is none.
+func requestKey(frame []byte) protocol.Key {
+	if len(frame) < 2 {
+		return -1
+	}
+	return protocol.Key(binary.BigEndian.Uint16(frame))
+}
+
+// receiveFrame hands the frame to the session. It returns what the session needs to go on with it.
+func (c *connection) receiveFrame(key protocol.Key, reserved int64) session.Inflation {
+	in := &c.in
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.requests = append(c.requests, inFlight{key: key, bytes: in.charged, reserved: reserved, received: c.node.clock.now()})
+	c.heldBytes += in.charged + reserved
+	frame := in.frame
 	in.frame, in.charged = nil, 0
+	in.holds.Store(0)
+	if c.closing {
+		return session.InflateNothing
+	}
+	c.session.Receive(wallNow(), frame, &c.out)
+	return c.received()
+}
+
+// inflate lets the session go on with a request that has compressed batches.
+func (c *connection) inflate(lane session.Inflation, d *record.Decompressor) session.Inflation {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.session.Inflate(lane, d, &c.out)
+	return c.received()
+}
+
+// received carries out what the session wants after it took a request in. mu is held.
+func (c *connection) received() session.Inflation {
+	wants := c.out.Inflate
+	if c.out.Unanswered {
+		// What its batches hold is given back when they were written.
+		last := len(c.requests) - 1
+		r := c.requests[last]
+		c.requests = c.requests[:last]
+		c.heldBytes -= r.bytes + r.reserved
+		c.node.requests.release(r.bytes - unansweredBytes(c.out.Events))
+	}
 	c.drain()
 	if len(c.frames) > 0 || c.closing {
-		c.wakeWriter()
+		c.callWriter()
 	}
-	return !c.closing
+	return wants
 }
 
 // unansweredBytes is the size of batches whose producers want no answer.
@@ -127,32 +220,51 @@ func (in *reading) next() error {
 	if err != nil {
 		return err
 	}
-	have := min(size, max(firstBytes, 2*in.proven))
+	have := min(size, max(firstBytes, in.r.buffered(), 2*in.proven))
+	begun := time.Now()
 	for read := 0; read < size; {
 		if err := in.grow(read, have); err != nil {
 			return err
 		}
 		// The time spent waiting for memory is not the client's.
-		if in.r.Buffered() < have-read {
+		if in.r.buffered() < have-read {
 			in.bound(in.c.node.config.Limits.FrameTimeout)
 		}
-		if _, err := io.ReadFull(in.r, in.frame[read:have]); err != nil {
-			return in.interrupted(err, "a request began and did not arrive whole within request.read.timeout.ms")
+		if n, err := in.r.read(in.frame[read:have]); err != nil {
+			return in.late(err, read+n, size, begun)
 		}
+		in.c.touch()
 		read, have = have, min(size, 4*have)
 	}
-	in.c.node.budget.whole(in.c)
-	in.proven = max(in.proven, size)
+	in.c.node.requests.whole(in.c)
+	in.proven = min(max(in.proven, size), provenBytesMax)
 	return nil
+}
+
+// late says what a failed read in the middle of a request means.
+func (in *reading) late(err error, read, size int, begun time.Time) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	if in.c.node.stopping() {
+		return errStopping
+	}
+	in.c.complain(explain.UnfinishedRequest, fmt.Sprintf("%d of %d bytes had arrived after %v", read, size, time.Since(begun).Round(time.Millisecond)), "")
+	return io.EOF
 }
 
 // grow makes room for a frame's first bytes, or for more of them. The budget is asked before memory is taken.
 func (in *reading) grow(read, bytes int) error {
 	n := in.c.node
-	if err := n.budget.acquire(in.c, int64(bytes)-in.charged, read > 0, in.c.closed); err != nil {
+	in.awaits.Store(true)
+	err := n.requests.acquire(in.c, int64(bytes)-in.charged, read > 0, in.c.closed)
+	in.awaits.Store(false)
+	if err != nil {
 		return err
 	}
+	in.c.touch() // the wait was not the client's
 	in.charged = int64(bytes)
+	in.holds.Store(in.charged)
 	frame := n.buffers.get(bytes)
 	copy(frame, in.frame[:read])
 	if in.frame != nil {
@@ -166,28 +278,35 @@ func (in *reading) grow(read, bytes int) error {
 func (in *reading) length() (int, error) {
 	limits := &in.c.node.config.Limits
 	for {
-		if in.r.Buffered() < 4 {
-			in.bound(limits.ConnectionIdleMax)
+		if in.r.buffered() < 4 {
+			wait := limits.ConnectionIdleMax
+			switch {
+			case in.r.buffered() > 0:
+				wait = limits.FrameTimeout
+			case in.r.busy():
+				wait = min(wait, quietAfter)
+			}
+			in.bound(wait)
 		}
-		prefix, err := in.r.Peek(4)
+		prefix, err := in.r.peek(4)
 		if err == nil {
 			size := int(int32(binary.BigEndian.Uint32(prefix)))
 			if size <= 0 || size > int(limits.RequestBytesMax) {
 				return 0, in.refuse(prefix, size)
 			}
 			in.first = false
-			_, err = in.r.Discard(4)
-			return size, err
+			in.r.skip(4)
+			return size, nil
 		}
-		if err := in.interrupted(err, ""); err != nil {
+		if err := in.interrupted(err); err != nil {
 			return 0, err
 		}
 	}
 }
 
-// interrupted says what a failed read means: the node is stopping, time is up, or the connection is gone.
-// Between frames (late is empty) a connection that waits for an answer is not idle: nil says to go on.
-func (in *reading) interrupted(err error, late string) error {
+// interrupted says what a failed read between requests means: the node is stopping, the connection has been
+// quiet or idle, or it is gone. nil says to go on.
+func (in *reading) interrupted(err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
@@ -196,18 +315,36 @@ func (in *reading) interrupted(err error, late string) error {
 	if c.node.stopping() {
 		return errStopping
 	}
-	if late != "" {
-		return errors.New(late)
+	if n := in.r.buffered(); n > 0 {
+		c.complain(explain.UnfinishedRequest, fmt.Sprintf("%d of a request's first 4 bytes had arrived", n), "")
+		return io.EOF
 	}
+	c.quiet()
 	c.mu.Lock()
-	waits := len(c.requests) > 0
+	waits := len(c.requests) > 0 // for an answer: that is not idle
 	c.mu.Unlock()
-	idle := time.Duration(c.node.clock.now()) - time.Duration(c.active.Load())
+	idle := time.Duration(c.still(c.node.clock.now()))
 	if !waits && idle >= c.node.config.Limits.ConnectionIdleMax {
-		c.log.Debug("connection closed", zap.Error(errIdle))
+		c.node.metrics.IdleClosed.Add(1)
+		c.node.log.Debug("connection closed: nothing happened on it for connections.max.idle.ms", zap.String("peer", c.peer))
 		return io.EOF
 	}
 	return nil
+}
+
+// quiet gives back what the connection keeps for its next requests.
+func (c *connection) quiet() {
+	c.in.r.quiet()
+	c.mu.Lock()
+	c.session.Idle()
+	if len(c.requests) == 0 {
+		c.requests, c.frames, c.out = nil, nil, session.Out{}
+	}
+	c.mu.Unlock()
+	c.answersMu.Lock()
+	c.rests = true
+	c.answersMu.Unlock()
+	c.wakeWriter()
 }
 
 // bound sets the deadline of the reads that follow, give or take an eighth, so that it need not be set for
@@ -229,40 +366,26 @@ func (in *reading) bound(d time.Duration) {
 // longAgo is a deadline that interrupts.
 var longAgo = time.Unix(1, 0)
 
-// refuse closes a connection whose first bytes cannot be a request, and says in the log what they are.
+// refuse closes a connection whose next bytes cannot be a request, and says in the log what they are.
 func (in *reading) refuse(prefix []byte, size int) error {
 	c := in.c
 	c.node.metrics.Malformed.Add(1)
-	what := ""
-	switch {
-	case !in.first:
-	case prefix[0] == 0x16 && prefix[1] == 0x03:
-		what = "the client speaks TLS, and this listener is plain: turn TLS off at the client (security.protocol=PLAINTEXT)"
-	case isHTTP(prefix):
-		what = "the client speaks HTTP, and this port speaks Kafka's protocol"
-		if http := c.node.HTTPAddr(); http != "" {
-			what += ": HTTP is served on " + http
+	if in.first {
+		if says := c.node.sniff(prefix); says.reason != "" {
+			if says.answer != "" {
+				// What is unread of its request may turn it into a reset.
+				_ = c.conn.SetWriteDeadline(time.Now().Add(time.Second))
+				_, _ = io.WriteString(c.conn, says.answer)
+			}
+			c.complain(says.code, says.reason, says.fix)
+			return io.EOF
 		}
-		// An answer that an HTTP client shows to its user. What is unread of its request may turn it into a reset.
-		_ = c.conn.SetWriteDeadline(time.Now().Add(time.Second))
-		body := what + "\n"
-		_, _ = fmt.Fprintf(c.conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-			len(body), body)
-		_, _ = in.r.Discard(in.r.Buffered())
-	case string(prefix) == "SSH-":
-		what = "the client speaks SSH, and this port speaks Kafka's protocol"
 	}
-	if what == "" {
-		what = fmt.Sprintf("a request claims %d bytes; socket.request.max.bytes allows %d", size, c.node.config.Limits.RequestBytesMax)
+	limit := c.node.config.Limits.RequestBytesMax
+	if size > 0 && !in.first {
+		c.complain(explain.RequestTooLarge, fmt.Sprintf("a request claims %d bytes; socket.request.max.bytes allows %d", size, limit), "")
+		return io.EOF
 	}
-	c.log.Warn("connection closed because of what the client sent", zap.String("reason", what))
+	c.complain(explain.MalformedRequest, fmt.Sprintf("a request claims %d bytes; socket.request.max.bytes allows %d", size, limit), "")
 	return io.EOF
-}
-
-func isHTTP(prefix []byte) bool {
-	switch string(prefix) {
-	case "GET ", "POST", "HEAD", "PUT ", "DELE", "OPTI", "PATC", "CONN", "TRAC", "PRI ":
-		return true
-	}
-	return false
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -10,48 +11,79 @@ import (
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/session"
+	"github.com/weirmq/weir/node/explain"
 	"github.com/weirmq/weir/transport"
 )
 
-// writeTimeout is how long one write may make no progress: the client does not read, and what it is owed
-// must not be held for ever.
-const writeTimeout = 2 * time.Minute
-
-// write sends responses until the connection ends. Each round takes every answer that waits and writes
-// every response they complete with as few calls as can be.
-func (c *connection) write() {
+// write sends responses until the connection ends, or until there is nothing to send and the writer is told to
+// rest. Each round takes every answer that waits and writes every response they complete with as few calls as
+// can be.
+func (c *connection) write() error {
 	var answers []answer
 	var frames []session.Frame
-	w := writing{conn: c.conn, buffers: &c.node.buffers}
+	w := writing{c: c, conn: c.conn, buffers: &c.node.buffers}
 	for {
 		select {
 		case <-c.wake:
 		case <-c.closed:
-			return
+			return nil
 		}
 		c.answersMu.Lock()
 		answers, c.answers = c.answers, answers[:0]
 		c.answersMu.Unlock()
 
-		c.mu.Lock()
-		c.take(answers)
-		c.drain()
-		frames, c.frames = c.frames, frames[:0]
-		closing := c.closing
-		c.mu.Unlock()
-
+		frames = frames[:0]
+		closing := c.round(answers, &frames)
 		err := w.send(frames)
 		c.sent(frames)
 		c.node.work.Add(-int64(len(answers)))
+		idle := len(answers)+len(frames) == 0
 		clear(answers)
 		clear(frames)
-		if err != nil && !transport.IsClosed(err) {
-			c.log.Info("connection lost while writing", zap.Error(err))
+		if err != nil {
+			c.lostWriting(err)
 		}
 		if err != nil || closing {
 			c.close()
-			return
+			return nil
 		}
+		if idle && c.rest() {
+			return nil
+		}
+	}
+}
+
+// round gives the session the answers and takes the frames that are to be written, swapping slices. It reports
+// that they are the last.
+func (c *connection) round(answers []answer, frames *[]session.Frame) (closing bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.take(answers)
+	c.drain()
+	*frames, c.frames = c.frames, *frames
+	return c.closing
+}
+
+// rest ends the writer if it was told to and there is nothing to do.
+func (c *connection) rest() bool {
+	c.answersMu.Lock()
+	defer c.answersMu.Unlock()
+	if !c.rests || len(c.answers) > 0 {
+		return false
+	}
+	c.isWriting = false
+	return true
+}
+
+func (c *connection) lostWriting(err error) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.complainLocked(explain.SlowReader, fmt.Sprintf("it took nothing for %v; %d requests have no response, %d bytes wait in memory",
+			c.node.config.Limits.ResponseTimeout, len(c.requests), c.heldBytes), "")
+	case !transport.IsClosed(err):
+		c.node.log.Info("connection lost while writing", zap.String("peer", c.peer), zap.Error(err))
 	}
 }
 
@@ -65,21 +97,26 @@ func (c *connection) sent(frames []session.Frame) {
 	m := c.node.metrics
 	released := int64(0)
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	for i, f := range frames {
 		r := &c.requests[i]
 		if r.key >= 0 && int(r.key) < len(m.RequestSeconds) {
 			m.RequestSeconds[r.key].Observe(int64(now - r.received))
 		}
 		m.NetworkOut.Add(int64(f.LenBytes))
-		released += r.bytes
+		released += r.reserved
 		c.session.Recycle(f)
 	}
-	c.requestBytes -= released
+	c.readyCount -= len(frames)
+	c.heldBytes -= released
 	c.requests = append(c.requests[:0], c.requests[len(frames):]...)
 	c.room.Signal()
-	c.mu.Unlock()
-	c.node.budget.release(released)
+	c.node.responses.release(released)
 }
+
+// stepBytesMax is the largest part of a response that must be taken within response.write.timeout.ms: whoever
+// reads faster than that is slow and not stuck.
+const stepBytesMax = 1 << 20
 
 // gatherBytesMax is the largest region that is read and sent with its surroundings. Larger ones are worth a
 // system call of their own, which spares the copy.
@@ -87,6 +124,7 @@ const gatherBytesMax = 16 << 10
 
 // writing gathers the pieces of responses.
 type writing struct {
+	c       *connection
 	conn    transport.Conn
 	buffers *bufferPool
 	read    [][]byte // small regions, until they are sent
@@ -123,9 +161,7 @@ func (w *writing) flush() error {
 	if len(w.keep) == 0 {
 		return nil
 	}
-	w.bound()
-	w.bufs = w.keep
-	_, err := w.conn.WriteBuffers(&w.bufs)
+	err := w.writeAll()
 	clear(w.keep)
 	w.keep = w.keep[:0]
 	for i, b := range w.read {
@@ -134,6 +170,32 @@ func (w *writing) flush() error {
 	}
 	w.read = w.read[:0]
 	return err
+}
+
+// writeAll writes keep: all at once, unless it is so much that a slow reader needs time for it.
+func (w *writing) writeAll() error {
+	size := 0
+	for _, b := range w.keep {
+		size += len(b)
+	}
+	if size <= stepBytesMax {
+		w.bound()
+		w.bufs = w.keep
+		_, err := w.conn.WriteBuffers(&w.bufs)
+		return err
+	}
+	for _, b := range w.keep {
+		for len(b) > 0 {
+			w.bound()
+			n, err := w.conn.Write(b[:min(len(b), stepBytesMax)])
+			if err != nil {
+				return err
+			}
+			b = b[n:]
+			w.c.touch()
+		}
+	}
+	return nil
 }
 
 // readRegion reads a region to be sent with the bytes around it.
@@ -154,19 +216,29 @@ type fileRegion interface {
 }
 
 func (w *writing) sendRegion(r effect.Region) error {
-	w.bound()
-	if f, ok := r.(fileRegion); ok {
-		_, err := transport.SendFile(w.conn, f.File(), f.Offset(), int64(r.Len()))
-		return err
+	for sent, size := int64(0), int64(r.Len()); sent < size; {
+		step := min(size-sent, stepBytesMax)
+		w.bound()
+		var err error
+		if f, ok := r.(fileRegion); ok {
+			_, err = transport.SendFile(w.conn, f.File(), f.Offset()+sent, step)
+		} else {
+			_, err = transport.CopyFile(w.conn, r, sent, step)
+		}
+		if err != nil {
+			return err
+		}
+		sent += step
+		w.c.touch()
 	}
-	_, err := transport.CopyFile(w.conn, r, 0, int64(r.Len()))
-	return err
+	return nil
 }
 
 // bound sets the deadline of the write that follows, give or take an eighth.
 func (w *writing) bound() {
-	if now := time.Now(); now.Sub(w.set) > writeTimeout/8 {
+	limit := w.c.node.config.Limits.ResponseTimeout
+	if now := time.Now(); now.Sub(w.set) > limit/8 {
 		w.set = now
-		_ = w.conn.SetWriteDeadline(now.Add(writeTimeout)) // a closed connection fails the write that follows
+		_ = w.conn.SetWriteDeadline(now.Add(limit)) // a closed connection fails the write that follows
 	}
 }

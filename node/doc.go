@@ -10,8 +10,9 @@
 //
 // Input: a config.Config. Output: a running broker, its addresses, and at most one fatal error.
 //
-// Goroutines: one loop; one for storage; one each for the journal's and the checkpoint's syncs; two per
-// connection; one per listener. None per request, none per partition.
+// Goroutines: one loop; one for storage; one each for the journal's and the checkpoint's syncs; one janitor;
+// one per listener; one per connection, and a second one while it has responses to write. None per request,
+// none per partition.
 //
 // Invariants:
 //
@@ -21,12 +22,16 @@
 //  3. Whatever waits when the disk is free is made durable by the next sync: there is no timer.
 //  4. A failed sync ends the node: Failed is closed, nothing more is acknowledged, and the process must
 //     exit with an error.
-//  5. Memory that clients can make the node hold is bounded: requests by queued.max.request.bytes, what a
-//     connection may have in flight by its own limits, responses by what is in flight.
+//  5. Memory that clients can make the node hold is bounded: request frames by queued.max.request.bytes; what
+//     they are decoded to and the responses not yet sent by queued.max.response.bytes, but for one request
+//     that may pass each; what is being inflated by the inflaters; and some 300 KiB per busy connection.
 //  6. Whatever a connection was promised while it is open is delivered in order or the connection closes.
+//  7. A client is refused or cut off with an error of Kafka's, or with one line in the log that names it, the
+//     cause and the fix (complaint.go). Lines are limited per cause; what is left out is counted and told.
 //
 // Deliberately absent: any decision about users' data. If a rule about topics, offsets, versions or
 // durability seems to belong here, it belongs in the core, where the simulator sees it.
 //
-// Start with node.go (wiring), then loop.go, storage.go and connection.go.
+// Start with node.go (wiring), then loop.go, storage.go and connection.go. What protects the node from clients is
+// in admission.go, budget.go, inflaters.go, janitor.go and sniff.go; docs/SECURITY.md has the table.
 package node

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/weirmq/weir/transport"
 	"github.com/weirmq/weir/transport/certificate"
 	"github.com/weirmq/weir/transport/quic"
 	"github.com/weirmq/weir/transport/tcp"
@@ -63,7 +61,7 @@ func (n *Node) listenKafka() error {
 			n.listeners = append(n.listeners, plain)
 			return nil
 		}
-		encrypted, err := quic.Listen(plain.Addr().String(), tlsConfig, quic.Config{})
+		encrypted, err := quic.Listen(plain.Addr().String(), tlsConfig, n.quicConfig())
 		if err == nil {
 			n.addresses.quic = encrypted.Addr()
 			n.listeners = append(n.listeners, plain, encrypted)
@@ -78,6 +76,14 @@ func (n *Node) listenKafka() error {
 		if port != "0" || !errors.Is(err, syscall.EADDRINUSE) || attempt == attemptsMax {
 			return fmt.Errorf("listeners, QUIC on UDP: %w", err)
 		}
+	}
+}
+
+func (n *Node) quicConfig() quic.Config {
+	limits := &n.config.Limits
+	return quic.Config{
+		ConnectionCountMax:       int(limits.ConnectionsMax),
+		ConnectionsPerAddressMax: int(limits.ConnectionsPerAddressMax),
 	}
 }
 
@@ -127,33 +133,6 @@ func text(a net.Addr) string {
 func (n *Node) accept() {
 	for _, l := range n.listeners {
 		n.acceptors.Go(func() { n.acceptFrom(n.accepting, l) })
-	}
-}
-
-func (n *Node) acceptFrom(ctx context.Context, l transport.Listener) {
-	for {
-		conn, err := l.Accept(ctx)
-		switch {
-		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
-			if conn != nil {
-				_ = conn.Close()
-			}
-			return
-		case err != nil:
-			n.log.Warn("a connection could not be accepted", zap.Error(err))
-			continue
-		}
-		n.metrics.Accepted.Add(1)
-		c := n.connections.add(n, conn, int(n.config.Limits.ConnectionsMax))
-		if c == nil {
-			if !n.stopping() {
-				n.metrics.Refused.Add(1)
-				n.log.Warn("connection refused: max.connections are open", zap.Stringer("peer", conn.RemoteAddr()))
-			}
-			n.serving.Go(func() { _ = conn.Close() })
-			continue
-		}
-		n.serving.Go(c.serve)
 	}
 }
 

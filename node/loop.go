@@ -19,11 +19,21 @@ type input struct {
 	unanswered int64
 }
 
-// loop is the goroutine that the broker lives in.
+// loop is the goroutine that the broker lives in. What goes in waits in one of two lines:
+//
+//	inputs  what clients do all day (produce, fetch, heartbeats) and what storage completed
+//	others  everything else: it may cost much, as a description of all topics does
+//
+// The first goes first. The second gets a share of the time that does not depend on how much of it waits, so
+// that clients that ask and ask keep each other waiting and nobody else. Order within a connection is kept:
+// it has one of the second kind in flight and then nothing else, see pipelined.
 type loop struct {
 	node    *Node
 	broker  *broker.Broker
 	inputs  *queue[input]
+	others  *queue[input]
+	waiting []input // taken from others, from next on not stepped yet
+	next    int
 	inspect chan func(*broker.Broker)
 	stop    chan struct{}
 	done    chan struct{}
@@ -34,7 +44,7 @@ type loop struct {
 
 func newLoop(n *Node, b *broker.Broker) *loop {
 	return &loop{
-		node: n, broker: b, inputs: newQueue[input](), inspect: make(chan func(*broker.Broker)),
+		node: n, broker: b, inputs: newQueue[input](), others: newQueue[input](), inspect: make(chan func(*broker.Broker)),
 		stop: make(chan struct{}), done: make(chan struct{}), set: new(effect.Set),
 	}
 }
@@ -49,12 +59,13 @@ func (l *loop) run() {
 		l.steps(batch)
 		l.tick()
 		l.node.work.Add(-int64(len(batch)))
-		if len(batch) > 0 {
+		if l.stepOthers() || len(batch) > 0 {
 			continue // more may have come meanwhile
 		}
 		l.arm(timer)
 		select {
 		case <-l.inputs.signal:
+		case <-l.others.signal:
 		case <-timer.C:
 		case look := <-l.inspect:
 			look(l.broker)
@@ -62,6 +73,28 @@ func (l *loop) run() {
 			return
 		}
 	}
+}
+
+// othersTime is how long events of the second line may take until the first line is looked at again. One
+// event is stepped in any case.
+const othersTime = 500 * time.Microsecond
+
+// stepOthers steps events of the second line, and reports whether there were any.
+func (l *loop) stepOthers() bool {
+	if l.next == len(l.waiting) {
+		l.waiting, l.next = l.others.take(l.waiting), 0
+	}
+	if l.next == len(l.waiting) {
+		return false
+	}
+	begin, first := time.Now(), l.next
+	for l.next < len(l.waiting) && (l.next == first || time.Since(begin) < othersTime) {
+		l.steps(l.waiting[l.next : l.next+1])
+		l.waiting[l.next] = input{}
+		l.next++
+	}
+	l.node.work.Add(-int64(l.next - first))
+	return true
 }
 
 // steps feeds events to the broker, and hands on what it wants done.
@@ -172,5 +205,23 @@ func (l *loop) look(f func(*broker.Broker), patience time.Duration) bool {
 // push queues an event. It counts as work under way until its effects have been handed on.
 func (l *loop) push(in input) {
 	l.node.work.Add(1)
-	l.inputs.push(in)
+	if isOther(in.event) {
+		l.others.push(in)
+	} else {
+		l.inputs.push(in)
+	}
+}
+
+// fetchPartsMax is how many partitions a fetch may name to be like any other.
+const fetchPartsMax = 512
+
+// isOther reports whether an event waits in the second line. The end of a connection does, so that it comes
+// after everything that the connection asked for.
+func isOther(ev broker.Event) bool {
+	if f, ok := ev.(*broker.Fetch); ok {
+		return len(f.Parts) > fetchPartsMax
+	}
+	_, produces := ev.(*broker.Produce)
+	_, completes := ev.(*broker.Completed)
+	return !produces && !completes
 }

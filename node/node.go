@@ -51,13 +51,22 @@ type Node struct {
 	log      *zap.Logger
 	clock    clock
 	metrics  *metrics.Metrics
-	budget   *budget
 	buffers  bufferPool
 	sessions session.Config
 	disk     *disk.Disk
 	engine   *storage.Engine
 	loop     *loop
 	storage  *storageIO
+
+	// requests bounds the bytes of request frames, responses what they are decoded to and what is yet to be
+	// sent. They are two so that clients that only ask cannot keep producers from writing, nor the other way.
+	requests, responses *budget
+	costs               costs
+	inflaters           inflaters
+	pace                pace
+	complaints          *complaints
+	advice              advice
+	idle                chan struct{} // closed when the janitor must end
 
 	listeners   []transport.Listener
 	addresses   addresses
@@ -66,7 +75,7 @@ type Node struct {
 	stopAccept  context.CancelFunc
 	acceptors   sync.WaitGroup
 	serving     sync.WaitGroup // connections
-	tasks       sync.WaitGroup // http
+	tasks       sync.WaitGroup // http, janitor
 	http        *http.Server
 
 	// work counts what is under way: events queued, turns of storage, a sync, answers not written. At zero,
@@ -91,11 +100,16 @@ func Start(o Options) (*Node, error) {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	n := &Node{config: o.Config, log: log, clock: newClock(), failed: make(chan struct{})}
+	n := &Node{
+		config: o.Config, log: log, clock: newClock(), failed: make(chan struct{}), idle: make(chan struct{}),
+		inflaters: newInflaters(), complaints: newComplaints(log), pace: pace{perSecond: int(o.Config.Limits.ConnectionRateMax)},
+	}
 	n.accepting, n.stopAccept = context.WithCancel(context.Background())
-	n.connections.byID = map[effect.ConnID]*connection{}
+	n.connections.byID, n.connections.byHost = map[effect.ConnID]*connection{}, map[string]int{}
 	n.metrics = metrics.New(o.Version, n.holdings)
-	n.budget = newBudget(o.Config.Limits.QueuedBytesMax, &n.metrics.QueuedBytes, &n.metrics.QueueWaits)
+	limits := &o.Config.Limits
+	n.requests = newBudget(limits.QueuedBytesMax, n.clock, &n.metrics.QueuedBytes, &n.metrics.QueueWaits)
+	n.responses = newBudget(limits.QueuedResponseBytesMax, n.clock, &n.metrics.ResponseBytes, &n.metrics.ResponseWaits)
 	if limit := o.Config.Storage.MemoryLimitBytes; limit > 0 {
 		debug.SetMemoryLimit(limit)
 	}
@@ -106,6 +120,9 @@ func Start(o Options) (*Node, error) {
 }
 
 func (n *Node) start(o Options) error {
+	if err := n.fitDescriptors(); err != nil {
+		return err
+	}
 	d, err := disk.Open(n.config.DataDir)
 	if err != nil {
 		return err
@@ -134,7 +151,10 @@ func (n *Node) start(o Options) error {
 	}
 	go n.loop.run()
 	go n.storage.run()
+	host, port := n.config.Advertise(n.addresses.kafka)
+	n.advice.start(n, host, port)
 	n.recovered.Store(true)
+	n.tasks.Go(n.janitor)
 	n.accept()
 	return nil
 }
@@ -165,6 +185,7 @@ func (n *Node) recover(files storage.Disk, identity storage.Identity) error {
 	n.observe(out.Notes, out.Marks)
 	n.sessions = session.DefaultConfig()
 	n.sessions.ClusterID, n.sessions.NodeID = identity.ClusterID, identity.NodeID
+	n.sessions.LendsInflaters = true
 	n.sessions.RecordBytesMax = int(min(n.config.Limits.RecordBytesMax, math.MaxInt))
 	n.loop = newLoop(n, b)
 	n.storage = newStorageIO(n, engine)
@@ -179,16 +200,14 @@ func (n *Node) brokerConfig(identity storage.Identity) broker.Config {
 	c := broker.Config{
 		ClusterID:              identity.ClusterID,
 		Advertised:             effect.Broker{ID: identity.NodeID, Host: host, Port: port, Rack: n.config.Rack},
+		AutoCreateTopics:       n.config.Topics.AutoCreate,
 		RetentionCheckInterval: model.Time(n.config.Topics.RetentionCheck),
-		Fixed:                  n.fixed(),
+		ProducerExpirationMs:   n.config.Topics.ProducerIDExpiration.Milliseconds(),
 		Controller: controller.Config{
-			NodeID:            identity.NodeID,
-			PartitionCountMax: n.config.Topics.PartitionsMax,
-			Node: controller.NodeConfig{
-				Topic: n.topicDefaults(), AutoCreateTopics: n.config.Topics.AutoCreate,
-				PartitionCountDefault: n.config.Topics.Partitions,
-				ProducerExpirationMs:  n.config.Topics.ProducerIDExpiration.Milliseconds(),
-			},
+			NodeID:                identity.NodeID,
+			PartitionCountDefault: n.config.Topics.Partitions,
+			PartitionCountMax:     n.config.Topics.PartitionsMax,
+			Topic:                 n.topicDefaults(),
 		},
 	}
 	_, _ = rand.Read(c.Controller.IDSeed[:]) // never fails: crypto/rand ends the process instead
@@ -205,7 +224,6 @@ func (n *Node) topicDefaults() controller.TopicConfig {
 	c.MessageBytesMax = t.MessageBytesMax
 	c.LogAppendTime = t.TimestampType == "LogAppendTime"
 	c.TimestampAfterMsMax = t.TimestampAfterMax.Milliseconds()
-	c.TimestampBeforeMsMax = t.TimestampBeforeMax
 	return c
 }
 
@@ -258,6 +276,8 @@ func (n *Node) shutDown() error {
 	}
 	n.quiesce(n.config.ShutdownGrace)
 	n.stopServing()
+	close(n.idle)
+	n.complaints.roll(true)
 	close(n.loop.stop)
 	<-n.loop.done
 	close(n.storage.stop)
@@ -285,6 +305,7 @@ func (n *Node) Kill() {
 		})
 		n.stopAccepting()
 		n.stopServing()
+		close(n.idle)
 		close(n.storage.stop)
 		<-n.storage.done
 		close(n.loop.stop)
@@ -315,8 +336,10 @@ func (n *Node) stopServing() {
 	n.serving.Wait()
 }
 
+// stopHTTP ends the http server, and waits for it and the janitor.
 func (n *Node) stopHTTP() error {
 	if n.http == nil {
+		n.tasks.Wait()
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -348,7 +371,7 @@ func (n *Node) holdings() metrics.Holdings {
 	if !n.recovered.Load() {
 		return metrics.Holdings{}
 	}
-	h := metrics.Holdings{LoopQueue: int64(n.loop.inputs.len()), StorageQueue: int64(n.storage.turns.len())}
+	h := metrics.Holdings{LoopQueue: int64(n.loop.inputs.len() + n.loop.others.len()), StorageQueue: int64(n.storage.turns.len())}
 	n.loop.look(func(b *broker.Broker) {
 		h.Topics, h.Partitions = int64(b.TopicCount()), int64(b.PartitionCount())
 		h.OfflinePartitions, h.ParkedFetches = int64(b.OfflineCount()), int64(b.ParkedFetchCount())

@@ -21,6 +21,7 @@ import (
 	"github.com/weirmq/weir/node"
 	"github.com/weirmq/weir/node/config"
 	"github.com/weirmq/weir/node/disk"
+	"github.com/weirmq/weir/node/explain"
 	"github.com/weirmq/weir/transport/certificate"
 	"github.com/weirmq/weir/transport/quic"
 )
@@ -321,12 +322,17 @@ func consumeQuietly(cl *kgo.Client) {
 
 func TestWrongProtocolIsToldWhatItDid(t *testing.T) {
 	n := start(t, testConfig(t.TempDir()))
-	for _, c := range []struct{ name, sent, line string }{
-		{"TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "the client speaks TLS"},
-		{"SSH", "SSH-2.0-OpenSSH_9.2\r\n", "the client speaks SSH"},
-		{"huge", "\x7f\xff\xff\xff", "socket.request.max.bytes"},
-		{"negative", "\xff\xff\xff\xff", "a request claims -1 bytes"},
-		{"garbage", "\x00\x00\x00\x0a\x70\x00\x00\x00\x00\x00\x00\x01\xff\xff", "not served"},
+	for _, c := range []struct {
+		name, sent string
+		code       explain.Code
+		line       string
+	}{
+		{"TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", explain.WrongProtocolTLS, "security.protocol=PLAINTEXT"},
+		{"SSH", "SSH-2.0-OpenSSH_9.2\r\n", explain.WrongProtocolOther, "the client speaks SSH"},
+		{"text", "hello, is anybody there?\r\n", explain.WrongProtocolOther, "the text \"hell\""},
+		{"huge", "\x7f\xff\xff\xff", explain.MalformedRequest, "socket.request.max.bytes"},
+		{"negative", "\xff\xff\xff\xff", explain.MalformedRequest, "a request claims -1 bytes"},
+		{"garbage", "\x00\x00\x00\x0a\x70\x00\x00\x00\x00\x00\x00\x01\xff\xff", explain.UnknownRequest, "not served"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n.logs.TakeAll()
@@ -342,7 +348,7 @@ func TestWrongProtocolIsToldWhatItDid(t *testing.T) {
 			if b, err := io.ReadAll(conn); len(b) > 0 || errors.Is(err, net.ErrClosed) {
 				t.Errorf("answered %q, %v", b, err)
 			}
-			if line := n.logged(t, "connection closed because of what the client sent"); !strings.Contains(line, c.line) {
+			if line := n.logged(t, explain.Of(c.code).Title); !strings.Contains(line, c.line) {
 				t.Error(line)
 			}
 		})
@@ -354,10 +360,10 @@ func TestWrongProtocolIsToldWhatItDid(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = resp.Body.Close() }()
-		if b, _ := io.ReadAll(resp.Body); resp.StatusCode != 400 || !strings.Contains(string(b), "HTTP is served on "+n.HTTPAddr()) {
+		if b, _ := io.ReadAll(resp.Body); resp.StatusCode != 400 || !strings.Contains(string(b), "http://"+n.HTTPAddr()) {
 			t.Errorf("%d %s", resp.StatusCode, b)
 		}
-		n.logged(t, "connection closed because of what the client sent")
+		n.logged(t, explain.Of(explain.WrongProtocolHTTP).Title)
 	})
 }
 
@@ -426,7 +432,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if _, err := conns[2].Read(make([]byte, 1)); err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the third connection: %v", err)
 	}
-	n.logged(t, "connection refused: max.connections are open")
+	n.logged(t, explain.Of(explain.TooManyConnections).Title)
 }
 
 func TestIdleConnectionIsClosed(t *testing.T) {

@@ -131,7 +131,7 @@ func (s *storageIO) beginSync() {
 	}
 	work, ok := s.engine.BeginSync()
 	if !ok {
-		s.node.budget.release(s.staged) // what wanted no answer was refused, and is gone
+		s.node.requests.release(s.staged) // what wanted no answer was refused, and is gone
 		s.staged, s.appends = 0, 0
 		if s.working {
 			s.working = false
@@ -155,7 +155,7 @@ func (s *storageIO) endSync(r synced) {
 		s.fail(fmt.Errorf("the journal cannot be made durable: %w", err))
 		return
 	}
-	s.node.budget.release(s.syncing)
+	s.node.requests.release(s.syncing)
 	s.syncing = 0
 	s.deliver()
 }

@@ -49,8 +49,7 @@ func (p *process) watchFetches(ev broker.Event, set *effect.Set) {
 	case *broker.Disconnected:
 		p.parked = slices.DeleteFunc(p.parked, func(f *broker.Fetch) bool { return f.To.Conn == ev.Conn })
 	case *broker.Produce, *broker.ListOffsets, *broker.DescribeTopics, *broker.CreateTopics, *broker.DeleteTopics,
-		*broker.InitProducerID, *broker.CreatePartitions, *broker.AlterConfigs, *broker.DescribeConfigs,
-		*broker.DescribeCluster, *broker.Completed:
+		*broker.InitProducerID, *broker.Completed:
 	}
 	for i := range set.Reads {
 		to := set.Reads[i].To
@@ -81,7 +80,7 @@ func (p *process) checkWoken() {
 // again nor refused as out of order.
 func (p *process) checkRetries(ev broker.Event, set *effect.Set) {
 	produce, ok := ev.(*broker.Produce)
-	if !ok || p.n.w.forgets() {
+	if !ok {
 		return
 	}
 	for i := range produce.Parts {

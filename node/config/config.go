@@ -21,7 +21,9 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -61,19 +63,23 @@ type Topics struct {
 	MessageBytesMax      int32
 	TimestampType        string
 	TimestampAfterMax    time.Duration
-	TimestampBeforeMax   int64 // milliseconds: for ever is more than a Duration holds
 	ProducerIDExpiration time.Duration
 }
 
 // Limits bounds what clients can make the node hold.
 type Limits struct {
-	RequestBytesMax   int32
-	QueuedBytesMax    int64
-	InFlightMax       int32
-	ConnectionsMax    int32
-	ConnectionIdleMax time.Duration
-	FrameTimeout      time.Duration
-	RecordBytesMax    int64
+	RequestBytesMax          int32
+	QueuedBytesMax           int64
+	QueuedResponseBytesMax   int64
+	InFlightMax              int32
+	ConnectionsMax           int32
+	ConnectionsPerAddressMax int32
+	ConnectionRateMax        int32
+	ConnectionIdleMax        time.Duration
+	FrameTimeout             time.Duration
+	ResponseTimeout          time.Duration
+	StallTimeout             time.Duration
+	RecordBytesMax           int64
 }
 
 // Storage tunes the storage engine.
@@ -114,6 +120,9 @@ func (c *Config) Validate() error {
 	}
 	if host, port := c.advertised(); c.Listener+c.Advertised != "" && (host == "" || port == 0 && c.Advertised != "") {
 		errs = append(errs, errors.New("advertised.listeners: clients must be told a host and a port to connect to"))
+	}
+	if err := checkAdvertised(c.Advertised); err != nil {
+		errs = append(errs, fmt.Errorf("advertised.listeners: %w", err))
 	}
 	if (c.QUICCertificate == "") != (c.QUICKey == "") {
 		errs = append(errs, errors.New("quic.certificate.file and quic.key.file belong together: set both or none"))
@@ -169,6 +178,30 @@ func (c *Config) AdvertisesGuess() bool {
 	}
 	ip := net.ParseIP(host)
 	return host == "" || ip != nil && ip.IsUnspecified()
+}
+
+// checkAdvertised refuses addresses that no client could connect to.
+func checkAdvertised(a string) error {
+	host, _, err := net.SplitHostPort(a)
+	if err != nil {
+		return nil // said elsewhere, or not set
+	}
+	ip := net.ParseIP(host)
+	switch {
+	case ip != nil && (ip.IsUnspecified() || ip.IsMulticast() || ip.Equal(net.IPv4bcast)):
+		return fmt.Errorf("no client can connect to %s: it stands for many addresses; give the name or address by which clients reach this node, such as %s", host, example())
+	case strings.ContainsAny(host, " /\\_@*?") || len(host) > 253:
+		return fmt.Errorf("%q is no host name", host)
+	}
+	return nil
+}
+
+// example is a name of this machine, for messages.
+func example() string {
+	if name, err := os.Hostname(); err == nil && name != "" {
+		return name
+	}
+	return "broker-1.example"
 }
 
 func checkAddress(a string) error {

@@ -78,6 +78,8 @@ func TestValidateFindsWhatDoesNotFit(t *testing.T) {
 		"listeners":               func(c *Config) { c.Listener = "9092" },
 		"a port number":           func(c *Config) { c.HTTP = "localhost:http" },
 		"advertised.listeners":    func(c *Config) { c.Advertised = ":9092" },
+		"it stands for many":      func(c *Config) { c.Advertised = "0.0.0.0:9092" },
+		"is no host name":         func(c *Config) { c.Advertised = "my host:9092" },
 		"a host and a port":       func(c *Config) { c.Advertised = "broker:0" },
 		"\"x\" is not a port":     func(c *Config) { c.Listener = "127.0.0.1:x" },
 		"\"70000\" is not a port": func(c *Config) { c.Listener = "127.0.0.1:70000" },

@@ -294,6 +294,11 @@ var running = []Entry{
 		"Raise the limit (ulimit -n, LimitNOFILE= of systemd), or lower max.connections.", inLog,
 	},
 	{
+		FewDescriptors, "max.connections was lowered: the process may not open so many files",
+		"Every connection on TCP takes a file descriptor, and so does every open segment. Clients must not take those that storage needs.",
+		"Raise the limit (ulimit -n, LimitNOFILE= of systemd), or lower max.connections or open.files.max.", inLog,
+	},
+	{
 		QUICBuffers, "QUIC will be slower under load",
 		"The system limits the buffers of UDP sockets.",
 		"sysctl -w net.core.rmem_max=7500000 net.core.wmem_max=7500000", inLog,
@@ -366,5 +371,35 @@ var abusing = []Entry{
 		ClientsNeverReturned, "clients asked for the cluster's addresses and never came back",
 		"They reached this broker once, were told its advertised address, and could not reach that.",
 		"Set advertised.listeners to an address that these clients can reach. The line names both.", inLog,
+	},
+	{
+		WrongProtocolPlain, "a client speaks without TLS on a TLS listener",
+		"The client is set to PLAINTEXT or SASL_PLAINTEXT, and the port is a TLS one.",
+		"Set the client's security.protocol to SSL, or give it a plain listener's port.", inLog,
+	},
+	{
+		TLSHandshakeFailed, "a connection was closed: its TLS handshake failed",
+		"The client does not trust the certificate, wants a name that it does not have, speaks no TLS version from 1.2 on, or did not finish within ten seconds.",
+		"Give the client the certificate's authority (ssl.truststore.location), and connect to a name that the certificate has.", inLog,
+	},
+	{
+		ConnectionRate, "connections are accepted late: they come faster than is allowed",
+		"Clients reconnect in a loop, or a program opens a connection per message. Connections that are open are not concerned.",
+		"Find what reconnects: the log says who comes and goes. For a fleet that starts at once, raise max.connection.creation.rate.", inLog,
+	},
+	{
+		StalledConnection, "a connection was closed: it held memory without moving while others waited for memory",
+		"Its client neither finishes its request nor reads its responses, and requests of others have waited for queued.stall.timeout.ms.",
+		"Look at the client at the address in the line. If it is only slow, raise queued.max.request.bytes and queued.max.response.bytes.", inLog,
+	},
+	{
+		RefusedUnanswered, "a connection was closed: a batch sent with acks=0 was refused",
+		"The producer asked not to be told of the outcome, so closing the connection is the only way to tell it. The line says which partition, and why.",
+		"Mend what the line names, or let the producer ask for acknowledgements: with acks=0 it loses records without knowing.", inLog,
+	},
+	{
+		ConnectionDefect, "a connection was closed: weir failed on what it sent",
+		"A defect of weir. Nothing that was acknowledged is concerned; the other connections go on.",
+		"Please report the whole line.", inLog,
 	},
 }

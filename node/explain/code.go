@@ -76,6 +76,7 @@ const (
 	DataDamaged    Code = "data-damaged"
 	ShutdownForced Code = "shutdown-forced"
 	AcceptFailed   Code = "accept-failed"
+	FewDescriptors Code = "few-descriptors"
 	QUICBuffers    Code = "quic-buffers"
 	HTTPFailed     Code = "http-failed"
 )
@@ -94,4 +95,10 @@ const (
 	UnfinishedRequest    Code = "unfinished-request"
 	IdleConnection       Code = "idle-connection"
 	ClientsNeverReturned Code = "clients-never-returned"
+	WrongProtocolPlain   Code = "wrong-protocol-plain"
+	TLSHandshakeFailed   Code = "tls-handshake-failed"
+	ConnectionRate       Code = "connection-rate"
+	StalledConnection    Code = "stalled-connection"
+	RefusedUnanswered    Code = "refused-unanswered"
+	ConnectionDefect     Code = "connection-defect"
 )

@@ -45,6 +45,12 @@ type Metrics struct {
 	Connections     atomic.Int64
 	Accepted        Counter
 	Refused         Counter // because there were too many
+	Delayed         Counter // connections accepted late, for the rate's sake
+	AcceptFailed    Counter
+	IdleClosed      Counter
+	Stalled         Counter // connections closed because they held memory that others waited for
+	Misadvertised   Counter // hosts whose clients do not reach the advertised address
+	Panics          Counter // connections closed because the node failed on them
 	Malformed       Counter // connections closed because of what the client sent
 	Events          Counter
 	LoopTurnEvents  Histogram
@@ -54,6 +60,8 @@ type Metrics struct {
 	CheckpointTimes Histogram
 	QueuedBytes     atomic.Int64 // request bytes that are held
 	QueueWaits      Counter
+	ResponseBytes   atomic.Int64 // bytes of decoded requests and of responses that are held
+	ResponseWaits   Counter
 	Notes           [64]Counter
 	Marks           [64]Counter
 
@@ -107,6 +115,12 @@ var (
 		"Connections open now. Near max.connections, further clients are refused.")
 	accepted = desc("weir_connections_accepted_total", "Connections accepted. A steady rise without more clients means they reconnect in a loop.")
 	refused  = desc("weir_connections_refused_total", "Connections closed because max.connections were open. Raise the limit or find who leaks connections.")
+	delayed  = desc("weir_connections_delayed_total", "Connections accepted late because of max.connection.creation.rate. Find who reconnects in a loop.")
+	acceptF  = desc("weir_connections_accept_failed_total", "Connections that the operating system would not give us. The log says why; mostly there are no file descriptors left.")
+	idled    = desc("weir_connections_idle_closed_total", "Connections closed after connections.max.idle.ms.")
+	stalled  = desc("weir_connections_stalled_total", "Connections closed because they held memory without moving while others waited for it. The log says whose.")
+	lost     = desc("weir_clients_misadvertised_total", "Hosts whose clients ask where to connect and never arrive there: advertised.listeners is wrong for them. The log says whose.")
+	panics   = desc("weir_connection_panics_total", "Connections closed because the node failed on what they sent. Above zero there is a defect: report the log's line.")
 	malform  = desc("weir_connections_malformed_total", "Connections closed because of what the client sent: not Kafka's protocol, or a version that is not served. The log says who.")
 	events   = desc("weir_loop_events_total", "Events that the core has handled.")
 	turns    = desc("weir_loop_turn_events", "Events per turn of the loop. It grows under load, and costs per event shrink.")
@@ -115,6 +129,8 @@ var (
 	ckpts    = desc("weir_checkpoint_seconds", "Time of syncing all segments at a checkpoint.")
 	queued   = desc("weir_queued_request_bytes", "Bytes of requests read and not answered. At queued.max.request.bytes connections wait to be read.")
 	waits    = desc("weir_queued_request_waits_total", "How often a connection had to wait because queued.max.request.bytes were held. If it rises steadily, the disk is slower than the producers.")
+	respond  = desc("weir_queued_response_bytes", "Bytes of decoded requests and of responses that were not sent. At queued.max.response.bytes connections wait to be read.")
+	respondW = desc("weir_queued_response_waits_total", "How often a connection had to wait because queued.max.response.bytes were held.")
 	notes    = desc("weir_notes_total", "Things that happened, by kind. Rate of disk_full, damage_found or partition_offline above zero needs an operator.", "note")
 	marks    = desc("weir_rare_paths_total", "How often the core took one of its rare paths.", "path")
 	topics   = desc("kafka_controller_kafkacontroller_globaltopiccount", "Topics.")
@@ -171,6 +187,12 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	gauge(conns, m.Connections.Load())
 	count(accepted, m.Accepted.Load())
 	count(refused, m.Refused.Load())
+	count(delayed, m.Delayed.Load())
+	count(acceptF, m.AcceptFailed.Load())
+	count(idled, m.IdleClosed.Load())
+	count(stalled, m.Stalled.Load())
+	count(lost, m.Misadvertised.Load())
+	count(panics, m.Panics.Load())
 	count(malform, m.Malformed.Load())
 	count(events, m.Events.Load())
 	out <- m.LoopTurnEvents.metric(turns, 1)
@@ -179,6 +201,8 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	out <- m.CheckpointTimes.metric(ckpts, secondsScale)
 	gauge(queued, m.QueuedBytes.Load())
 	count(waits, m.QueueWaits.Load())
+	gauge(respond, m.ResponseBytes.Load())
+	count(respondW, m.ResponseWaits.Load())
 	for i := range m.Notes {
 		if n := m.Notes[i].Load(); n > 0 {
 			count(notes, n, effect.NoteKind(i).String())

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -42,6 +43,7 @@ type Listener struct {
 	links       map[*link]struct{}
 	windowBytes map[*quicgo.Conn]int64 // granted beyond the first, per connection in links
 	windowTotal int64
+	addresses   map[netip.Addr]int // connections, by where they came from
 	released    bool
 }
 
@@ -68,6 +70,7 @@ func Listen(addr string, tlsConfig *tls.Config, config Config) (*Listener, error
 		closed:      make(chan struct{}),
 		links:       map[*link]struct{}{},
 		windowBytes: map[*quicgo.Conn]int64{},
+		addresses:   map[netip.Addr]int{},
 	}
 	l.library = &quicgo.Transport{
 		Conn:                socket,
@@ -116,18 +119,43 @@ func (a *attempt) over() { a.once.Do(func() { a.count.Add(-1) }) }
 type attemptKey struct{}
 
 // admit is called with the first packet of each connection; the context ends with it.
-func (l *Listener) admit(ctx context.Context, _ *quicgo.ClientInfo) (context.Context, error) {
+func (l *Listener) admit(ctx context.Context, client *quicgo.ClientInfo) (context.Context, error) {
 	if l.connectionCount.Add(1) > int64(l.config.ConnectionCountMax) {
 		l.connectionCount.Add(-1)
 		return nil, errors.New("too many connections")
+	}
+	ip := client.RemoteAddr.(*net.UDPAddr).AddrPort().Addr().Unmap()
+	if !l.addAddress(ip) {
+		l.connectionCount.Add(-1)
+		return nil, errors.New("too many connections from this address")
 	}
 	l.handshakeCount.Add(1)
 	a := &attempt{count: &l.handshakeCount}
 	context.AfterFunc(ctx, func() {
 		a.over()
 		l.connectionCount.Add(-1)
+		l.removeAddress(ip)
 	})
 	return context.WithValue(ctx, attemptKey{}, a), nil
+}
+
+// addAddress counts a connection from ip, unless there are too many.
+func (l *Listener) addAddress(ip netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.addresses[ip] >= l.config.ConnectionsPerAddressMax {
+		return false
+	}
+	l.addresses[ip]++
+	return true
+}
+
+func (l *Listener) removeAddress(ip netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.addresses[ip]--; l.addresses[ip] == 0 {
+		delete(l.addresses, ip)
+	}
 }
 
 // growWindow is asked when a connection's reader keeps up and would be served by a larger window.

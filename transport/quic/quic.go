@@ -61,6 +61,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"syscall"
@@ -97,6 +98,9 @@ type Config struct {
 	// ConnectionCountMax bounds the QUIC connections of a listener. Default 10,000.
 	ConnectionCountMax int
 
+	// ConnectionsPerAddressMax bounds the QUIC connections from one IP address. Default: no bound of its own.
+	ConnectionsPerAddressMax int
+
 	// AcceptCountMax bounds the streams that were opened and not yet accepted, over all
 	// connections of a listener; further ones wait in their connections. Default 128.
 	AcceptCountMax int
@@ -113,6 +117,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.UnusedTimeout, 30*time.Second)
 	setDefault(&c.StreamCountMax, 1024)
 	setDefault(&c.ConnectionCountMax, 10_000)
+	setDefault(&c.ConnectionsPerAddressMax, math.MaxInt)
 	setDefault(&c.AcceptCountMax, 128)
 	setDefault(&c.WindowBytesMax, 512<<20)
 	return c
