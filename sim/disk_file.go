@@ -229,6 +229,10 @@ func (f *diskFile) Sync() error {
 			n.failed.add(page)
 			continue
 		}
+		if fails && page*pageBytes+len(content) > len(n.durable) {
+			n.dirty.add(page) // it reached the device, but the size that would show it did not
+			continue
+		}
 		n.persist(page, content, f.disk.syncCount)
 	}
 	if fails {

@@ -25,6 +25,9 @@ type ghost struct {
 	syncing uint64 // of those, covered by the sync under way
 	synced  uint64 // covered by a sync that succeeded
 
+	// producers are the ids given out so far: none is ever given to a second one.
+	producers map[model.ProducerID]bool
+
 	// everythingDamaged is why any partition may be unavailable: a bit flipped in a file of all of them.
 	everythingDamaged string
 }
@@ -49,6 +52,7 @@ type ghostLog struct {
 type ghostBatch struct {
 	base, next   model.Offset
 	crc          uint32
+	epoch        model.LeaderEpoch
 	size         int32
 	attempt      uint32
 	number       uint64 // among those handed to the engine; 0 before
@@ -91,7 +95,15 @@ func (l *ghostLog) written(p producerBatch) bool {
 }
 
 func newGhost(fail func(oracle, detail string)) *ghost {
-	return &ghost{fail: fail, logs: map[model.TopicPartition]*ghostLog{}}
+	return &ghost{fail: fail, logs: map[model.TopicPartition]*ghostLog{}, producers: map[model.ProducerID]bool{}}
+}
+
+// assigned checks a producer id that was given out.
+func (g *ghost) assigned(id model.ProducerID, epoch model.ProducerEpoch) {
+	if epoch == 0 && g.producers[id] {
+		g.fail("producer-id-reused", fmt.Sprintf("producer id %d was given out twice", id))
+	}
+	g.producers[id] = true
 }
 
 func (g *ghost) log(tp model.TopicPartition) *ghostLog {
@@ -145,7 +157,7 @@ func (g *ghost) append(a *effect.Append) {
 	b := record.Batch(a.Batch)
 	n := ghostBatch{
 		base: a.BaseOffset, next: a.BaseOffset + model.Offset(b.LastOffsetDelta()) + 1, crc: b.CRC(),
-		size: int32(len(a.Batch)), attempt: a.Attempt, maxTimestamp: b.MaxTimestamp(),
+		epoch: a.LeaderEpoch, size: int32(len(a.Batch)), attempt: a.Attempt, maxTimestamp: b.MaxTimestamp(),
 		producer: producerOf(b),
 	}
 	if a.AppendTime != model.NoTimestamp {
@@ -316,7 +328,7 @@ func (g *ghost) recovered(e *storage.Engine, rec *storage.Recovery) {
 		err := e.ReadAll(l.tp, func(b record.Batch) error {
 			if b.NextOffset() > start {
 				batches = append(batches, ghostBatch{
-					base: b.BaseOffset(), next: b.NextOffset(), crc: b.CRC(), size: int32(b.SizeBytes()), maxTimestamp: b.MaxTimestamp(),
+					base: b.BaseOffset(), next: b.NextOffset(), crc: b.CRC(), epoch: b.LeaderEpoch(), size: int32(b.SizeBytes()), maxTimestamp: b.MaxTimestamp(),
 					producer: producerOf(b),
 				})
 			}
@@ -377,8 +389,8 @@ func (g *ghost) same(l *ghostLog, found []ghostBatch, end model.Offset) bool {
 			}
 		}
 		if !want.is(b) {
-			g.fail("changed", fmt.Sprintf("%v: %d to %d crc %08x was found after a restart where %d to %d crc %08x belongs",
-				l.tp, b.base, b.next, b.crc, want.base, want.next, want.crc))
+			g.fail("changed", fmt.Sprintf("%v: %d to %d crc %08x was epoch %d was found after a restart where %d to %d crc %08x epoch %d belongs",
+				l.tp, b.base, b.next, b.crc, b.epoch, want.base, want.next, want.crc, want.epoch))
 			return false
 		}
 	}
@@ -394,5 +406,5 @@ func (g *ghost) same(l *ghostLog, found []ghostBatch, end model.Offset) bool {
 }
 
 func (b ghostBatch) is(o ghostBatch) bool {
-	return b.base == o.base && b.next == o.next && b.size == o.size && (b.crc == o.crc || b.crc == 0)
+	return b.base == o.base && b.next == o.next && b.size == o.size && b.epoch == o.epoch && (b.crc == o.crc || b.crc == 0)
 }

@@ -268,6 +268,9 @@ func (p *process) dispatch(set *effect.Set) {
 func (p *process) reply(set *effect.Set) {
 	for _, o := range set.Replies {
 		p.n.note("replied", uint64(o.To.Conn), o.To.Request, 0, "")
+		if a, ok := o.Body.(*effect.ProducerIDAssigned); ok && a.Code == 0 {
+			p.n.ghost.assigned(a.ID, a.Epoch)
+		}
 		if o.To.Conn == ownConn {
 			p.n.answered(o)
 			continue

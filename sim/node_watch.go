@@ -80,7 +80,7 @@ func (p *process) checkWoken() {
 // again nor refused as out of order.
 func (p *process) checkRetries(ev broker.Event, set *effect.Set) {
 	produce, ok := ev.(*broker.Produce)
-	if !ok {
+	if !ok || p.n.w.forgets() {
 		return
 	}
 	for i := range produce.Parts {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
 )
 
@@ -40,6 +41,18 @@ const (
 
 // Modes lists the modes.
 func Modes() []Mode { return []Mode{Lite, Swarm, Calm} }
+
+// MarksOf lists the rare paths that a fleet of a mode must take.
+func MarksOf(mode Mode) []effect.Mark {
+	if mode == Calm {
+		return []effect.Mark{effect.MarkFetchParked, effect.MarkFetchWoken, effect.MarkFetchTimedOut}
+	}
+	all := make([]effect.Mark, 0, effect.MarkCount)
+	for m := range effect.MarkCount {
+		all = append(all, m)
+	}
+	return all
+}
 
 // Knobs are the product's settings, small enough that everything rolls over within seconds.
 type Knobs struct {

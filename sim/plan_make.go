@@ -8,6 +8,9 @@ import (
 	"github.com/weirmq/weir/sim/draw"
 )
 
+// longExpiryMs is Kafka's default for producer.id.expiration.ms, a day: no simulated producer is silent so long.
+const longExpiryMs = 86_400_000
+
 const (
 	us = model.Time(time.Microsecond)
 	ms = model.Time(time.Millisecond)
@@ -48,7 +51,10 @@ func (m *planner) knobs() {
 	k.JournalBlockBytes = 512 << r.Intn(4)
 	k.OpenFilesMax = r.LogUniform(2, 256)
 	k.RetentionCheck = model.Time(r.LogUniform(int64(10*ms), int64(500*ms)))
-	k.ProducerExpiryMs = 86_400_000
+	k.ProducerExpiryMs = longExpiryMs
+	if m.p.Mode != Calm && m.stream("forget", 0).Percent(10) {
+		k.ProducerExpiryMs = m.stream("forget", 1).LogUniform(50, 2000)
+	}
 	k.CheckpointBytes = r.LogUniform(k.JournalFileBytes/2, k.JournalFileBytes*4)
 	if r.Percent(50) {
 		k.InPlaceBytesMin = r.LogUniform(256, 16384)
@@ -90,30 +96,46 @@ func (m *planner) environment() {
 	p.Nodes = []NodePlan{n}
 }
 
+// loadKinds are the workloads; a load's place in the list is its number.
+var loadKinds = [...]string{"log", "admin", "retention", "hostile", "odd"}
+
+// loads draws which workloads there are. Each is left out of half the seeds, but that lite and calm seeds
+// always write a log, and that somebody must be there who can succeed.
 func (m *planner) loads() {
 	p := m.p
-	for i, kind := range []string{"log", "admin", "retention", "hostile"} {
-		r := m.stream("load."+kind, 0)
-		if kind != "log" && !r.Percent(50) || kind == "hostile" && p.Mode == Calm {
+	able := false
+	for i, kind := range loadKinds {
+		switch {
+		case kind == "log" && p.Mode != Swarm:
+		case kind == "hostile" && p.Mode == Calm, !m.stream("load.chosen", uint64(i)).Percent(50):
 			continue
 		}
-		l := Load{
-			ID: int64(i + 1), Kind: kind,
-			Clients: r.Between(2, 4), Topics: 1, Partitions: r.Between(1, 3),
-			ValueBytes: r.LogUniform(16, 4096), Gap: model.Time(r.LogUniform(int64(2*ms), int64(20*ms))),
-			Records: r.LogUniform(1, 20), Codec: r.Between(-1, 4),
-		}
-		if r.Percent(50) {
-			l.Linger = model.Time(r.LogUniform(int64(100*us), int64(10*ms)))
-		}
-		if kind != "log" {
-			l.Clients, l.Gap = r.Between(1, 2), model.Time(r.LogUniform(int64(10*ms), int64(60*ms)))
-		}
-		if p.Mode == Swarm {
-			l.Clients, l.Topics, l.Partitions = l.Clients*r.Between(1, 3), r.Between(1, 3), r.Between(1, 6)
-		}
-		p.Loads = append(p.Loads, l)
+		p.Loads = append(p.Loads, m.load(i, kind))
+		able = able || kind != "hostile"
 	}
+	if !able {
+		p.Loads = append(p.Loads, m.load(0, "log"))
+	}
+}
+
+func (m *planner) load(i int, kind string) Load {
+	r := m.stream("load."+kind, 0)
+	l := Load{
+		ID: int64(i + 1), Kind: kind,
+		Clients: r.Between(2, 4), Topics: 1, Partitions: r.Between(1, 3),
+		ValueBytes: r.LogUniform(16, 4096), Gap: model.Time(r.LogUniform(int64(2*ms), int64(20*ms))),
+		Records: r.LogUniform(1, 20), Codec: r.Between(-1, 4),
+	}
+	if r.Percent(50) {
+		l.Linger = model.Time(r.LogUniform(int64(100*us), int64(10*ms)))
+	}
+	if kind != "log" {
+		l.Clients, l.Gap = r.Between(1, 2), model.Time(r.LogUniform(int64(10*ms), int64(60*ms)))
+	}
+	if m.p.Mode == Swarm {
+		l.Clients, l.Topics, l.Partitions = l.Clients*r.Between(1, 3), r.Between(1, 3), r.Between(1, 6)
+	}
+	return l
 }
 
 // strikes draws every class on its own, then keeps a quarter of the timeline free of new faults, so that
@@ -159,7 +181,7 @@ func (m *planner) details(s *Strike, r *draw.Stream) {
 		if r.Percent(30) {
 			s.Again = r.LogUniform(1, 40)
 		}
-		if m.stream("flips", 0).Percent(15) {
+		if m.stream("flips", 0).Percent(8) {
 			s.Flips = r.Between(1, 2)
 		}
 	case FaultSyncError:

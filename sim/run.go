@@ -141,6 +141,7 @@ func (w *world) populate() error {
 	env := &workload.World{
 		Root: w.root, History: &w.history, Fail: w.fail,
 		Excused: func(string, int32) bool { return w.damaged() },
+		Forget:  w.forgets(), AutoCreate: w.plan.Knobs.AutoCreate,
 		Hostile: func() { w.fire(FaultHostile) },
 		Wall:    func(now model.Time) model.Timestamp { return wallBase + model.Timestamp(now/ms) },
 	}
@@ -165,6 +166,9 @@ func (w *world) populate() error {
 	w.at(epoch+w.plan.Until, w.heal)
 	return nil
 }
+
+// forgets reports whether producers may be forgotten while they live.
+func (w *world) forgets() bool { return w.plan.Knobs.ProducerExpiryMs < longExpiryMs }
 
 // damaged reports whether a planned fault may have made something unavailable for good.
 func (w *world) damaged() bool {

@@ -128,5 +128,25 @@ func (s *State) Equal(o *State) bool {
 	return true
 }
 
+// RemembersOf reports whether s is what o would be, had producers been forgotten (Expire) on the way: the same
+// offsets and epochs, and of each producer that s knows the newest batches that o knows.
+func (s *State) RemembersOf(o *State) bool {
+	if s.startOffset != o.startOffset || s.endOffset != o.endOffset || !slices.Equal(s.epochs, o.epochs) {
+		return false
+	}
+	for i := range s.producers {
+		p := &s.producers[i]
+		j, ok := o.byID[p.id]
+		if !ok {
+			return false
+		}
+		q := &o.producers[j]
+		if p.epoch != q.epoch || p.count > q.count || !slices.Equal(p.batches[:p.count], q.batches[q.count-p.count:q.count]) {
+			return false
+		}
+	}
+	return true
+}
+
 // Check verifies the state's invariants; it walks everything.
 func (s *State) Check() error { return s.check() }

@@ -177,6 +177,32 @@ func drawState(t *rapid.T) *log.State {
 	return s
 }
 
+// A state that forgot producers on the way still remembers of the whole, and the whole does not of it.
+func TestAStateThatForgotProducersRemembersTheNewest(t *testing.T) {
+	whole, forgot := log.New(0), log.New(0)
+	for i := range 8 {
+		for _, s := range []*log.State{whole, forgot} {
+			appendBatch(s, 1, 7, 0, model.Sequence(i))
+		}
+		if i == 5 {
+			forgot.Expire(1000, 1)
+			forgot.Expire(2000, 1)
+		}
+	}
+	if !forgot.RemembersOf(whole) || !whole.RemembersOf(whole) {
+		t.Error("what is remembered is right and was not recognised")
+	}
+	if whole.RemembersOf(forgot) {
+		t.Error("more is remembered than there is")
+	}
+	other := whole.Clone()
+	appendBatch(other, 1, 7, 0, 8)
+	appendBatch(whole, 1, 7, 0, 9)
+	if other.RemembersOf(whole) {
+		t.Error("another batch passes for the one remembered")
+	}
+}
+
 func TestASnapshotLoadsToAnEqualState(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawState(t)

@@ -93,7 +93,7 @@ func (e *Engine) checkPartition(p *partition) error {
 		_, end := derived.EpochEnd(h)
 		o = max(end, o+1)
 	}
-	if p.start == 0 && p.segments[0].base == 0 && p.state.ProducerCount() == derived.ProducerCount() && !derived.Equal(p.state) {
+	if p.start == 0 && p.segments[0].base == 0 && !p.state.RemembersOf(derived) {
 		return errors.New("state differs from what the log amounts to")
 	}
 	return nil

@@ -85,8 +85,8 @@
 //     the one before it ended, or in the next file; all groups in between were synced even earlier (2).
 //   - Writing a batch to its recorded place gives the same file however often it is done, and the manifest
 //     moves only after everything was synced. So a crash during recovery leaves the same journal and
-//     manifest, and the next recovery gives the same result. Batches synced in place are only read: there
-//     is no other copy of them to put at risk.
+//     manifest, and the next recovery gives the same result. Batches synced in place are only read, or
+//     written over themselves: there is no other copy of them to put at risk.
 //   - The manifest gone by is made durable before its twin is overwritten, unless the twin is unsound: then
 //     it is durable already, for the twin was touched after its sync.
 //   - Replay ends at the first group that does not check out. If a later group or mark exists, that group
@@ -100,7 +100,8 @@
 // together with a damaged last group.
 //
 // Replay writes journaled batches even where the segment already has them, because after a failed sync the
-// page cache may show bytes as clean that the disk does not have.
+// page cache may show bytes as clean that the disk does not have, and the process may have been killed before it
+// could remark so. For the same reason it writes the batches in place of the last group over themselves.
 //
 // How a crash leaves a partition's segment, and what recovery makes of it:
 //

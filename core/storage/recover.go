@@ -85,6 +85,8 @@ type recovery struct {
 	// where the group being applied begins
 	groupFile uint64
 	groupPos  int64
+	// nothing proves the group, so its batches in place must be written again
+	groupRewrite bool
 
 	writes map[*partition][]replayed // what is to be written to the segments, in order
 	bufs   []byte
@@ -98,6 +100,7 @@ type replayed struct {
 	payload int64 // where it is in the file
 	bytes   int64
 	hash    uint64
+	inPlace bool // it is in the segment only
 }
 
 func (r *recovery) run() error {

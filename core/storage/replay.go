@@ -96,6 +96,7 @@ func (r *recovery) take(seq uint64, pos int64, h *groupHeader) (taken bool, err 
 		}
 		return false, fmt.Errorf("%w: %s at %d: group %d was durable: %s", ErrDamaged, journalPath(seq), pos, h.LSN, fault)
 	}
+	rewrite := false
 	bad, inPlace := r.checkPayloads()
 	if bad || inPlace {
 		proven, err := r.proven(seq, end, h.LSN)
@@ -109,9 +110,10 @@ func (r *recovery) take(seq uint64, pos int64, h *groupHeader) (taken bool, err 
 			if !r.checkInPlace() {
 				return false, nil
 			}
+			rewrite = true
 		}
 	}
-	r.groupFile, r.groupPos = seq, pos
+	r.groupFile, r.groupPos, r.groupRewrite = seq, pos, rewrite
 	for i := range r.group {
 		r.apply(&r.group[i])
 	}
@@ -266,13 +268,14 @@ func (r *recovery) applyBatch(p *partition, n *entry) {
 		s.sizeBytes = max(s.sizeBytes, n.Position+n.SizeBytes)
 	}
 	s.dirty = true
-	if n.Kind == entryInPlace || n.Payload == nil || n.healed {
+	inPlace := n.Kind == entryInPlace
+	if n.Payload == nil || n.healed || inPlace && !r.groupRewrite {
 		return
 	}
 	if r.writes == nil {
 		r.writes = make(map[*partition][]replayed)
 	}
 	r.writes[p] = append(r.writes[p], replayed{
-		seg: s, at: n.Position, file: r.groupFile, payload: r.groupPos + n.payloadAt, bytes: n.SizeBytes, hash: n.PayloadHash,
+		seg: s, at: n.Position, file: r.groupFile, payload: r.groupPos + n.payloadAt, bytes: n.SizeBytes, hash: n.PayloadHash, inPlace: inPlace,
 	})
 }

@@ -8,7 +8,9 @@ import (
 
 // writeAll writes what the replay noted down, partition by partition, so that each file is opened once. It
 // writes even what is there already: a page whose sync failed before the crash may look clean without
-// being on the disk, and this makes it dirty again.
+// being on the disk, and this makes it dirty again. A batch that is in its segment only is written over itself,
+// unless a later group proves that it is on the disk; the bytes are the same, so that a torn write harms
+// nothing.
 func (r *recovery) writeAll() error {
 	for _, p := range r.e.sorted {
 		writes := r.writes[p]
@@ -41,6 +43,17 @@ func (r *recovery) writeRun(p *partition, run []replayed, total int64) error {
 	at := int64(0)
 	for i := range run {
 		w := &run[i]
+		if w.inPlace {
+			f, err := e.files.get(s)
+			if err == nil {
+				err = readFull(f, b[at:at+w.bytes], w.at)
+			}
+			if err != nil {
+				return s.fail(err)
+			}
+			at += w.bytes
+			continue
+		}
 		f, err := r.file(w.file)
 		if err == nil {
 			err = readFull(f, b[at:at+w.bytes], w.payload)

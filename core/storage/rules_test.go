@@ -103,6 +103,43 @@ func TestFailedSyncStopsTheEngine(t *testing.T) {
 	}
 }
 
+// A sync fails and the process is killed before it can remark so: the page cache shows the group, and batches
+// that are in their segment only, to the next process, which makes them durable or drops them.
+func TestGroupOfAFailedSyncThatNothingRemarksIsMadeDurable(t *testing.T) {
+	for _, inPlace := range []int{0, 1000} {
+		for failing := range 2 { // which of the files
+			cfg := smallConfig()
+			cfg.InPlaceBytesMin = inPlace
+			r := newRig(t, cfg)
+			tp := topic(1)
+			r.create(tp, smallLog())
+			want := r.fill(tp, 0, 3, 100)
+			want = append(want, r.append(tp, 3, batch(9, 1, 2000, 1))...)
+			w, _ := r.e.BeginSync()
+			count := 0
+			r.disk.Hook = func(op storagetest.Op) error {
+				if op.Kind == "sync" {
+					if count++; count > failing {
+						return errors.New("input/output error")
+					}
+				}
+				return nil
+			}
+			_ = w.Run() // the process never learns how it ended
+			r.disk.Hook = nil
+			r.crash(storagetest.LoseNothing, 0)
+			end := r.recovered(tp).State.EndOffset()
+			r.crash(storagetest.LoseUnsynced, 0)
+			if again := r.recovered(tp); again.Damage != "" || again.State.EndOffset() != end {
+				t.Fatalf("in place from %d, file %d: recovered to %d, and after a power loss to %+v", inPlace, failing, end, again)
+			}
+			if end == 4 && !bytes.Equal(r.readAll(tp, 0, 4), want) {
+				t.Fatalf("in place from %d, file %d: other bytes", inPlace, failing)
+			}
+		}
+	}
+}
+
 // A sync that fails under a checkpoint drops pages of a batch beside it, and the engine hears of the batch's sync
 // before it hears of the checkpoint's: then only the file
 // itself can tell that the pages are gone.

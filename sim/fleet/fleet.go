@@ -2,7 +2,9 @@
 //
 // Each seed is a world of its own that shares nothing with the others, so they run side by side, and the
 // order in which they finish changes nothing in any of them. Besides violations, a fleet fails when it
-// proves nothing: when a kind of fault that plans asked for never took effect anywhere.
+// proves nothing: when a kind of fault that plans asked for never took effect anywhere, when no operation
+// succeeded, when a rare path that the mode must take was never taken, and when too many seeds were excused
+// or left undecided.
 //
 //determ:allow worlds are deterministic inside; running several at once needs goroutines and a clock around them
 package fleet
@@ -34,7 +36,7 @@ type Options struct {
 	Progress io.Writer
 	// StopAtFirst ends the fleet at the first violation.
 	StopAtFirst bool
-	// NotVacuous lets a fleet pass in which an enabled fault never fired. For a handful of seeds.
+	// NotVacuous lets a fleet pass that proves nothing. For a handful of seeds.
 	NotVacuous bool
 	// Run runs one world; sim.Run unless a test says otherwise.
 	Run func(sim.Options) sim.Result
@@ -56,8 +58,8 @@ type Report struct {
 	Fired      map[sim.Fault]int64
 	FiredSeeds map[sim.Fault]int
 	Marks      [effect.MarkCount]int64
-	// Silent are faults that plans asked for and that never took effect.
-	Silent []sim.Fault
+	// Vacuous says why the fleet proves nothing; empty if it does prove something.
+	Vacuous []string
 	// Interrupted says why the fleet could not run: nothing was proved.
 	Interrupted error
 
@@ -66,7 +68,7 @@ type Report struct {
 
 // OK reports whether every promise was kept and every fault was tried.
 func (r *Report) OK() bool {
-	return r.Interrupted == nil && len(r.Violations) == 0 && (len(r.Silent) == 0 || r.vacuous)
+	return r.Interrupted == nil && len(r.Violations) == 0 && (len(r.Vacuous) == 0 || r.vacuous)
 }
 
 // progressEvery is how often a fleet says that it is alive.
@@ -193,12 +195,40 @@ func (r *runner) finish() Report {
 		}
 		return 0
 	})
+	p.Vacuous = p.vacuities()
+	return *p
+}
+
+// What a fleet may excuse and leave undecided, of a hundred seeds. An excuse is the easiest way to make a
+// simulator blind.
+const (
+	excusedPercentMax   = 5
+	undecidedPercentMax = 1
+)
+
+func (r *Report) vacuities() []string {
+	var why []string
+	say := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
 	for _, f := range sim.Faults() {
-		if p.Enabled[f] > 0 && p.Fired[f] == 0 {
-			p.Silent = append(p.Silent, f)
+		if r.Enabled[f] > 0 && r.Fired[f] == 0 {
+			say("the fault %s was enabled in %d seeds and never took effect", f, r.Enabled[f])
 		}
 	}
-	return *p
+	for _, m := range sim.MarksOf(r.Mode) {
+		if r.Marks[m] == 0 {
+			say("the mark %s was never reached", m)
+		}
+	}
+	if r.OpsOK == 0 {
+		say("no operation of any client succeeded")
+	}
+	if 100*r.Excused > excusedPercentMax*r.Seeds {
+		say("%d of %d seeds were excused, more than %d %%", r.Excused, r.Seeds, excusedPercentMax)
+	}
+	if 100*r.Undecided > undecidedPercentMax*r.Seeds {
+		say("%d checks were not decided in %d seeds, more than %d %%", r.Undecided, r.Seeds, undecidedPercentMax)
+	}
+	return why
 }
 
 // Write prints the closing summary.
@@ -225,8 +255,8 @@ func (r *Report) Write(w io.Writer) error {
 		v := &r.Violations[i]
 		fmt.Fprintf(&b, "%s: %s\n    again: weir sim run --seed %d --mode %s\n", v.Line(), v.Violation.Detail, v.Seed, v.Mode)
 	}
-	for _, f := range r.Silent {
-		fmt.Fprintf(&b, "the fault %s was enabled in %d seeds and never took effect\n", f, r.Enabled[f])
+	for _, why := range r.Vacuous {
+		b.WriteString(why + "\n")
 	}
 	verdict := "ok"
 	switch {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/sim"
 )
 
@@ -49,20 +50,62 @@ func TestFleetFindsThatOneSeedLeftTwoTraces(t *testing.T) {
 	}
 }
 
-func TestFleetInWhichAnEnabledFaultNeverFiredProvesNothing(t *testing.T) {
-	run := func(o sim.Options) sim.Result {
-		result := sim.Result{Seed: o.Seed}
-		result.Enabled[sim.FaultPower] = true
-		return result
+// sound is a result that a fleet has nothing to say against.
+func sound(o sim.Options) sim.Result {
+	r := sim.Result{Seed: o.Seed, Mode: o.Mode, OpsOK: 1}
+	for m := range r.Marks {
+		r.Marks[m] = 1
 	}
-	r := Run(Options{First: 1, Last: 2, Run: run})
-	if r.OK() || len(r.Silent) != 1 || r.Silent[0] != sim.FaultPower {
-		t.Errorf("%+v", r)
+	return r
+}
+
+func TestFleetThatProvesNothingFails(t *testing.T) {
+	for _, test := range []struct {
+		why   string
+		spoil func(*sim.Result)
+	}{
+		{"", func(*sim.Result) {}},
+		{"the fault power was enabled in 100 seeds and never took effect", func(r *sim.Result) { r.Enabled[sim.FaultPower] = true }},
+		{"the mark fetch.parked was never reached", func(r *sim.Result) { r.Marks[effect.MarkFetchParked] = 0 }},
+		{"no operation of any client succeeded", func(r *sim.Result) { r.OpsOK = 0 }},
+		{"", func(r *sim.Result) {
+			if r.Seed <= 5 {
+				r.Excuse = "damage"
+			}
+		}},
+		{"6 of 100 seeds were excused, more than 5 %", func(r *sim.Result) {
+			if r.Seed <= 6 {
+				r.Excuse = "damage"
+			}
+		}},
+		{"2 checks were not decided in 100 seeds, more than 1 %", func(r *sim.Result) {
+			if r.Seed <= 2 {
+				r.Undecided = 1
+			}
+		}},
+	} {
+		o := Options{First: 1, Last: 100, Mode: sim.Lite, Run: func(o sim.Options) sim.Result {
+			r := sound(o)
+			test.spoil(&r)
+			return r
+		}}
+		r := Run(o)
+		if got := strings.Join(r.Vacuous, "; "); got != test.why || r.OK() != (test.why == "") {
+			t.Errorf("ok %v: %q instead of %q", r.OK(), got, test.why)
+		}
+		var b strings.Builder
+		if err := r.Write(&b); err != nil || test.why != "" && !strings.HasSuffix(b.String(), test.why+"\nverdict=vacuous\n") {
+			t.Errorf("%v\n%s", err, b.String())
+		}
+		o.NotVacuous = true
+		if r := Run(o); !r.OK() {
+			t.Errorf("a few seeds may prove nothing: %+v", r)
+		}
 	}
 	if r := Run(Options{First: 2, Last: 1}); r.OK() {
 		t.Error("a fleet without seeds passed")
 	}
-	if r := Run(Options{First: 1, For: time.Millisecond, Run: run, NotVacuous: true}); !r.OK() || r.Seeds == 0 {
+	if r := Run(Options{First: 1, For: time.Millisecond, Run: sound}); !r.OK() || r.Seeds == 0 {
 		t.Errorf("%+v", r)
 	}
 }

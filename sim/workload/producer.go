@@ -59,8 +59,9 @@ func newProducer(g *group) *producer {
 func (p *producer) Name() string   { return fmt.Sprintf("producer%d", p.process) }
 func (p *producer) Lines() []*Line { return []*Line{&p.line} }
 
-// promises reports whether the machine promises order and no duplicates.
-func (p *producer) promises() bool { return p.cfg.Acks == client.AcksAll }
+// promises reports whether order and no duplicates are promised. A broker that forgets a producer takes its
+// retries for something new.
+func (p *producer) promises() bool { return p.cfg.Acks == client.AcksAll && !p.g.Forget }
 
 func (p *producer) Wake(now model.Time) {
 	p.at = now + 1 + model.Time(p.rand.Exp(int64(p.g.spec.Gap)))

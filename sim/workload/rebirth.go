@@ -157,7 +157,7 @@ func (b *rebirth) answered(now model.Time, t *client.TopicResult) {
 		b.enter(now, producing)
 		b.write(now)
 	case b.stage == deleting && (t.OK() || t.Code == kerr.UnknownTopicOrPartition.Code):
-		if b.settled && b.seen > 0 && b.seen == b.mine {
+		if b.settled && b.seen > 0 && b.seen >= b.mine {
 			b.lives++
 		}
 		b.renew()

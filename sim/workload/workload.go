@@ -10,6 +10,7 @@
 //	retention  the same on topics that remove old segments
 //	admin      create, describe, delete and recreate names that several clients fight over
 //	rebirth    (part of admin) one client's topic, deleted and recreated under the same name with new records
+//	odd        requests in order and out of it: zombies, gaps, repeated batches, topics that nobody made
 //	hostile    frames that no client should send
 //
 // Invariants:
@@ -78,6 +79,9 @@ type World struct {
 	Fail func(oracle, detail string)
 	// Excused reports whether a fault may have taken a topic's partition.
 	Excused func(topic string, partition int32) bool
+	// Forget says that brokers soon forget producers that are silent: then nothing is promised of retries.
+	// AutoCreate says that they make topics that are asked for.
+	Forget, AutoCreate bool
 	// Hostile counts malformed requests that were sent.
 	Hostile func()
 	// Wall is the time of day at a simulated time, right as clients' clocks are not.
@@ -171,6 +175,13 @@ func New(w *World, spec Spec) (*Load, error) {
 			l.Programs = append(l.Programs, newAdmin(g))
 		}
 		l.Programs = append(l.Programs, newRebirth(g))
+	case "odd":
+		g.topics = []string{fmt.Sprintf("odd%d-0", spec.ID)}
+		l.Programs = append(l.Programs, newSetup(g))
+		for range spec.Clients {
+			l.Programs = append(l.Programs, newOdd(g))
+		}
+		l.Programs = append(l.Programs, newInventor(g))
 	case "hostile":
 		g.topics = []string{fmt.Sprintf("hostile%d-0", spec.ID)}
 		g.spec.Partitions = 1 // a turned bit must not send a good batch where nobody expects it

@@ -18,7 +18,8 @@ func (a *app) simFleetCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "fleet", Short: "Simulate many seeds", Args: cobra.NoArgs,
 		Long: `Simulate many seeds, several at a time, and say what they came to. It fails when a promise was broken, and when it
-proves nothing: when a kind of fault that the seeds' plans asked for never took effect.`,
+proves nothing: when a kind of fault that the seeds' plans asked for never took effect, no operation succeeded, a rare
+path that the mode must take was never taken, or more than a few seeds were excused or left undecided.`,
 		Example: `  weir sim fleet --seeds 1:200
   weir sim fleet --mode swarm --for 10m --jobs 2`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -97,6 +98,6 @@ func (a *app) reportFleet(r *fleet.Report) error {
 	case len(r.Violations) > 0:
 		return fail("violation", fmt.Sprintf("`weir sim run --seed %d --mode %s` shows the first again", r.Violations[0].Seed, r.Mode), errViolation)
 	}
-	return fail("vacuous", "run more seeds; if it stays so, the fault is broken and not the broker",
-		fmt.Errorf("faults that plans asked for never took effect: %v", r.Silent))
+	return fail("vacuous", "run more seeds; if it stays so, the simulator is broken and not the broker",
+		fmt.Errorf("the fleet proves nothing: %s", strings.Join(r.Vacuous, "; ")))
 }
