@@ -33,15 +33,17 @@ type ghost struct {
 }
 
 type ghostLog struct {
-	tp      model.TopicPartition
-	number  uint64 // among the logs, for traces
-	config  effect.LogConfig
+	tp     model.TopicPartition
+	number uint64 // among the logs, for traces
+	// configs are those that a retention under way may go by, the newest last.
+	configs []effect.LogConfig
 	deleted bool // a deletion was asked for
 	damaged string
 
-	start   model.Offset // reported
-	limit   model.Offset // how far retention may have moved the start
-	below   model.Offset // how far it may have moved it whatever the configuration says
+	start   model.Offset    // reported
+	limit   model.Offset    // how far retention may have moved the start
+	wall    model.Timestamp // the latest time of day that retention was told
+	below   model.Offset    // how far it may have moved it whatever the configuration says
 	durable []ghostBatch
 	asked   []ghostBatch
 	// attempt is the first that no refusal has made void: what is asked for in ignorance of a refusal is
@@ -256,27 +258,47 @@ func (g *ghost) retained(l *ghostLog, r effect.Retained) {
 		g.fail("retention", fmt.Sprintf("%v: the log start moved to %d, past the high watermark %d", l.tp, r.LogStartOffset, l.limit))
 		return
 	}
-	if r.LogStartOffset <= l.below {
-		l.advance(r.LogStartOffset)
-		return
-	}
-	if l.config.RetentionMs < 0 && l.config.RetentionBytes < 0 {
-		g.fail("retention", fmt.Sprintf("%v: the log start moved to %d, but everything is kept for ever", l.tp, r.LogStartOffset))
-		return
+	if r.LogStartOffset > l.below {
+		why := ""
+		for _, c := range l.configs {
+			if why = l.keeps(c, r.LogStartOffset); why == "" {
+				break
+			}
+		}
+		if why != "" {
+			g.fail("retention", fmt.Sprintf("%v: the log start moved to %d, %s", l.tp, r.LogStartOffset, why))
+			return
+		}
+		l.configs = l.configs[max(0, len(l.configs)-1):]
 	}
 	l.advance(r.LogStartOffset)
-	if l.config.RetentionMs < 0 {
-		left := int64(0)
-		for _, b := range l.durable {
-			left += int64(b.size)
-		}
-		for _, b := range l.asked {
-			left += int64(b.size)
-		}
-		if left < l.config.RetentionBytes {
-			g.fail("retention", fmt.Sprintf("%v: %d bytes are left of the %d to be kept", l.tp, left, l.config.RetentionBytes))
+}
+
+// keeps says why a configuration does not let go what is below a start; empty if it does.
+func (l *ghostLog) keeps(c effect.LogConfig, start model.Offset) string {
+	if c.RetentionMs < 0 && c.RetentionBytes < 0 {
+		return "but everything is kept for ever"
+	}
+	left := int64(0)
+	for _, list := range [][]ghostBatch{l.durable, l.asked} {
+		for _, b := range list {
+			if b.next > start {
+				left += int64(b.size)
+			}
 		}
 	}
+	if c.RetentionBytes >= 0 && left >= c.RetentionBytes {
+		return ""
+	}
+	if c.RetentionMs < 0 {
+		return fmt.Sprintf("but %d bytes are left of the %d to be kept", left, c.RetentionBytes)
+	}
+	for _, b := range l.durable {
+		if b.next <= start && b.next > l.below && int64(l.wall-b.maxTimestamp) <= c.RetentionMs {
+			return fmt.Sprintf("but %d to %d are of time %d, it was %d then, and %d ms are to be kept", b.base, b.next, b.maxTimestamp, l.wall, c.RetentionMs)
+		}
+	}
+	return ""
 }
 
 func (l *ghostLog) advance(start model.Offset) {

@@ -77,14 +77,33 @@ func TestGhostCatchesPlantedLies(t *testing.T) {
 			g.completed(&effect.Completions{Retained: []effect.Retained{{Partition: ghostTP, LogStartOffset: 2}}}, false)
 		}},
 		{"a log start past the high watermark", "retention", func(g *ghost) {
-			g.log(ghostTP).config.RetentionBytes = 1
+			g.log(ghostTP).configs = []effect.LogConfig{{RetentionBytes: 1}}
 			g.log(ghostTP).limit = 2
 			g.completed(&effect.Completions{Retained: []effect.Retained{{Partition: ghostTP, LogStartOffset: 4}}}, true)
 		}},
 		{"retention of what is kept for ever", "retention", func(g *ghost) {
 			l := g.log(ghostTP)
-			l.limit, l.config = 4, effect.LogConfig{RetentionMs: -1, RetentionBytes: -1}
+			l.limit, l.configs = 4, []effect.LogConfig{{RetentionMs: -1, RetentionBytes: -1}}
 			g.completed(&effect.Completions{Retained: []effect.Retained{{Partition: ghostTP, LogStartOffset: 2}}}, true)
+		}},
+		{"retention of what is too young", "retention", func(g *ghost) {
+			g.syncBegins()
+			g.syncEnds()
+			g.completed(appended(4), true)
+			l := g.log(ghostTP)
+			l.durable[0].maxTimestamp, l.wall = 50, 100
+			l.limit, l.configs = 4, []effect.LogConfig{{RetentionMs: 10, RetentionBytes: -1}, {RetentionMs: 50, RetentionBytes: -1}}
+			g.completed(&effect.Completions{Retained: []effect.Retained{{Partition: ghostTP, LogStartOffset: 4}}}, true)
+			if l.start != 4 {
+				g.fail("test", "a retention that began under the older configuration was refused")
+			}
+			l.start, l.durable, l.limit = 0, []ghostBatch{{next: 4, maxTimestamp: 50}}, 4
+			g.completed(&effect.Completions{Retained: []effect.Retained{{Partition: ghostTP, LogStartOffset: 4}}}, true)
+		}},
+		{"a producer id given out twice", "producer-id-reused", func(g *ghost) {
+			g.assigned(7, 0)
+			g.assigned(7, 1)
+			g.assigned(7, 0)
 		}},
 		{"damage on a sound disk", "false-damage", func(g *ghost) {
 			g.completed(&effect.Completions{Damaged: []effect.Damaged{{Partition: ghostTP}}}, true)

@@ -11,6 +11,7 @@ import (
 	"github.com/weirmq/weir/core/session"
 	"github.com/weirmq/weir/core/storage"
 	"github.com/weirmq/weir/sim/draw"
+	"github.com/weirmq/weir/sim/workload"
 )
 
 // node is one machine: a disk and clocks that outlive its process, and the process, which is the core driven as
@@ -197,7 +198,7 @@ func (p *process) open() {
 	})
 	p.config = session.DefaultConfig()
 	p.config.ClusterID, p.config.NodeID = clusterID, model.NodeID(n.id)
-	p.config.RecordBytesMax = 64 << 20
+	p.config.RecordBytesMax = workload.BombBytes / 2
 	p.serving = true
 	p.schedule()
 	p.scheduleTick()

@@ -72,7 +72,7 @@ func (nc *nodeConn) receive() {
 		nc.buf = nc.buf[4+n:]
 		p.out.Reset()
 		p.n.w.coreEvents++
-		nc.order.asked(frame)
+		nc.order.asked(p.n.w.now, frame)
 		key, version := nc.session.Receive(p.n.clock.wall(p.n.w.now), frame, &p.out)
 		p.n.note("request", uint64(nc.c.id), uint64(uint16(key)), uint64(uint16(version)), "")
 		nc.carryOut()
@@ -307,11 +307,12 @@ func (p *process) ghostSet(set *effect.Set) {
 	}
 	for i := range set.Opens {
 		l := g.log(set.Opens[i].Partition)
-		l.config = set.Opens[i].Config
+		l.configs = append(l.configs, set.Opens[i].Config)
 	}
 	for i := range set.Retains {
 		l := g.log(set.Retains[i].Partition)
 		l.limit, l.below = max(l.limit, set.Retains[i].HighWatermark), max(l.below, set.Retains[i].Below)
+		l.wall = max(l.wall, set.Retains[i].Wall)
 	}
 	for i := range set.Deletes {
 		g.log(set.Deletes[i].Partition).deleted = true

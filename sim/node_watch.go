@@ -4,12 +4,14 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/protocol"
 	"github.com/weirmq/weir/core/session"
 )
 
@@ -108,19 +110,35 @@ func (p *process) checkRetries(ev broker.Event, set *effect.Set) {
 
 // responseOrder holds a connection's responses against its requests, by correlation id.
 type responseOrder struct {
-	waiting []int32
+	waiting []askedRequest
 	blind   bool // a request could not be made out: nothing is known from here on
 }
 
+type askedRequest struct {
+	correlation int32
+	key         int16
+	at          model.Time
+	sizeBytes   int
+}
+
 // asked takes in a request frame.
-func (o *responseOrder) asked(frame []byte) {
+func (o *responseOrder) asked(now model.Time, frame []byte) {
 	answered, ok := expectsAnswer(frame)
 	if !ok {
 		o.blind = true
 	} else if answered {
-		o.waiting = append(o.waiting, int32(binary.BigEndian.Uint32(frame[4:])))
+		o.waiting = append(o.waiting, askedRequest{
+			int32(binary.BigEndian.Uint32(frame[4:])), int16(binary.BigEndian.Uint16(frame)), now, len(frame),
+		})
 	}
 }
+
+// A response is no longer than this, and so many times its request: who asks little cannot make a broker say
+// much. Records are another matter.
+const (
+	responseBytesMax   = 1 << 20
+	responseGrowthMost = 64
+)
 
 // answered takes in a response frame and says what is wrong with it.
 func (o *responseOrder) answered(f *session.Frame) string {
@@ -133,10 +151,39 @@ func (o *responseOrder) answered(f *session.Frame) string {
 	}
 	want := o.waiting[0]
 	o.waiting = o.waiting[1:]
-	if id != want {
-		return fmt.Sprintf("the response to request %d came before that to %d", id, want)
+	if id != want.correlation {
+		return fmt.Sprintf("the response to request %d came before that to %d", id, want.correlation)
+	}
+	if key := protocol.Key(want.key); key != protocol.KeyFetch && f.LenBytes > responseBytesMax+responseGrowthMost*want.sizeBytes {
+		return fmt.Sprintf("%d bytes answer a request of key %v of %d bytes", f.LenBytes, key, want.sizeBytes)
 	}
 	return ""
+}
+
+// answerPatience is how long a request may be under way once everything has healed.
+const answerPatience = 5 * sc
+
+// checkAnswered verifies that no request has been left without an answer. Those that wait for something to
+// happen have an end of their own, which the client chose.
+func (p *process) checkAnswered() {
+	now := p.n.w.now
+	p.n.w.net.each(p, func(c *conn) {
+		nc := p.conns[effect.ConnID(c.id)]
+		if nc == nil || nc.order.blind {
+			return
+		}
+		for _, r := range nc.order.waiting {
+			switch protocol.Key(r.key) {
+			case protocol.KeyFetch, protocol.KeyJoinGroup, protocol.KeySyncGroup, protocol.KeyConsumerGroupHeartbeat:
+				return // and what is behind it waits, too
+			default:
+				if now-r.at > answerPatience {
+					p.n.w.fail("unanswered", fmt.Sprintf("connection %d: the request %d of key %v has had no answer for %s",
+						c.id, r.correlation, protocol.Key(r.key), time.Duration(now-r.at)))
+				}
+			}
+		}
+	})
 }
 
 // expectsAnswer reads as much of a request as tells whether it is answered: all are but Produce with acks 0.

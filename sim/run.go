@@ -217,6 +217,11 @@ func (w *world) play() {
 		w.fail("liveness", "nothing is left to happen, but not everything is done: "+w.waiting())
 		return
 	}
+	for _, n := range w.nodes {
+		if n.serves() {
+			n.process.checkAnswered()
+		}
+	}
 	for _, h := range w.hosts {
 		h.stop()
 	}

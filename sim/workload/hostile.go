@@ -28,6 +28,7 @@ type hostile struct {
 	next   client.ConnID
 	hangUp model.Time // when to close the connection; 0: none is open
 	writer protocol.Writer
+	bombs  [5][]byte // by codec: batches that decompress to far more than may be
 }
 
 func newHostile(g *group) *hostile {
@@ -89,7 +90,7 @@ func (m *hostileMachine) Check() error                                          
 // attack makes one frame, or what passes for one.
 func (h *hostile) attack(now model.Time) []byte {
 	r := h.rand
-	switch r.Intn(8) {
+	switch r.Intn(16) {
 	case 0: // noise
 		b := make([]byte, r.LogUniform(1, 2000))
 		r.Fill(b)
@@ -97,17 +98,14 @@ func (h *hostile) attack(now model.Time) []byte {
 	case 1: // noise in a frame of the right length
 		b := make([]byte, 4+r.LogUniform(1, 2000))
 		r.Fill(b[4:])
-		binary.BigEndian.PutUint32(b, uint32(len(b)-4))
-		return b
+		return whole(b)
 	case 2: // a frame that promises more than ever comes
 		b := h.request(now, false)
 		binary.BigEndian.PutUint32(b, uint32(r.LogUniform(int64(len(b)), 1<<31)))
 		return b
 	case 3: // half a request, of the right length
 		b := h.request(now, false)
-		b = b[:4+r.Intn(len(b)-3)]
-		binary.BigEndian.PutUint32(b, uint32(len(b)-4))
-		return b
+		return whole(b[:4+r.Intn(len(b)-3)])
 	case 4: // half a frame
 		b := h.request(now, false)
 		return b[:r.Intn(len(b))+1]
@@ -119,9 +117,120 @@ func (h *hostile) attack(now model.Time) []byte {
 		return b
 	case 6: // a batch whose checksum is wrong
 		return h.request(now, true)
+	case 7: // a count, a length or a number that is far too large, or negative
+		b := h.request(now, false)
+		lies := [...][]byte{{0x7f, 0xff, 0xff, 0xff}, {0x80, 0, 0, 0}, {0xff, 0xff, 0xff, 0xff, 0x0f}, {0x7f, 0xff}, {0xff, 0xfe}, {0, 0x0f, 0x42, 0x40}}
+		lie := lies[r.Intn(len(lies))]
+		copy(b[min(len(b)-1, 12+r.Intn(max(1, len(b)-12))):], lie)
+		return b
+	case 8: // names of every length and alphabet
+		return h.encode(h.named(r.LogUniform(1, 33_000)))
+	case 9: // one partition many times over
+		return h.encode(h.repeated(int(r.LogUniform(2, 3000))))
+	case 10: // a key or a version that nobody serves
+		b := make([]byte, 4+10+r.Intn(50))
+		r.Fill(b[4:])
+		binary.BigEndian.PutUint16(b[4:], uint16(r.Between(-1, 200)))
+		binary.BigEndian.PutUint16(b[6:], uint16(r.Between(-1, 30)))
+		return whole(b)
+	case 11: // a batch that decompresses to far more than may be
+		return h.encode(h.produce(h.bomb(now)))
+	case 12: // another protocol
+		greetings := [...]string{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "SSH-2.0-OpenSSH_9.6\r\n", "\x00\x00\x00\x00"}
+		return []byte(greetings[r.Intn(len(greetings))])
 	default: // nothing wrong with it, but odd
 		return h.request(now, false)
 	}
+}
+
+// whole makes a frame's length right.
+func whole(b []byte) []byte {
+	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+	return b
+}
+
+// named asks for, or asks to create, a topic of so long a name.
+func (h *hostile) named(length int64) protocol.Message {
+	b := make([]byte, length)
+	h.rand.Fill(b)
+	switch h.rand.Intn(4) {
+	case 0: // any bytes
+	case 1: // control characters, which are long to print
+		for i := range b {
+			b[i] %= 32
+		}
+	default:
+		for i := range b {
+			b[i] = 'a' + b[i]%26
+		}
+	}
+	if h.rand.Percent(50) {
+		m := protocol.NewRequest(protocol.KeyMetadata).(*protocol.MetadataRequest)
+		m.AllowAutoTopicCreation = false
+		protocol.Add(&m.Topics).Name = protocol.String(string(b))
+		return m
+	}
+	m := protocol.NewRequest(protocol.KeyCreateTopics).(*protocol.CreateTopicsRequest)
+	m.ValidateOnly = true // it may be a name that is allowed
+	t := protocol.Add(&m.Topics)
+	t.Name, t.NumPartitions, t.ReplicationFactor = string(b), int32(h.rand.Between(-2, 1<<31-1)), int16(h.rand.Between(-2, 3))
+	return m
+}
+
+// repeated names one partition again and again.
+func (h *hostile) repeated(times int) protocol.Message {
+	topic := h.g.topics[0]
+	switch h.rand.Intn(3) {
+	case 0:
+		m := protocol.NewRequest(protocol.KeyFetch).(*protocol.FetchRequest)
+		m.MaxWaitMs, m.MinBytes, m.MaxBytes = 100, 1, 1<<20
+		t := protocol.Add(&m.Topics)
+		t.Topic = topic
+		for range times {
+			protocol.Add(&t.Partitions).PartitionMaxBytes = 1000
+		}
+		return m
+	case 1:
+		m := protocol.NewRequest(protocol.KeyListOffsets).(*protocol.ListOffsetsRequest)
+		m.ReplicaID = -1
+		t := protocol.Add(&m.Topics)
+		t.Name = topic
+		for range times {
+			protocol.Add(&t.Partitions).Timestamp = h.rand.Between(-5, 5)
+		}
+		return m
+	default:
+		m := protocol.NewRequest(protocol.KeyMetadata).(*protocol.MetadataRequest)
+		m.AllowAutoTopicCreation = false
+		for range times {
+			protocol.Add(&m.Topics).Name = protocol.String(topic)
+		}
+		return m
+	}
+}
+
+func (h *hostile) produce(batch []byte) protocol.Message {
+	m := protocol.NewRequest(protocol.KeyProduce).(*protocol.ProduceRequest)
+	m.TransactionalID, m.Acks, m.TimeoutMs = protocol.NullString{}, -1, 1000
+	t := protocol.Add(&m.TopicData)
+	t.Name = h.g.topics[0]
+	protocol.Add(&t.PartitionData).Records = protocol.Records{Bytes: batch}
+	return m
+}
+
+// BombBytes is what a bomb decompresses to: more than simulated brokers allow.
+const BombBytes = 3 << 20
+
+// bomb is a batch whose value is nothing but zeros, and compresses very well. It must never be taken.
+func (h *hostile) bomb(now model.Time) []byte {
+	codec := 1 + h.rand.Intn(4)
+	if h.bombs[codec] == nil {
+		var b record.Builder
+		b.Begin(record.NewOptions(record.Codec(codec)))
+		b.Append(record.Record{Value: make([]byte, BombBytes), Timestamp: h.g.Wall(now)})
+		h.bombs[codec] = append([]byte(nil), b.Finish()...)
+	}
+	return append([]byte(nil), h.bombs[codec]...)
 }
 
 // request makes one whole request frame. With spoil it is a produce request with a damaged batch.
