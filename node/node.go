@@ -200,14 +200,16 @@ func (n *Node) brokerConfig(identity storage.Identity) broker.Config {
 	c := broker.Config{
 		ClusterID:              identity.ClusterID,
 		Advertised:             effect.Broker{ID: identity.NodeID, Host: host, Port: port, Rack: n.config.Rack},
-		AutoCreateTopics:       n.config.Topics.AutoCreate,
 		RetentionCheckInterval: model.Time(n.config.Topics.RetentionCheck),
-		ProducerExpirationMs:   n.config.Topics.ProducerIDExpiration.Milliseconds(),
+		Fixed:                  n.fixed(),
 		Controller: controller.Config{
-			NodeID:                identity.NodeID,
-			PartitionCountDefault: n.config.Topics.Partitions,
-			PartitionCountMax:     n.config.Topics.PartitionsMax,
-			Topic:                 n.topicDefaults(),
+			NodeID:            identity.NodeID,
+			PartitionCountMax: n.config.Topics.PartitionsMax,
+			Node: controller.NodeConfig{
+				Topic: n.topicDefaults(), AutoCreateTopics: n.config.Topics.AutoCreate,
+				PartitionCountDefault: n.config.Topics.Partitions,
+				ProducerExpirationMs:  n.config.Topics.ProducerIDExpiration.Milliseconds(),
+			},
 		},
 	}
 	_, _ = rand.Read(c.Controller.IDSeed[:]) // never fails: crypto/rand ends the process instead
@@ -224,6 +226,7 @@ func (n *Node) topicDefaults() controller.TopicConfig {
 	c.MessageBytesMax = t.MessageBytesMax
 	c.LogAppendTime = t.TimestampType == "LogAppendTime"
 	c.TimestampAfterMsMax = t.TimestampAfterMax.Milliseconds()
+	c.TimestampBeforeMsMax = t.TimestampBeforeMax
 	return c
 }
 

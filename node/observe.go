@@ -29,6 +29,8 @@ var told = map[effect.NoteKind]struct {
 	effect.NoteDiskFull:         {zap.ErrorLevel, "disk full: producers are refused; free space or shorten retention", ""},
 	effect.NoteProducerIDBlock:  {zap.DebugLevel, "producer ids reserved", "first_id"},
 	effect.NoteProducerExpired:  {zap.DebugLevel, "idle producers forgotten", "producers"},
+	effect.NotePartitionsAdded:  {zap.InfoLevel, "topic has more partitions", "partitions"},
+	effect.NoteConfigured:       {zap.InfoLevel, "topic configuration changed", ""},
 	effect.NoteJournalRecycled:  {zap.DebugLevel, "journal file recycled", "file"},
 }
 

@@ -215,11 +215,15 @@ func (p *process) brokerConfig() broker.Config {
 	topic.Log.SegmentBytes, topic.Log.IndexIntervalBytes = int32(k.SegmentBytes), int32(k.IndexIntervalBytes)
 	topic.Log.RetentionMs = -1 // what is kept is for a workload's topics to say
 	c := broker.Config{
-		ClusterID:        clusterID,
-		Advertised:       effect.Broker{ID: model.NodeID(n.id), Host: fmt.Sprintf("node%d", n.id), Port: nodePort},
-		AutoCreateTopics: k.AutoCreate, RetentionCheckInterval: k.RetentionCheck, ProducerExpirationMs: k.ProducerExpiryMs,
+		ClusterID:              clusterID,
+		Advertised:             effect.Broker{ID: model.NodeID(n.id), Host: fmt.Sprintf("node%d", n.id), Port: nodePort},
+		RetentionCheckInterval: k.RetentionCheck,
 		Controller: controller.Config{
-			NodeID: model.NodeID(n.id), PartitionCountDefault: int32(k.DefaultPartitions), PartitionCountMax: 10_000, Topic: topic,
+			NodeID: model.NodeID(n.id), PartitionCountMax: 10_000,
+			Node: controller.NodeConfig{
+				Topic: topic, AutoCreateTopics: k.AutoCreate, PartitionCountDefault: int32(k.DefaultPartitions),
+				ProducerExpirationMs: k.ProducerExpiryMs,
+			},
 		},
 	}
 	n.w.root.Stream("node.ids", uint64(n.id)<<32|n.life).Fill(c.Controller.IDSeed[:])

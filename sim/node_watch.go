@@ -51,7 +51,8 @@ func (p *process) watchFetches(ev broker.Event, set *effect.Set) {
 	case *broker.Disconnected:
 		p.parked = slices.DeleteFunc(p.parked, func(f *broker.Fetch) bool { return f.To.Conn == ev.Conn })
 	case *broker.Produce, *broker.ListOffsets, *broker.DescribeTopics, *broker.CreateTopics, *broker.DeleteTopics,
-		*broker.InitProducerID, *broker.Completed:
+		*broker.InitProducerID, *broker.CreatePartitions, *broker.AlterConfigs, *broker.DescribeConfigs,
+		*broker.DescribeCluster, *broker.Completed:
 	}
 	for i := range set.Reads {
 		to := set.Reads[i].To

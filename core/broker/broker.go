@@ -17,13 +17,11 @@ type Config struct {
 	ClusterID string
 	// Advertised is how clients reach this node.
 	Advertised effect.Broker
-	// AutoCreateTopics creates a topic when a client asks for it and allows it (auto.create.topics.enable).
-	AutoCreateTopics bool
 	// RetentionCheckInterval is how often each partition's retention is applied (log.retention.check.interval.ms).
 	RetentionCheckInterval model.Time
-	// ProducerExpirationMs is how long an idle producer is remembered (producer.id.expiration.ms).
-	ProducerExpirationMs int64
-	Controller           controller.Config
+	// Fixed is the node's configuration that only a restart changes, for DescribeConfigs.
+	Fixed      []effect.ConfigEntry
+	Controller controller.Config
 }
 
 // Broker is the machine of one loop.
@@ -66,6 +64,14 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 		b.controller.Create(ev.To, ev.Topics, ev.ValidateOnly, out)
 	case *DeleteTopics:
 		b.controller.Delete(ev.To, ev.Topics, out)
+	case *CreatePartitions:
+		b.controller.Extend(ev.To, ev.Topics, ev.ValidateOnly, out)
+	case *AlterConfigs:
+		b.controller.Alter(ev.To, ev.Resources, ev.ValidateOnly, out)
+	case *DescribeConfigs:
+		b.describeConfigs(ev, out)
+	case *DescribeCluster:
+		b.describeCluster(ev, out)
 	case *InitProducerID:
 		b.initProducerID(ev, out)
 	case *Disconnected:

@@ -28,17 +28,19 @@ type world struct {
 func newWorld() *world {
 	config := Config{
 		ClusterID: "test", Advertised: effect.Broker{ID: 1, Host: "localhost", Port: 9092},
-		AutoCreateTopics: true, RetentionCheckInterval: 1000, ProducerExpirationMs: 1000,
+		RetentionCheckInterval: 1000,
 		Controller: controller.Config{
-			NodeID: 1, PartitionCountDefault: 1, PartitionCountMax: 100, Topic: controller.DefaultTopicConfig(),
+			NodeID: 1, PartitionCountMax: 100, Node: controller.DefaultNodeConfig(),
 		},
 	}
-	return &world{b: newBroker(config, controller.NewImage(), 0), held: make(map[model.TopicPartition]*log.State)}
+	config.Controller.Node.ProducerExpirationMs = 1000
+	return &world{b: newBroker(config, controller.NewImage(1, config.Controller.Node), 0), held: make(map[model.TopicPartition]*log.State)}
 }
 
 // TestScenarios runs testdata: each file is one broker's life. Time stands still but for "tick to=N".
 //
 //	create NAME [partitions=N] [config=(k,v)] | delete NAME | describe NAME [auto] | describe-all
+//	extend NAME to=N | alter NAME|node config=(k,v) | describe-config NAME|node KEY | describe-cluster
 //	produce NAME/P [count=N] [bytes=N] [acks=N] | fetch NAME/P from=N [min=N] [wait=N] [conn=N]
 //	list NAME/P time=N | init-producer | disconnect conn=N
 //	durable [count=N]    storage makes the oldest N appends durable, by default all
@@ -95,6 +97,27 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 		return &DescribeTopics{To: to, Topics: []TopicRef{{Name: d.CmdArgs[0].Key}}, AutoCreate: d.HasArg("auto")}
 	case "describe-all":
 		return &DescribeTopics{To: to, All: true}
+	case "extend":
+		var count int
+		d.ScanArgs(t, "to", &count)
+		return &CreatePartitions{To: to, Topics: []controller.AddPartitions{{Name: d.CmdArgs[0].Key, Count: int32(count)}}}
+	case "alter":
+		r := controller.AlterResource{Type: controller.TopicResource, Name: d.CmdArgs[0].Key}
+		if r.Name == "node" {
+			r.Type, r.Name = controller.NodeResource, ""
+		}
+		var name, value string
+		d.ScanArgs(t, "config", &name, &value)
+		r.Ops = []controller.AlterOp{{Setting: controller.ConfigSetting{Name: name, Value: value}}}
+		return &AlterConfigs{To: to, Resources: []controller.AlterResource{r}}
+	case "describe-config":
+		r := ConfigResource{Type: controller.TopicResource, Name: d.CmdArgs[0].Key, Keys: []string{d.CmdArgs[1].Key}}
+		if r.Name == "node" {
+			r.Type, r.Name = controller.NodeResource, "1"
+		}
+		return &DescribeConfigs{To: to, Resources: []ConfigResource{r, r}}
+	case "describe-cluster":
+		return &DescribeCluster{To: to}
 	case "produce":
 		count, bytes, acks := 1, 100, -1
 		d.MaybeScanArgs(t, "count", &count)

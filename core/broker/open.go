@@ -57,7 +57,7 @@ func metadataLog() effect.LogConfig {
 }
 
 func loadMetadata(config Config, engine *storage.Engine, rec *storage.Recovered) (*controller.Image, model.Offset, error) {
-	image := controller.NewImage()
+	image := controller.NewImage(config.Controller.NodeID, config.Controller.Node)
 	if rec == nil {
 		return image, 0, nil
 	}
@@ -65,7 +65,7 @@ func loadMetadata(config Config, engine *storage.Engine, rec *storage.Recovered)
 		return nil, 0, fmt.Errorf("the metadata log is damaged: %s", rec.Damage)
 	}
 	err := engine.ReadAll(controller.MetadataPartition, func(batch record.Batch) error {
-		return image.ApplyBatch(batch, &config.Controller.Topic, func(controller.Change) {})
+		return image.ApplyBatch(batch, func(controller.Change) {})
 	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("load the metadata log: %w", err)

@@ -100,13 +100,13 @@ func (b *Broker) retain(now model.Time, wall model.Timestamp, out *effect.Set) {
 		if p.replica.Offline() != "" {
 			continue
 		}
-		p.replica.Expire(wall, b.config.ProducerExpirationMs, out)
+		p.replica.Expire(wall, b.controller.Image().Node().ProducerExpirationMs, out)
 		if bounds.HighWatermark == 0 {
 			continue // an empty log that has never held anything; one that was emptied remembers producers
 		}
 		out.Retains = append(out.Retains, effect.Retain{
 			Partition: p.replica.Partition(), HighWatermark: bounds.HighWatermark, Wall: wall,
-			ProducerExpirationMs: b.config.ProducerExpirationMs,
+			ProducerExpirationMs: b.controller.Image().Node().ProducerExpirationMs,
 		})
 	}
 }

@@ -21,7 +21,7 @@ func (b *Broker) describeTopics(ev *DescribeTopics, out *effect.Set) {
 }
 
 func (b *Broker) creatable(ev *DescribeTopics) []string {
-	if !ev.AutoCreate || !b.config.AutoCreateTopics || ev.All {
+	if !ev.AutoCreate || !b.controller.Image().Node().AutoCreateTopics || ev.All {
 		return nil
 	}
 	var names []string
@@ -77,21 +77,35 @@ func (b *Broker) describe(t *controller.Topic) effect.TopicDescribed {
 
 // controllerDone carries out what the controller made durable.
 func (b *Broker) controllerDone(done controller.Done, out *effect.Set) {
+	fresh := model.TopicID{} // the topic that is being created
 	for i, ch := range done.Changes {
 		switch {
+		case ch.Created != nil:
+			fresh = ch.Created.ID
 		case ch.Partition != nil:
 			b.partitionAdded(ch.Partition, out)
-			// Creating a topic adds its partitions one after the other; only the last has the whole topic.
-			if i+1 == len(done.Changes) || done.Changes[i+1].Partition == nil {
-				b.refresh(ch.Partition)
-				out.Notes = append(out.Notes, effect.Note{
-					Kind: effect.NoteTopicCreated, Topic: ch.Partition.Name, Count: int64(len(ch.Partition.Partitions)),
-				})
+			// A topic gets its partitions one after the other; only the last has the whole topic.
+			if i+1 < len(done.Changes) && done.Changes[i+1].Partition != nil && done.Changes[i+1].Partition.ID == ch.Partition.ID {
+				continue
 			}
+			b.refresh(ch.Partition)
+			kind := effect.NotePartitionsAdded
+			if ch.Partition.ID == fresh {
+				kind = effect.NoteTopicCreated
+			}
+			out.Notes = append(out.Notes, effect.Note{
+				Kind: kind, Topic: ch.Partition.Name, Count: int64(len(ch.Partition.Partitions)),
+			})
 		case ch.Configured != nil:
 			b.configured(ch.Configured, out)
+			if ch.Configured.ID != fresh {
+				out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteConfigured, Topic: ch.Configured.Name})
+			}
 		case ch.Deleted != nil:
 			b.topicDeleted(ch.Deleted, out)
+		}
+		for _, t := range ch.Reconfigured {
+			b.configured(t, out)
 		}
 	}
 	for _, to := range done.Ensured {
@@ -111,8 +125,14 @@ func (b *Broker) partitionAdded(t *controller.Topic, out *effect.Set) {
 	out.Opens = append(out.Opens, effect.Open{Partition: tp, Config: t.Config.Log})
 }
 
+// configured shows storage a topic's configuration, unless nothing in it is for storage to know.
 func (b *Broker) configured(t *controller.Topic, out *effect.Set) {
+	first := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: t.Partitions[0].Partition})
+	before := first.topic.Config.Log
 	b.refresh(t)
+	if before == t.Config.Log {
+		return
+	}
 	for _, d := range t.Partitions {
 		out.Opens = append(out.Opens, effect.Open{
 			Partition: model.TopicPartition{Topic: t.ID, Partition: d.Partition}, Config: t.Config.Log,

@@ -25,11 +25,10 @@ type Config struct {
 	NodeID model.NodeID
 	// IDSeed makes topic ids: it must be random and differ at every start.
 	IDSeed [16]byte
-	// PartitionCountDefault is for topics created without a partition count (num.partitions).
-	PartitionCountDefault int32
 	// PartitionCountMax bounds the partitions of all topics together.
 	PartitionCountMax int
-	Topic             TopicConfig // the defaults
+	// Node is what the node was started with; what was set while it ran comes on top.
+	Node NodeConfig
 }
 
 // Controller is the machine that changes the cluster's metadata.
@@ -57,9 +56,13 @@ type request struct {
 	// One of these, by kind.
 	creates []CreateTopic
 	deletes []DeleteTopic
+	alters  []AlterResource
+	adds    []AddPartitions
 	// The answer as it grows; it is given when it is durable.
 	created []effect.TopicCreated
 	deleted []effect.TopicDeleted
+	altered []effect.ConfigAltered
+	added   []effect.TopicExtended
 }
 
 type requestKind uint8
@@ -68,6 +71,8 @@ const (
 	createTopics requestKind = iota + 1
 	ensureTopics             // creation by asking for a topic: answered by the broker, which describes them then
 	deleteTopics
+	alterConfigs
+	addPartitions
 	allocateIDs
 )
 
@@ -77,7 +82,7 @@ type turn struct {
 	next     model.Offset
 	requests []*request
 	values   [][]byte
-	// touched names the topics that the turn creates or deletes: nobody else may in this turn.
+	// touched names what the turn creates, changes or deletes: nobody else may in this turn.
 	touched        map[string]bool
 	partitionCount int // added less removed
 	nextProducerID model.ProducerID
@@ -111,8 +116,11 @@ type Assignment struct {
 
 // DeleteTopic is one topic to delete, by name or by id.
 type DeleteTopic struct {
-	Name string // empty if asked by id
+	Name string
+	ByID bool // ID names it, and Name says nothing
 	ID   model.TopicID
+	// Problem, unless empty, is why the request names no topic.
+	Problem string
 }
 
 // New makes a controller over an image that was loaded from the metadata log up to end.
@@ -130,13 +138,9 @@ func (c *Controller) Image() *Image { return c.image }
 // Create asks for topics; the answer is an effect.TopicsCreated.
 func (c *Controller) Create(to effect.RequestID, topics []CreateTopic, validateOnly bool, out *effect.Set) {
 	if validateOnly {
-		t := c.newTurn()
-		created := make([]effect.TopicCreated, 0, len(topics))
-		for i := range topics {
-			answer, _ := c.decideCreate(&topics[i], t)
-			created = append(created, answer)
-		}
-		reply(to, &effect.TopicsCreated{Topics: created}, out)
+		r := &request{creates: topics}
+		c.decideCreates(r, c.newTurn())
+		reply(to, &effect.TopicsCreated{Topics: r.created}, out)
 		return
 	}
 	c.ask(&request{to: to, kind: createTopics, creates: topics}, out)
@@ -205,10 +209,20 @@ func (c *Controller) newTurn() *turn {
 	return &turn{touched: make(map[string]bool), nextProducerID: c.image.nextProducerID}
 }
 
-// conflicts reports whether a request touches a topic that the turn already touches.
+// conflicts reports whether a request touches what the turn already touches.
 func (c *Controller) conflicts(r *request, t *turn) bool {
 	for i := range r.creates {
-		if t.touched[r.creates[i].Name] {
+		if t.touches(r.creates[i].Name) {
+			return true
+		}
+	}
+	for i := range r.alters {
+		if t.touched[r.alters[i].touchedBy()] {
+			return true
+		}
+	}
+	for i := range r.adds {
+		if t.touched[r.adds[i].Name] {
 			return true
 		}
 	}
@@ -221,24 +235,22 @@ func (c *Controller) conflicts(r *request, t *turn) bool {
 }
 
 func (c *Controller) find(d DeleteTopic) *Topic {
-	if d.Name != "" {
-		return c.image.Named(d.Name)
+	if d.ByID {
+		return c.image.Identified(d.ID)
 	}
-	return c.image.Identified(d.ID)
+	return c.image.Named(d.Name)
 }
 
 func (c *Controller) decide(r *request, t *turn) {
 	switch r.kind {
 	case createTopics, ensureTopics:
-		for i := range r.creates {
-			answer, records := c.decideCreate(&r.creates[i], t)
-			t.values = append(t.values, records...)
-			r.created = append(r.created, answer)
-		}
+		c.decideCreates(r, t)
 	case deleteTopics:
-		for _, d := range r.deletes {
-			r.deleted = append(r.deleted, c.decideDelete(d, t))
-		}
+		c.decideDeletes(r, t)
+	case alterConfigs:
+		c.decideAlters(r, t)
+	case addPartitions:
+		c.decideAdds(r, t)
 	case allocateIDs:
 		t.nextProducerID += producerIDBlock
 		t.add(c.encode(&protocol.ProducerIDsRecord{
@@ -249,7 +261,43 @@ func (c *Controller) decide(r *request, t *turn) {
 	}
 }
 
+// touch says that the turn creates or deletes a topic.
+func (t *turn) touch(name string) {
+	t.touched[name] = true
+	if shape := shapeOf(name); shape != "" {
+		t.touched[shape] = true
+	}
+}
+
+// touches reports whether the turn touches a topic of this name or of one that looks like it.
+func (t *turn) touches(name string) bool {
+	shape := shapeOf(name)
+	return t.touched[name] || shape != "" && t.touched[shape]
+}
+
 func (t *turn) add(values ...[]byte) { t.values = append(t.values, values...) }
+
+// decideCreates decides about every topic of a request. A name that is given twice is refused wherever it
+// stands, as in Kafka: which of the two was meant cannot be known.
+func (c *Controller) decideCreates(r *request, t *turn) {
+	named := make(map[string]int, len(r.creates))
+	for i := range r.creates {
+		named[r.creates[i].Name]++
+	}
+	for i := range r.creates {
+		in := &r.creates[i]
+		if named[in.Name] > 1 {
+			r.created = append(r.created, effect.TopicCreated{
+				Name: in.Name, PartitionCount: -1, ReplicationFactor: -1, Code: kerr.InvalidRequest.Code,
+				Message: fmt.Sprintf("topic %q is named twice in one request", shown(in.Name)),
+			})
+			continue
+		}
+		answer, records := c.decideCreate(in, t)
+		t.add(records...)
+		r.created = append(r.created, answer)
+	}
+}
 
 // decideCreate checks one topic and returns its answer and, unless it is refused, its records.
 func (c *Controller) decideCreate(in *CreateTopic, t *turn) (effect.TopicCreated, [][]byte) {
@@ -264,17 +312,21 @@ func (c *Controller) decideCreate(in *CreateTopic, t *turn) (effect.TopicCreated
 	if c.image.Named(in.Name) != nil {
 		return refuse(kerr.TopicAlreadyExists, "topic %q already exists", in.Name)
 	}
-	if t.touched[in.Name] {
-		return refuse(kerr.InvalidRequest, "topic %q is named twice in one request", in.Name)
+	if other := c.image.shapes[shapeOf(in.Name)]; other != "" {
+		return refuse(kerr.InvalidTopicException, "topic %q collides with topic %q: metrics cannot tell '.' from '_'", in.Name, other)
+	}
+	if t.touches(in.Name) {
+		return refuse(kerr.InvalidTopicException, "topic %q collides with another of the same request: metrics cannot tell '.' from '_'", in.Name)
 	}
 	count, why := c.partitionCountOf(in)
 	if why != nil {
 		return refuse(why.error, "%s", why.message)
 	}
 	if c.partitionCount+t.partitionCount+int(count) > c.config.PartitionCountMax {
-		return refuse(kerr.PolicyViolation, "this node takes %d partitions and has %d", c.config.PartitionCountMax, c.partitionCount+t.partitionCount)
+		why := c.tooMany(t)
+		return refuse(why.error, "%s", why.message)
 	}
-	config, err := c.config.Topic.With(in.Settings)
+	config, err := c.image.node.Topic.With(in.Settings)
 	if err != nil {
 		return refuse(kerr.InvalidConfig, "%s", err.Error())
 	}
@@ -282,22 +334,17 @@ func (c *Controller) decideCreate(in *CreateTopic, t *turn) (effect.TopicCreated
 	topic := Topic{Name: in.Name, ID: c.newTopicID(), Settings: in.Settings, Config: config}
 	records := make([][]byte, 0, int(count)+1+len(in.Settings))
 	records = append(records, c.encode(&protocol.TopicRecord{Name: in.Name, TopicID: [16]byte(topic.ID)}, 0))
-	self := []int32{int32(c.config.NodeID)}
 	for p := range count {
-		rec := &protocol.PartitionRecord{}
-		rec.Default()
-		rec.PartitionID, rec.TopicID, rec.Replicas, rec.Isr = p, [16]byte(topic.ID), self, self
-		rec.Leader, rec.LeaderEpoch, rec.PartitionEpoch = self[0], 0, 0
-		records = append(records, c.encode(rec, 0))
+		records = append(records, c.partitionRecord(topic.ID, p))
 	}
 	for _, s := range in.Settings {
-		rec := &protocol.ConfigRecord{ResourceType: topicResource, ResourceName: in.Name, Name: s.Name}
+		rec := &protocol.ConfigRecord{ResourceType: TopicResource, ResourceName: in.Name, Name: s.Name}
 		rec.Value.Value, rec.Value.Valid = s.Value, true
 		records = append(records, c.encode(rec, 0))
 	}
-	t.touched[in.Name] = true
+	t.touch(in.Name)
 	t.partitionCount += int(count)
-	answer.ID, answer.PartitionCount, answer.ReplicationFactor, answer.Configs = topic.ID, count, 1, topic.Entries()
+	answer.ID, answer.PartitionCount, answer.ReplicationFactor, answer.Configs = topic.ID, count, 1, c.image.DescribeTopic(&topic)
 	return answer, records
 }
 
@@ -329,7 +376,7 @@ func (c *Controller) partitionCountOf(in *CreateTopic) (int32, *refusal) {
 	}
 	switch {
 	case in.PartitionCount == -1:
-		return c.config.PartitionCountDefault, nil
+		return c.image.node.PartitionCountDefault, nil
 	case in.PartitionCount < 1:
 		return 0, &refusal{kerr.InvalidPartitions, fmt.Sprintf("a topic has at least one partition, not %d", in.PartitionCount)}
 	case int64(in.PartitionCount) > int64(c.config.PartitionCountMax):
@@ -338,21 +385,42 @@ func (c *Controller) partitionCountOf(in *CreateTopic) (int32, *refusal) {
 	return in.PartitionCount, nil
 }
 
-func (c *Controller) decideDelete(in DeleteTopic, t *turn) effect.TopicDeleted {
+// decideDeletes decides about every topic of a request. A topic that is named twice, by whatever name, is
+// refused wherever it stands.
+func (c *Controller) decideDeletes(r *request, t *turn) {
+	key := func(d DeleteTopic) DeleteTopic {
+		if topic := c.find(d); topic != nil && d.Problem == "" {
+			return DeleteTopic{ID: topic.ID, ByID: true}
+		}
+		return d
+	}
+	named := make(map[DeleteTopic]int, len(r.deletes))
+	for _, d := range r.deletes {
+		named[key(d)]++
+	}
+	for _, d := range r.deletes {
+		r.deleted = append(r.deleted, c.decideDelete(d, named[key(d)] > 1, t))
+	}
+}
+
+func (c *Controller) decideDelete(in DeleteTopic, twice bool, t *turn) effect.TopicDeleted {
 	answer := effect.TopicDeleted{Name: in.Name, ID: in.ID}
 	topic := c.find(in)
 	switch {
-	case topic == nil && in.Name != "":
-		answer.Code, answer.Message = kerr.UnknownTopicOrPartition.Code, fmt.Sprintf("topic %q does not exist", shown(in.Name))
+	case in.Problem != "":
+		answer.Code, answer.Message = kerr.InvalidRequest.Code, in.Problem
 		return answer
-	case topic == nil:
+	case twice:
+		answer.Code, answer.Message = kerr.InvalidRequest.Code, "the topic is named twice in one request"
+		return answer
+	case topic == nil && in.ByID:
 		answer.Code, answer.Message = kerr.UnknownTopicID.Code, fmt.Sprintf("no topic has the id %v", in.ID)
 		return answer
-	case t.touched[topic.Name]:
-		answer.Code, answer.Message = kerr.InvalidRequest.Code, fmt.Sprintf("topic %q is named twice in one request", topic.Name)
+	case topic == nil:
+		answer.Code, answer.Message = kerr.UnknownTopicOrPartition.Code, fmt.Sprintf("topic %q does not exist", shown(in.Name))
 		return answer
 	}
-	t.touched[topic.Name] = true
+	t.touch(topic.Name)
 	t.partitionCount -= len(topic.Partitions)
 	t.add(c.encode(&protocol.RemoveTopicRecord{TopicID: [16]byte(topic.ID)}, 0))
 	answer.Name, answer.ID = topic.Name, topic.ID
@@ -416,7 +484,7 @@ func (c *Controller) finish(failed effect.Failure, out *effect.Set) Done {
 	var done Done
 	if failed == effect.OK && len(t.values) > 0 {
 		done.BlockFrom = c.image.nextProducerID
-		err := c.image.ApplyBatch(t.batch, &c.config.Topic, func(ch Change) { done.Changes = append(done.Changes, ch) })
+		err := c.image.ApplyBatch(t.batch, func(ch Change) { done.Changes = append(done.Changes, ch) })
 		if err != nil {
 			invariant.Checkf(false, "the controller wrote metadata that it cannot apply: %v", err)
 		}
@@ -454,6 +522,20 @@ func (c *Controller) answer(r *request, failed effect.Failure, done *Done, out *
 			}
 		}
 		reply(r.to, &effect.TopicsDeleted{Topics: r.deleted}, out)
+	case alterConfigs:
+		for i := range r.altered {
+			if failed != effect.OK && r.altered[i].Code == 0 {
+				r.altered[i].Code, r.altered[i].Message = kerr.KafkaStorageError.Code, why
+			}
+		}
+		reply(r.to, &effect.ConfigsAltered{Resources: r.altered}, out)
+	case addPartitions:
+		for i := range r.added {
+			if failed != effect.OK && r.added[i].Code == 0 {
+				r.added[i].Code, r.added[i].Message = kerr.KafkaStorageError.Code, why
+			}
+		}
+		reply(r.to, &effect.PartitionsCreated{Topics: r.added}, out)
 	case allocateIDs:
 		done.BlockFailed = failed != effect.OK
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 func testConfig() Config {
-	return Config{NodeID: 1, PartitionCountDefault: 1, PartitionCountMax: 1000, Topic: DefaultTopicConfig()}
+	return Config{NodeID: 1, PartitionCountMax: 1000, Node: DefaultNodeConfig()}
 }
 
 // settleAll makes whatever the controller writes durable until it rests, and returns everything it answered.
@@ -42,7 +42,7 @@ func settleAll(t *testing.T, c *Controller, out *effect.Set) (changes []Change) 
 }
 
 func TestLoadingTheMetadataLogGivesTheImageThatWroteIt(t *testing.T) {
-	c := New(testConfig(), NewImage(), 0)
+	c := New(testConfig(), NewImage(1, DefaultNodeConfig()), 0)
 	var log []record.Batch
 	step := func(f func(out *effect.Set)) {
 		var out effect.Set
@@ -64,10 +64,9 @@ func TestLoadingTheMetadataLogGivesTheImageThatWroteIt(t *testing.T) {
 		c.Create(effect.RequestID{}, []CreateTopic{{Name: "b", PartitionCount: 2, ReplicationFactor: -1}}, false, out)
 	})
 
-	defaults := DefaultTopicConfig()
-	loaded := NewImage()
+	loaded := NewImage(1, DefaultNodeConfig())
 	for _, b := range log {
-		if err := loaded.ApplyBatch(b, &defaults, func(Change) {}); err != nil {
+		if err := loaded.ApplyBatch(b, func(Change) {}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -94,7 +93,7 @@ func TestWhatTheMetadataLogCannotSayIsAnError(t *testing.T) {
 		p.PartitionID, p.TopicID, p.Leader, p.Replicas, p.Isr = n, of, 1, []int32{1}, []int32{1}
 		return p
 	}
-	config := &protocol.ConfigRecord{ResourceType: topicResource, ResourceName: "nobody", Name: "retention.ms"}
+	config := &protocol.ConfigRecord{ResourceType: TopicResource, ResourceName: "nobody", Name: "retention.ms"}
 	ids := func(next int64) protocol.Record { return &protocol.ProducerIDsRecord{NextProducerID: next} }
 	for _, c := range []struct {
 		rule    string
@@ -108,11 +107,11 @@ func TestWhatTheMetadataLogCannotSayIsAnError(t *testing.T) {
 		{"producer ids do not go back", []protocol.Record{ids(2000), ids(1000)}},
 		{"a record of another kind is not passed over", []protocol.Record{&protocol.FeatureLevelRecord{Name: "x"}}},
 	} {
-		image, defaults := NewImage(), DefaultTopicConfig()
+		image := NewImage(1, DefaultNodeConfig())
 		var err error
 		for _, r := range c.records {
 			if err == nil {
-				_, err = image.apply(protocol.AppendMetadataRecord(nil, r, 0), &defaults)
+				_, err = image.apply(protocol.AppendMetadataRecord(nil, r, 0))
 			}
 		}
 		if err == nil {
@@ -122,17 +121,42 @@ func TestWhatTheMetadataLogCannotSayIsAnError(t *testing.T) {
 }
 
 func TestEveryConfigurationTakesItsDefaultAndListsIt(t *testing.T) {
-	topic := &Topic{Config: DefaultTopicConfig()}
-	for i, e := range topic.Entries() {
-		if i > 0 && topicConfigs[i-1].name >= e.Name {
+	image := NewImage(1, DefaultNodeConfig())
+	last := ""
+	for _, e := range image.DescribeTopic(&Topic{Config: DefaultTopicConfig()}) {
+		if last >= e.Name {
 			t.Errorf("%s is out of order", e.Name)
 		}
+		last = e.Name
 		got, err := DefaultTopicConfig().With([]ConfigSetting{{Name: e.Name, Value: e.Value}})
-		if err != nil || got != topic.Config {
+		if err != nil || got != DefaultTopicConfig() {
 			t.Errorf("%s=%s: %+v, %v", e.Name, e.Value, got, err)
 		}
-		if !e.Default {
-			t.Errorf("%s is not the default though nobody set it", e.Name)
+		if e.Source != effect.FromDefault || e.Doc == "" || e.Type == 0 {
+			t.Errorf("%+v: not the default, or not documented, though nobody set it", e)
+		}
+	}
+	last = ""
+	for _, e := range image.DescribeNode(nil) {
+		if last >= e.Name {
+			t.Errorf("%s is out of order", e.Name)
+		}
+		last = e.Name
+		got, err := DefaultNodeConfig().With([]ConfigSetting{{Name: e.Name, Value: e.Value}})
+		if err != nil || got != DefaultNodeConfig() || e.Source != effect.FromDefault {
+			t.Errorf("%s=%s: %+v, %v", e.Name, e.Value, got, err)
+		}
+	}
+	names := make(map[string]bool)
+	for _, s := range Settings() {
+		for _, name := range []string{"topic " + s.Topic, "node " + s.Node} {
+			if names[name] && !strings.HasSuffix(name, " ") {
+				t.Errorf("%s is there twice", name)
+			}
+			names[name] = true
+		}
+		if s.Topic == "" && s.Node == "" || s.Range == "" || s.Doc == "" {
+			t.Errorf("%+v is incomplete", s)
 		}
 	}
 }
@@ -175,7 +199,7 @@ func TestTopicIDsDifferBetweenStartsAndNeverRepeat(t *testing.T) {
 	for start := range byte(3) {
 		config := testConfig()
 		config.IDSeed[0] = start
-		c := New(config, NewImage(), 0)
+		c := New(config, NewImage(1, DefaultNodeConfig()), 0)
 		for range 100 {
 			id := c.newTopicID()
 			if seen[id] || id.IsZero() || id[6]>>4 != 4 {
@@ -188,7 +212,7 @@ func TestTopicIDsDifferBetweenStartsAndNeverRepeat(t *testing.T) {
 
 func TestARefusedChangeSaysWhyItWasNotWritten(t *testing.T) {
 	for failure, why := range map[effect.Failure]string{effect.DiskFull: "the disk is full", effect.Broken: "damaged"} {
-		c := New(testConfig(), NewImage(), 0)
+		c := New(testConfig(), NewImage(1, DefaultNodeConfig()), 0)
 		var out effect.Set
 		c.Create(effect.RequestID{}, []CreateTopic{{Name: "a", PartitionCount: 1, ReplicationFactor: 1}}, false, &out)
 		c.Appended(effect.Appended{Partition: MetadataPartition, Failure: failure, Attempt: out.Appends[0].Attempt}, &out)

@@ -3,6 +3,7 @@ package controller
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/weirmq/weir/core/effect"
@@ -16,9 +17,21 @@ import (
 type Image struct {
 	byName map[string]*Topic
 	byID   map[model.TopicID]*Topic
-	names  []string // ascending
+	names  []string          // ascending
+	shapes map[string]string // a topic of each shapeOf
 	// nextProducerID is the first id beyond every block given out.
 	nextProducerID model.ProducerID
+
+	nodeID model.NodeID
+	static NodeConfig     // what this node was started with
+	nodes  []nodeSettings // by ascending name
+	node   NodeConfig     // what follows for this node
+}
+
+// nodeSettings is what was set for a node, by its id, or for every node, by the empty name.
+type nodeSettings struct {
+	name     string
+	settings []ConfigSetting // by ascending name
 }
 
 // Topic is one topic of an Image: immutable once it is there.
@@ -30,9 +43,12 @@ type Topic struct {
 	Config     TopicConfig                 // what follows from it
 }
 
-// NewImage is the metadata of a new cluster.
-func NewImage() *Image {
-	return &Image{byName: make(map[string]*Topic), byID: make(map[model.TopicID]*Topic)}
+// NewImage is the metadata of a new cluster, as a node sees it that was started with a configuration.
+func NewImage(nodeID model.NodeID, static NodeConfig) *Image {
+	return &Image{
+		byName: make(map[string]*Topic), byID: make(map[model.TopicID]*Topic), shapes: make(map[string]string),
+		nodeID: nodeID, static: static, node: static,
+	}
 }
 
 // Named is the topic of a name, nil if there is none.
@@ -59,15 +75,17 @@ type Change struct {
 	Partition  *Topic // a partition was added to it: the topic as it is now
 	Configured *Topic // its configuration changed
 	Deleted    *Topic
+	// Reconfigured are topics whose configuration changed because a node's did; they are new, too.
+	Reconfigured []*Topic
 }
 
 // ApplyBatch applies the records of a metadata log batch in order and calls changed for each. An error means
 // that the log holds something this version cannot take in; the image must not be used any further.
-func (i *Image) ApplyBatch(b record.Batch, defaults *TopicConfig, changed func(Change)) error {
+func (i *Image) ApplyBatch(b record.Batch, changed func(Change)) error {
 	var d record.Decompressor
 	r := record.NewReader(b, &d)
 	for r.Next() {
-		c, err := i.apply(r.Record().Value, defaults)
+		c, err := i.apply(r.Record().Value)
 		if err != nil {
 			return fmt.Errorf("metadata record at offset %d: %w", r.Record().Offset, err)
 		}
@@ -79,18 +97,18 @@ func (i *Image) ApplyBatch(b record.Batch, defaults *TopicConfig, changed func(C
 	return nil
 }
 
-func (i *Image) apply(value []byte, defaults *TopicConfig) (Change, error) {
+func (i *Image) apply(value []byte) (Change, error) {
 	rec, _, err := protocol.ReadMetadataRecord(value)
 	if err != nil {
 		return Change{}, err
 	}
 	switch rec := rec.(type) {
 	case *protocol.TopicRecord:
-		return i.applyTopic(rec, defaults)
+		return i.applyTopic(rec)
 	case *protocol.PartitionRecord:
 		return i.applyPartition(rec)
 	case *protocol.ConfigRecord:
-		return i.applyConfig(rec, defaults)
+		return i.applyConfig(rec)
 	case *protocol.RemoveTopicRecord:
 		return i.applyRemoveTopic(rec)
 	case *protocol.ProducerIDsRecord:
@@ -104,14 +122,17 @@ func (i *Image) apply(value []byte, defaults *TopicConfig) (Change, error) {
 	return Change{}, fmt.Errorf("a record of a kind that this version does not know: %T", rec)
 }
 
-func (i *Image) applyTopic(rec *protocol.TopicRecord, defaults *TopicConfig) (Change, error) {
+func (i *Image) applyTopic(rec *protocol.TopicRecord) (Change, error) {
 	id := model.TopicID(rec.TopicID)
 	if i.byName[rec.Name] != nil || i.byID[id] != nil {
 		return Change{}, fmt.Errorf("topic %q (%v) exists twice", rec.Name, id)
 	}
-	t := &Topic{Name: rec.Name, ID: id, Config: *defaults}
+	t := &Topic{Name: rec.Name, ID: id, Config: i.node.Topic}
 	at, _ := slices.BinarySearch(i.names, t.Name)
 	i.names = slices.Insert(i.names, at, t.Name)
+	if shape := shapeOf(t.Name); shape != "" {
+		i.shapes[shape] = t.Name
+	}
 	i.put(t)
 	return Change{Created: t}, nil
 }
@@ -133,8 +154,12 @@ func (i *Image) applyPartition(rec *protocol.PartitionRecord) (Change, error) {
 	return Change{Partition: &t}, nil
 }
 
-func (i *Image) applyConfig(rec *protocol.ConfigRecord, defaults *TopicConfig) (Change, error) {
-	if rec.ResourceType != topicResource {
+func (i *Image) applyConfig(rec *protocol.ConfigRecord) (Change, error) {
+	switch rec.ResourceType {
+	case TopicResource:
+	case NodeResource:
+		return i.applyNodeConfig(rec)
+	default:
 		return Change{}, fmt.Errorf("configuration of a resource of type %d", rec.ResourceType)
 	}
 	old := i.byName[rec.ResourceName]
@@ -142,18 +167,57 @@ func (i *Image) applyConfig(rec *protocol.ConfigRecord, defaults *TopicConfig) (
 		return Change{}, fmt.Errorf("configuration of a topic that does not exist: %q", rec.ResourceName)
 	}
 	t := *old
-	t.Settings = slices.DeleteFunc(slices.Clone(t.Settings), func(s ConfigSetting) bool { return s.Name == rec.Name })
-	if rec.Value.Valid {
-		t.Settings = append(t.Settings, ConfigSetting{Name: rec.Name, Value: rec.Value.Value})
-		slices.SortFunc(t.Settings, func(a, b ConfigSetting) int { return strings.Compare(a.Name, b.Name) })
-	}
-	config, err := defaults.With(t.Settings)
+	t.Settings = changed(t.Settings, rec.Name, rec.Value.Value, rec.Value.Valid)
+	config, err := i.node.Topic.With(t.Settings)
 	if err != nil {
 		return Change{}, err
 	}
 	t.Config = config
 	i.put(&t)
 	return Change{Configured: &t}, nil
+}
+
+func (i *Image) applyNodeConfig(rec *protocol.ConfigRecord) (Change, error) {
+	at, found := slices.BinarySearchFunc(i.nodes, rec.ResourceName, func(n nodeSettings, name string) int {
+		return strings.Compare(n.name, name)
+	})
+	if !found {
+		i.nodes = slices.Insert(i.nodes, at, nodeSettings{name: rec.ResourceName})
+	}
+	i.nodes[at].settings = changed(i.nodes[at].settings, rec.Name, rec.Value.Value, rec.Value.Valid)
+	if len(i.nodes[at].settings) == 0 {
+		i.nodes = slices.Delete(i.nodes, at, at+1)
+	}
+	node, err := i.static.With(i.nodeSettings(""))
+	if err == nil {
+		node, err = node.With(i.nodeSettings(strconv.Itoa(int(i.nodeID))))
+	}
+	if err != nil {
+		return Change{}, err
+	}
+	before := i.node.Topic
+	i.node = node
+	if node.Topic == before {
+		return Change{}, nil
+	}
+	return i.reconfigure()
+}
+
+// reconfigure works out the configuration of every topic from new defaults.
+func (i *Image) reconfigure() (ch Change, err error) {
+	for _, name := range i.names {
+		t := *i.byName[name]
+		config, err := i.node.Topic.With(t.Settings)
+		if err != nil {
+			return Change{}, err
+		}
+		if config != t.Config {
+			t.Config = config
+			i.put(&t)
+			ch.Reconfigured = append(ch.Reconfigured, &t)
+		}
+	}
+	return ch, nil
 }
 
 func (i *Image) applyRemoveTopic(rec *protocol.RemoveTopicRecord) (Change, error) {
@@ -165,6 +229,9 @@ func (i *Image) applyRemoveTopic(rec *protocol.RemoveTopicRecord) (Change, error
 	delete(i.byID, t.ID)
 	at, _ := slices.BinarySearch(i.names, t.Name)
 	i.names = slices.Delete(i.names, at, at+1)
+	if shape := shapeOf(t.Name); i.shapes[shape] == t.Name {
+		delete(i.shapes, shape)
+	}
 	return Change{Deleted: t}, nil
 }
 
@@ -178,5 +245,8 @@ func nodes(ids []int32) []model.NodeID {
 	return out
 }
 
-// topicResource is Kafka's number for topics in configuration records and requests.
-const topicResource = 2
+// Kafka's numbers of the resources that have a configuration, in records and requests.
+const (
+	TopicResource int8 = 2
+	NodeResource  int8 = 4
+)

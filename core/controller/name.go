@@ -1,5 +1,7 @@
 package controller
 
+import "strings"
+
 // NameProblem says why a name cannot be a topic's, or nothing. Kafka's rule: 1 to 249 of letters, digits,
 // dot, underscore and hyphen, and neither "." nor "..". Names that begin with two underscores are kept
 // for internal topics by convention only, so they pass.
@@ -22,6 +24,15 @@ func NameProblem(name string) string {
 		}
 	}
 	return ""
+}
+
+// shapeOf is what two topic names share that metrics cannot tell apart, prefixed so that it is no topic's
+// name. Names without '.' and '_' have none.
+func shapeOf(name string) string {
+	if !strings.ContainsAny(name, "._") {
+		return ""
+	}
+	return "\x01" + strings.ReplaceAll(name, ".", "_")
 }
 
 // shownBytesMax is how much of a client's text a refusal repeats: a message must fit a response of any

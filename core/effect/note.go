@@ -34,6 +34,8 @@ const (
 	NoteProducerIDBlock                      // Count: first id of the block
 	NoteProducerExpired                      // Count: producers forgotten
 	NoteJournalRecycled                      // Count: file number
+	NotePartitionsAdded                      // Count: partitions that the topic has now
+	NoteConfigured                           // a topic's configuration was changed
 	noteKindCount
 )
 
@@ -45,7 +47,7 @@ var noteNames = [noteKindCount]string{
 	NoteDamageFound: "damage_found", NoteDuplicateBatch: "duplicate_batch",
 	NoteSequenceRefused: "sequence_refused", NoteDiskFull: "disk_full",
 	NoteProducerIDBlock: "producer_id_block", NoteProducerExpired: "producer_expired",
-	NoteJournalRecycled: "journal_recycled",
+	NoteJournalRecycled: "journal_recycled", NotePartitionsAdded: "partitions_added", NoteConfigured: "configured",
 }
 
 // String is the note's name in logs and traces.

@@ -105,6 +105,23 @@ func bodyString(body Body) string {
 		for _, t := range body.Topics {
 			parts = append(parts, strings.TrimSpace(fmt.Sprintf("topic %q: %s %s", t.Name, CodeName(t.Code), t.Message)))
 		}
+	case *PartitionsCreated:
+		for _, t := range body.Topics {
+			parts = append(parts, strings.TrimSpace(fmt.Sprintf("topic %q: %s %s", t.Name, CodeName(t.Code), t.Message)))
+		}
+	case *ConfigsDescribed:
+		for _, r := range body.Resources {
+			parts = append(parts, strings.TrimSpace(fmt.Sprintf("resource %d %q: %s %s", r.Type, r.Name, CodeName(r.Code), r.Message)))
+			for _, e := range r.Entries {
+				parts = append(parts, fmt.Sprintf("%s=%s from %d", e.Name, e.Value, e.Source))
+			}
+		}
+	case *ConfigsAltered:
+		for _, r := range body.Resources {
+			parts = append(parts, strings.TrimSpace(fmt.Sprintf("resource %d %q: %s %s", r.Type, r.Name, CodeName(r.Code), r.Message)))
+		}
+	case *ClusterDescribed:
+		parts = append(parts, fmt.Sprintf("cluster %s, controller %d, %d brokers", body.ClusterID, body.Controller, len(body.Brokers)))
 	case *ProducerIDAssigned:
 		parts = append(parts, fmt.Sprintf("%s producer id %d epoch %d", CodeName(body.Code), body.ID, body.Epoch))
 	}

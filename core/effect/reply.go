@@ -65,12 +65,6 @@ type TopicCreated struct {
 	Configs           []ConfigEntry
 }
 
-// ConfigEntry is one configuration of a topic: its value and whether it is the default.
-type ConfigEntry struct {
-	Name, Value string
-	Default     bool
-}
-
 // TopicsDeleted answers a request to delete topics, in the request's order.
 type TopicsDeleted struct{ Topics []TopicDeleted }
 
@@ -80,6 +74,46 @@ type TopicDeleted struct {
 	ID      model.TopicID
 	Code    int16
 	Message string
+}
+
+// PartitionsCreated answers a request for more partitions, in the request's order.
+type PartitionsCreated struct{ Topics []TopicExtended }
+
+// TopicExtended is one topic's outcome.
+type TopicExtended struct {
+	Name    string
+	Code    int16
+	Message string
+}
+
+// ConfigsDescribed answers a request for configurations, in the request's order.
+type ConfigsDescribed struct{ Resources []ConfigDescribed }
+
+// ConfigDescribed is one resource's configuration.
+type ConfigDescribed struct {
+	Type    int8
+	Name    string
+	Code    int16
+	Message string
+	Entries []ConfigEntry
+}
+
+// ConfigsAltered answers a request to change configurations, in the request's order.
+type ConfigsAltered struct{ Resources []ConfigAltered }
+
+// ConfigAltered is one resource's outcome.
+type ConfigAltered struct {
+	Type    int8
+	Name    string
+	Code    int16
+	Message string
+}
+
+// ClusterDescribed answers a request for the cluster's nodes.
+type ClusterDescribed struct {
+	ClusterID  string
+	Controller model.NodeID
+	Brokers    []Broker
 }
 
 // ProducerIDAssigned answers InitProducerId.
@@ -94,3 +128,7 @@ func (*TopicsDescribed) body()    {}
 func (*TopicsCreated) body()      {}
 func (*TopicsDeleted) body()      {}
 func (*ProducerIDAssigned) body() {}
+func (*PartitionsCreated) body()  {}
+func (*ConfigsDescribed) body()   {}
+func (*ConfigsAltered) body()     {}
+func (*ClusterDescribed) body()   {}

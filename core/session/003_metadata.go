@@ -30,13 +30,21 @@ func (s *Session) receiveMetadata(rq *request, out *Out) {
 			ev.Topics = append(ev.Topics, ref)
 		}
 	}
+	rq.slot.asked = operationsAsked{cluster: in.IncludeClusterAuthorizedOperations, topics: in.IncludeTopicAuthorizedOperations}
 	out.Events = append(out.Events, ev)
 }
+
+// operationsAsked is of what a client wants to hear what it may do.
+type operationsAsked struct{ cluster, topics bool }
 
 func respondMetadata(sl *slot, in *effect.TopicsDescribed) protocol.Message {
 	r := new(protocol.MetadataResponse)
 	r.Default()
 	r.ClusterID, r.ControllerID = protocol.String(in.ClusterID), int32(in.Controller)
+	asked := sl.asked.(operationsAsked)
+	if asked.cluster && sl.version <= 10 {
+		r.ClusterAuthorizedOperations = clusterOperations
+	}
 	for _, b := range in.Brokers {
 		to := protocol.Add(&r.Brokers)
 		to.NodeID, to.Host, to.Port = int32(b.ID), b.Host, b.Port
@@ -51,6 +59,9 @@ func respondMetadata(sl *slot, in *effect.TopicsDescribed) protocol.Message {
 		to.Name = protocol.NullString{Value: t.Name, Valid: t.Name != "" || sl.version < 12}
 		if sl.version >= 10 {
 			to.TopicID = [16]byte(t.ID)
+		}
+		if asked.topics && t.Code == 0 {
+			to.TopicAuthorizedOperations = topicOperations
 		}
 		for k := range t.Partitions {
 			p := &t.Partitions[k]

@@ -44,9 +44,9 @@ func unsupportedAPIVersions(sl *slot) protocol.Message {
 	return r
 }
 
-func addVersions(r *protocol.APIVersionsResponse, a api) {
+func addVersions(r *protocol.APIVersionsResponse, a API) {
 	to := protocol.Add(&r.APIKeys)
-	to.APIKey, to.MinVersion, to.MaxVersion = int16(a.key), a.versionMin, a.versionMax
+	to.APIKey, to.MinVersion, to.MaxVersion = int16(a.Key), a.VersionMin, a.VersionMax
 }
 
 // softwareNameBytesMax bounds what is kept of a client for as long as its connection lives.

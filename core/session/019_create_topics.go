@@ -33,12 +33,6 @@ func (s *Session) receiveCreateTopics(rq *request, out *Out) {
 	out.Events = append(out.Events, ev)
 }
 
-// Where a configuration's value comes from, in Kafka's numbers.
-const (
-	configFromTopic   = 1
-	configFromDefault = 5
-)
-
 func respondCreateTopics(sl *slot, in *effect.TopicsCreated) protocol.Message {
 	r := new(protocol.CreateTopicsResponse)
 	r.Default()
@@ -47,16 +41,11 @@ func respondCreateTopics(sl *slot, in *effect.TopicsCreated) protocol.Message {
 		to := protocol.Add(&r.Topics)
 		to.Name, to.TopicID, to.ErrorCode = t.Name, [16]byte(t.ID), t.Code
 		to.NumPartitions, to.ReplicationFactor = t.PartitionCount, t.ReplicationFactor
-		if t.Message != "" {
-			to.ErrorMessage = protocol.String(t.Message)
-		}
+		to.ErrorMessage = messageOf(t.Message)
 		// Java's admin client fails on a null list here.
 		for _, c := range t.Configs {
 			e := protocol.Add(&to.Configs)
-			e.Name, e.Value, e.ConfigSource = c.Name, protocol.String(c.Value), configFromTopic
-			if c.Default {
-				e.ConfigSource = configFromDefault
-			}
+			e.Name, e.Value, e.ConfigSource = c.Name, protocol.String(c.Value), int8(c.Source)
 		}
 	}
 	return r

@@ -19,7 +19,14 @@ func (s *Session) receiveDeleteTopics(rq *request, out *Out) {
 	}
 	for i := range in.Topics {
 		t := &in.Topics[i]
-		ev.Topics = append(ev.Topics, controller.DeleteTopic{Name: t.Name.Value, ID: model.TopicID(t.TopicID)})
+		d := controller.DeleteTopic{Name: t.Name.Value, ID: model.TopicID(t.TopicID), ByID: !t.Name.Valid}
+		switch {
+		case t.Name.Valid && !d.ID.IsZero():
+			d.Problem = "a topic is named by its name or by its id, not by both"
+		case d.ByID && d.ID.IsZero():
+			d.Problem = "neither a name nor an id was given"
+		}
+		ev.Topics = append(ev.Topics, d)
 	}
 	out.Events = append(out.Events, ev)
 }
@@ -32,9 +39,7 @@ func respondDeleteTopics(sl *slot, in *effect.TopicsDeleted) protocol.Message {
 		to := protocol.Add(&r.Responses)
 		to.Name = protocol.NullString{Value: t.Name, Valid: t.Name != "" || sl.version < 6}
 		to.TopicID, to.ErrorCode = [16]byte(t.ID), t.Code
-		if t.Message != "" {
-			to.ErrorMessage = protocol.String(t.Message)
-		}
+		to.ErrorMessage = messageOf(t.Message)
 	}
 	return r
 }

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"slices"
+
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/invariant"
 	"github.com/weirmq/weir/core/protocol"
@@ -20,6 +22,9 @@ const (
 	Write
 	Create
 	Delete
+	Alter
+	DescribeConfigs
+	AlterConfigs
 	IdempotentWrite
 )
 
@@ -29,29 +34,40 @@ const (
 	Cluster
 	Topic // each topic that the request names
 	Group
+	Configured // the topic or, for a broker's configuration, the cluster
 )
 
-// api is one row of the table: everything about a key but what its handler does.
-type api struct {
-	key protocol.Key
-	// The client is told versionMin to versionMax. Of these, servedMin and above are really served: some
+// API is one row of the table: everything about a key but what its handler does.
+type API struct {
+	Key protocol.Key
+	// The client is told VersionMin to VersionMax. Of these, ServedMin and above are really served: some
 	// clients turn features off unless old versions are in range (KAFKA-18659).
-	versionMin, servedMin, versionMax int16
-	operation                         Operation
-	resource                          Resource
+	VersionMin, ServedMin, VersionMax int16
+	Operation                         Operation
+	Resource                          Resource
+	// Note is what there is to know besides, in one line.
+	Note string
 }
 
+// APIs is the table, for what is made of it: documentation, tests of other packages.
+func APIs() []API { return slices.Clone(apis) }
+
 // apis is every request that a client may send, by ascending key.
-var apis = []api{
-	{protocol.KeyProduce, 0, 3, 13, Write, Topic},
-	{protocol.KeyFetch, 4, 4, 18, Read, Topic},
-	{protocol.KeyListOffsets, 1, 1, 11, Describe, Topic},
-	{protocol.KeyMetadata, 0, 0, 13, Describe, Topic},
-	{protocol.KeyFindCoordinator, 0, 0, 6, Describe, Group},
-	{protocol.KeyAPIVersions, 0, 0, 5, None, Nothing},
-	{protocol.KeyCreateTopics, 2, 2, 7, Create, Cluster},
-	{protocol.KeyDeleteTopics, 1, 1, 6, Delete, Topic},
-	{protocol.KeyInitProducerID, 0, 0, 5, IdempotentWrite, Cluster},
+var apis = []API{
+	{protocol.KeyProduce, 0, 3, 13, Write, Topic, "Versions 0 to 2 are told, or librdkafka up to 2.11.0 stops compressing, and not served. acks=0 is not answered; a refusal closes the connection."},
+	{protocol.KeyFetch, 4, 4, 18, Read, Topic, ""},
+	{protocol.KeyListOffsets, 1, 1, 11, Describe, Topic, ""},
+	{protocol.KeyMetadata, 0, 0, 13, Describe, Topic, ""},
+	{protocol.KeyFindCoordinator, 0, 0, 6, Describe, Group, ""},
+	{protocol.KeyAPIVersions, 0, 0, 5, None, Nothing, "Answered before authentication, and in version 0 when the version is unknown."},
+	{protocol.KeyCreateTopics, 2, 2, 7, Create, Cluster, ""},
+	{protocol.KeyDeleteTopics, 1, 1, 6, Delete, Topic, ""},
+	{protocol.KeyInitProducerID, 0, 0, 5, IdempotentWrite, Cluster, ""},
+	{protocol.KeyDescribeConfigs, 1, 1, 4, DescribeConfigs, Configured, "Topics and brokers."},
+	{protocol.KeyAlterConfigs, 0, 0, 2, AlterConfigs, Configured, "Replaces every setting of a resource; IncrementalAlterConfigs does not."},
+	{protocol.KeyCreatePartitions, 0, 0, 3, Alter, Topic, ""},
+	{protocol.KeyIncrementalAlterConfigs, 0, 0, 1, AlterConfigs, Configured, "Topics, this broker, and all brokers by the empty name."},
+	{protocol.KeyDescribeCluster, 0, 0, 2, Describe, Cluster, ""},
 }
 
 // handle gives a request to the handler of its key. A test holds this switch against the table.
@@ -75,19 +91,29 @@ func (s *Session) handle(rq *request, out *Out) {
 		s.receiveDeleteTopics(rq, out)
 	case protocol.KeyInitProducerID:
 		s.receiveInitProducerID(rq, out)
+	case protocol.KeyDescribeConfigs:
+		s.receiveDescribeConfigs(rq, out)
+	case protocol.KeyAlterConfigs:
+		s.receiveAlterConfigs(rq, out)
+	case protocol.KeyCreatePartitions:
+		s.receiveCreatePartitions(rq, out)
+	case protocol.KeyIncrementalAlterConfigs:
+		s.receiveIncrementalAlterConfigs(rq, out)
+	case protocol.KeyDescribeCluster:
+		s.receiveDescribeCluster(rq, out)
 	default:
 		invariant.Checkf(false, "%v is in the table and has no handler", rq.slot.key)
 	}
 }
 
 // lookup finds a key's row. The table is short; a walk beats a map.
-func lookup(key protocol.Key) (row api, served bool) {
+func lookup(key protocol.Key) (row API, served bool) {
 	for _, a := range apis {
-		if a.key == key {
+		if a.Key == key {
 			return a, true
 		}
 	}
-	return api{}, false
+	return API{}, false
 }
 
 // respond turns the broker's answer into the response of the request.
@@ -101,6 +127,17 @@ func respond(sl *slot, body effect.Body) protocol.Message {
 		return respondCreateTopics(sl, body)
 	case *effect.TopicsDeleted:
 		return respondDeleteTopics(sl, body)
+	case *effect.PartitionsCreated:
+		return respondCreatePartitions(body)
+	case *effect.ConfigsDescribed:
+		return respondDescribeConfigs(sl, body)
+	case *effect.ConfigsAltered:
+		if sl.key == protocol.KeyAlterConfigs {
+			return respondAlterConfigs(body)
+		}
+		return respondIncrementalAlterConfigs(body)
+	case *effect.ClusterDescribed:
+		return respondDescribeCluster(sl, body)
 	case *effect.ProducerIDAssigned:
 		return respondInitProducerID(body)
 	}

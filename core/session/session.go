@@ -146,13 +146,13 @@ func (s *Session) Receive(wall model.Timestamp, frame []byte, out *Out) (key pro
 	}
 	sl := s.open(key, version)
 	switch {
-	case version >= a.servedMin && version <= a.versionMax:
+	case version >= a.ServedMin && version <= a.VersionMax:
 		rq := request{slot: sl, version: version, wall: wall, frame: frame, id: effect.RequestID{Conn: s.conn, Request: sl.request}}
 		s.handle(&rq, out)
 	case key == protocol.KeyAPIVersions:
 		s.answer(sl, unsupportedAPIVersions(sl), out)
 	default:
-		s.closeFor(CloseUnserved, out, "%v version %d, which is not served: versions %d to %d are", key, version, a.servedMin, a.versionMax)
+		s.closeFor(CloseUnserved, out, "%v version %d, which is not served: versions %d to %d are", key, version, a.ServedMin, a.VersionMax)
 	}
 	return key, version
 }

@@ -69,9 +69,9 @@ func goodBatch() []byte {
 
 func TestEveryKeyOfTheTableIsDecodedInEveryVersionByItsHandler(t *testing.T) {
 	for _, a := range apis {
-		for v := a.servedMin; v <= a.versionMax; v++ {
+		for v := a.ServedMin; v <= a.VersionMax; v++ {
 			s, out := newSession(), Out{}
-			r := kmsg.RequestForKey(int16(a.key))
+			r := kmsg.RequestForKey(int16(a.Key))
 			if d, ok := r.(interface{ Default() }); ok {
 				d.Default()
 			}
@@ -83,10 +83,10 @@ func TestEveryKeyOfTheTableIsDecodedInEveryVersionByItsHandler(t *testing.T) {
 			}
 			s.Receive(1000, frame(r, v, 5), &out)
 			if out.Close != "" {
-				t.Errorf("%v version %d: closed: %s", a.key, v, out.Close)
+				t.Errorf("%v version %d: closed: %s", a.Key, v, out.Close)
 			}
 			if len(out.Events)+len(out.Frames) != 1 {
-				t.Errorf("%v version %d: %d events and %d responses, want one of either", a.key, v, len(out.Events), len(out.Frames))
+				t.Errorf("%v version %d: %d events and %d responses, want one of either", a.Key, v, len(out.Events), len(out.Frames))
 			}
 		}
 	}
@@ -94,14 +94,14 @@ func TestEveryKeyOfTheTableIsDecodedInEveryVersionByItsHandler(t *testing.T) {
 
 func TestTheTableAgreesWithTheCodec(t *testing.T) {
 	for i, a := range apis {
-		if i > 0 && apis[i-1].key >= a.key {
-			t.Errorf("%v is out of order", a.key)
+		if i > 0 && apis[i-1].Key >= a.Key {
+			t.Errorf("%v is out of order", a.Key)
 		}
-		if a.servedMin < protocol.MinVersion(a.key) || a.versionMax > protocol.MaxVersion(a.key) || a.versionMin > a.servedMin {
-			t.Errorf("%v: served %d to %d, the codec has %d to %d", a.key, a.servedMin, a.versionMax, protocol.MinVersion(a.key), protocol.MaxVersion(a.key))
+		if a.ServedMin < protocol.MinVersion(a.Key) || a.VersionMax > protocol.MaxVersion(a.Key) || a.VersionMin > a.ServedMin {
+			t.Errorf("%v: served %d to %d, the codec has %d to %d", a.Key, a.ServedMin, a.VersionMax, protocol.MinVersion(a.Key), protocol.MaxVersion(a.Key))
 		}
-		if a.resource == Nothing && a.key != protocol.KeyAPIVersions {
-			t.Errorf("%v needs no authorisation", a.key)
+		if a.Resource == Nothing && a.Key != protocol.KeyAPIVersions {
+			t.Errorf("%v needs no authorisation", a.Key)
 		}
 	}
 }
@@ -466,7 +466,7 @@ func TestRefusalsOfAnyNameFitAResponseOfAnyVersion(t *testing.T) {
 			r.Topics = append(r.Topics, topic)
 			s.Receive(1000, frame(r, version, 5), &out)
 			ev := out.Events[0].(*broker.CreateTopics)
-			machine := controller.New(controller.Config{NodeID: 1, PartitionCountMax: 10, Topic: controller.DefaultTopicConfig()}, controller.NewImage(), 0)
+			machine := controller.New(controller.Config{NodeID: 1, PartitionCountMax: 10, Node: controller.DefaultNodeConfig()}, controller.NewImage(1, controller.DefaultNodeConfig()), 0)
 			var set effect.Set
 			machine.Create(ev.To, ev.Topics, true, &set)
 			s.Replied(set.Replies[0], &out)

@@ -63,6 +63,7 @@ type Topics struct {
 	MessageBytesMax      int32
 	TimestampType        string
 	TimestampAfterMax    time.Duration
+	TimestampBeforeMax   int64 // milliseconds: for ever is more than a Duration holds
 	ProducerIDExpiration time.Duration
 }
 

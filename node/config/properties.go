@@ -55,6 +55,8 @@ var properties = []Property{
 		func(c *Config) *string { return &c.LogLevel }).oneOf("debug", "info", "warn", "error"),
 	millis("log.message.timestamp.after.max.ms", "3600000", "A record whose time lies further ahead of this node's clock is refused.",
 		0, math.MaxInt64, func(c *Config) *time.Duration { return &c.Topics.TimestampAfterMax }),
+	number("log.message.timestamp.before.max.ms", "9223372036854775807", "A record whose time lies further behind this node's clock is refused.",
+		0, math.MaxInt64, func(c *Config) *int64 { return &c.Topics.TimestampBeforeMax }),
 	text("log.message.timestamp.type", "CreateTime", "CreateTime keeps the producer's times, LogAppendTime stamps the time of arrival.",
 		func(c *Config) *string { return &c.Topics.TimestampType }).oneOf("CreateTime", "LogAppendTime"),
 	number("log.retention.bytes", "-1", "A partition that grows past this loses its oldest segments. -1 is unlimited.",

@@ -1,0 +1,379 @@
+package controller
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"pgregory.net/rapid"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
+)
+
+// life is a controller and the metadata log that it wrote.
+type life struct {
+	c   *Controller
+	log []record.Batch
+}
+
+func newLife() *life { return &life{c: New(testConfig(), NewImage(1, DefaultNodeConfig()), 0)} }
+
+// ask makes a request, and what it writes durable; it returns the answer.
+func (l *life) ask(t *testing.T, f func(out *effect.Set)) effect.Body {
+	t.Helper()
+	var out effect.Set
+	f(&out)
+	for _, a := range out.Appends {
+		l.log = append(l.log, record.Batch(a.Batch))
+	}
+	settleAll(t, l.c, &out)
+	if len(out.Replies) == 0 {
+		return nil
+	}
+	return out.Replies[0].Body
+}
+
+func (l *life) create(t *testing.T, name string, settings ...ConfigSetting) {
+	t.Helper()
+	l.ask(t, func(out *effect.Set) {
+		l.c.Create(effect.RequestID{}, []CreateTopic{{Name: name, PartitionCount: 1, ReplicationFactor: 1, Settings: settings}}, false, out)
+	})
+}
+
+func (l *life) alter(t *testing.T, resources ...AlterResource) []effect.ConfigAltered {
+	t.Helper()
+	return l.ask(t, func(out *effect.Set) { l.c.Alter(effect.RequestID{}, resources, false, out) }).(*effect.ConfigsAltered).Resources
+}
+
+func topicOps(name string, ops ...AlterOp) AlterResource {
+	return AlterResource{Type: TopicResource, Name: name, Ops: ops}
+}
+
+func set(name, value string) AlterOp {
+	return AlterOp{Kind: OpSet, Setting: ConfigSetting{Name: name, Value: value}}
+}
+
+func unset(name string) AlterOp {
+	return AlterOp{Kind: OpDelete, Setting: ConfigSetting{Name: name, Null: true}}
+}
+
+// sources is a configuration's value and synonyms as "value value@source ...".
+func sources(entries []effect.ConfigEntry, name string) string {
+	for _, e := range entries {
+		if e.Name == name {
+			out := []string{e.Value}
+			for _, s := range e.Synonyms {
+				out = append(out, s.Name+"="+s.Value+"@"+string('0'+rune(s.Source)))
+			}
+			return strings.Join(out, " ")
+		}
+	}
+	return "absent"
+}
+
+func TestAConfigurationCountsFromTheMostSpecificPlaceThatSetsIt(t *testing.T) {
+	static := DefaultNodeConfig()
+	static.Topic.Log.RetentionMs = 4
+	config := testConfig()
+	config.Node = static
+	l := &life{c: New(config, NewImage(1, static), 0)}
+	l.create(t, "t")
+	want := func(said string) {
+		t.Helper()
+		topic := l.c.Image().Named("t")
+		if got := sources(l.c.Image().DescribeTopic(topic), "retention.ms"); got != said {
+			t.Errorf("described as %s, want %s", got, said)
+		}
+		if value, _, _ := strings.Cut(said, " "); value != sources([]effect.ConfigEntry{{Name: "x", Value: ofTopic("retention.ms").get(&NodeConfig{Topic: topic.Config})}}, "x") {
+			t.Errorf("in force is %d", topic.Config.Log.RetentionMs)
+		}
+	}
+	node := func(name string, op AlterOp) {
+		t.Helper()
+		if a := l.alter(t, AlterResource{Type: NodeResource, Name: name, Ops: []AlterOp{op}})[0]; a.Code != 0 {
+			t.Fatalf("%+v", a)
+		}
+	}
+	const file = "log.retention.ms=4@4 log.retention.ms=604800000@5"
+	want("4 " + file)
+	node("", set("log.retention.ms", "3"))
+	want("3 log.retention.ms=3@3 " + file)
+	node("1", set("log.retention.ms", "2"))
+	want("2 log.retention.ms=2@2 log.retention.ms=3@3 " + file)
+	l.alter(t, topicOps("t", set("retention.ms", "1")))
+	want("1 retention.ms=1@1 log.retention.ms=2@2 log.retention.ms=3@3 " + file)
+	node("1", unset("log.retention.ms"))
+	want("1 retention.ms=1@1 log.retention.ms=3@3 " + file)
+	l.alter(t, topicOps("t", unset("retention.ms")))
+	want("3 log.retention.ms=3@3 " + file)
+	node("", unset("log.retention.ms"))
+	want("4 " + file)
+	if len(l.c.Image().nodes) != 0 {
+		t.Errorf("nothing is set and something is kept: %+v", l.c.Image().nodes)
+	}
+}
+
+func TestChangesOfNodesReachTopicsThatSayNothingThemselves(t *testing.T) {
+	l := newLife()
+	l.create(t, "own", ConfigSetting{Name: "max.message.bytes", Value: "100"})
+	l.create(t, "other")
+	var out effect.Set
+	l.c.Alter(effect.RequestID{}, []AlterResource{{Type: NodeResource, Ops: []AlterOp{set("message.max.bytes", "200")}}}, false, &out)
+	changes := settleAll(t, l.c, &out)
+	if len(changes) != 1 || len(changes[0].Reconfigured) != 1 || changes[0].Reconfigured[0].Name != "other" {
+		t.Fatalf("%+v", changes)
+	}
+	if own, other := l.c.Image().Named("own"), l.c.Image().Named("other"); own.Config.MessageBytesMax != 100 || other.Config.MessageBytesMax != 200 {
+		t.Errorf("own %d, other %d", own.Config.MessageBytesMax, other.Config.MessageBytesMax)
+	}
+	l.create(t, "later")
+	if c := l.c.Image().Named("later").Config.MessageBytesMax; c != 200 {
+		t.Errorf("a topic created later has %d", c)
+	}
+}
+
+func TestAlterationsThatAreRefused(t *testing.T) {
+	l := newLife()
+	l.create(t, "t", ConfigSetting{Name: "retention.ms", Value: "5"})
+	before := *l.c.Image().Named("t")
+	for _, c := range []struct {
+		rule string
+		in   AlterResource
+		code *kerr.Error
+	}{
+		{"a topic must exist", topicOps("nobody", set("retention.ms", "1")), kerr.UnknownTopicOrPartition},
+		{"a topic's name must be one", topicOps("a/b", set("retention.ms", "1")), kerr.InvalidTopicException},
+		{"a configuration must exist", topicOps("t", set("no.such", "1")), kerr.InvalidConfig},
+		{"what is deleted must exist, too", topicOps("t", unset("no.such")), kerr.InvalidConfig},
+		{"a value must fit", topicOps("t", set("retention.ms", "soon")), kerr.InvalidConfig},
+		{"all or nothing", topicOps("t", set("max.message.bytes", "7"), set("retention.ms", "soon")), kerr.InvalidConfig},
+		{"a value must be there", topicOps("t", AlterOp{Setting: ConfigSetting{Name: "retention.ms", Null: true}}), kerr.InvalidRequest},
+		{"each once", topicOps("t", set("retention.ms", "1"), unset("retention.ms")), kerr.InvalidRequest},
+		{"operations are four", topicOps("t", AlterOp{Kind: 9, Setting: ConfigSetting{Name: "retention.ms"}}), kerr.InvalidRequest},
+		{"only lists are appended to", topicOps("t", AlterOp{Kind: OpAppend, Setting: ConfigSetting{Name: "retention.ms", Value: "1"}}), kerr.InvalidConfig},
+		{"a list without members is not a policy", topicOps("t", AlterOp{Kind: OpSubtract, Setting: ConfigSetting{Name: "cleanup.policy", Value: "delete"}}), kerr.InvalidConfig},
+		{"another broker", AlterResource{Type: NodeResource, Name: "2", Ops: []AlterOp{set("num.partitions", "2")}}, kerr.InvalidRequest},
+		{"not a broker", AlterResource{Type: NodeResource, Name: "one", Ops: []AlterOp{set("num.partitions", "2")}}, kerr.InvalidRequest},
+		{"a broker by another spelling", AlterResource{Type: NodeResource, Name: "01"}, kerr.InvalidRequest},
+		{"fixed at the start", AlterResource{Type: NodeResource, Name: "1", Ops: []AlterOp{set("log.dirs", "/")}}, kerr.InvalidRequest},
+		{"a topic's name of it", AlterResource{Type: NodeResource, Name: "1", Ops: []AlterOp{set("retention.ms", "1")}}, kerr.InvalidRequest},
+		{"a broker's value must fit", AlterResource{Type: NodeResource, Ops: []AlterOp{set("num.partitions", "0")}}, kerr.InvalidRequest},
+		{"other resources", AlterResource{Type: 16, Name: "x"}, kerr.InvalidRequest},
+	} {
+		if got := l.alter(t, c.in)[0]; got.Code != c.code.Code || got.Message == "" {
+			t.Errorf("%s: %s %q, want %s", c.rule, effect.CodeName(got.Code), got.Message, c.code.Message)
+		}
+	}
+	if after := l.c.Image().Named("t"); !slices.Equal(after.Settings, before.Settings) || after.Config != before.Config {
+		t.Errorf("something changed: %+v", after)
+	}
+	for _, a := range l.alter(t, topicOps("t", set("retention.ms", "1")), topicOps("t", set("segment.ms", "1"))) {
+		if a.Code != kerr.InvalidRequest.Code {
+			t.Errorf("a resource that is named twice: %s", effect.CodeName(a.Code))
+		}
+	}
+}
+
+func TestReplacingForgetsWhatIsNotNamed(t *testing.T) {
+	l := newLife()
+	l.create(t, "t", ConfigSetting{Name: "retention.ms", Value: "5"}, ConfigSetting{Name: "segment.ms", Value: "6"})
+	in := topicOps("t", set("segment.ms", " 6"), set("max.message.bytes", "7"))
+	in.Replace = true
+	l.alter(t, in)
+	want := []ConfigSetting{{Name: "max.message.bytes", Value: "7"}, {Name: "segment.ms", Value: "6"}}
+	if got := l.c.Image().Named("t").Settings; !slices.Equal(got, want) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestListsAreAppendedToAndTakenFrom(t *testing.T) {
+	l := newLife()
+	l.create(t, "t")
+	for _, c := range []struct {
+		kind OpKind
+		ok   bool
+	}{{OpAppend, true}, {OpSubtract, false}} {
+		a := l.alter(t, topicOps("t", AlterOp{Kind: c.kind, Setting: ConfigSetting{Name: "cleanup.policy", Value: "delete"}}))[0]
+		if (a.Code == 0) != c.ok {
+			t.Errorf("operation %d: %+v", c.kind, a)
+		}
+	}
+	if got := combine([]string{"a", "b"}, []string{"b", "c"}, OpAppend); !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("appended: %v", got)
+	}
+	if got := combine([]string{"a", "b"}, []string{"b", "c"}, OpSubtract); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("subtracted: %v", got)
+	}
+}
+
+func TestValidatingWritesNothing(t *testing.T) {
+	l := newLife()
+	l.create(t, "t")
+	var out effect.Set
+	l.c.Alter(effect.RequestID{}, []AlterResource{topicOps("t", set("retention.ms", "1"))}, true, &out)
+	l.c.Extend(effect.RequestID{}, []AddPartitions{{Name: "t", Count: 4}}, true, &out)
+	if len(out.Appends) != 0 || len(out.Replies) != 2 || l.c.turn != nil {
+		t.Fatalf("%v", out.String())
+	}
+	if a := out.Replies[0].Body.(*effect.ConfigsAltered).Resources[0]; a.Code != 0 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestNothingIsWrittenForWhatIsSoAlready(t *testing.T) {
+	l := newLife()
+	l.create(t, "t", ConfigSetting{Name: "retention.ms", Value: "5"})
+	batches := len(l.log)
+	if a := l.alter(t, topicOps("t", set("retention.ms", "5"), unset("segment.ms")))[0]; a.Code != 0 || len(l.log) != batches {
+		t.Errorf("%+v, %d batches written", a, len(l.log)-batches)
+	}
+}
+
+func TestPartitionsAreOnlyAdded(t *testing.T) {
+	l := newLife()
+	l.create(t, "t")
+	extend := func(in ...AddPartitions) []effect.TopicExtended {
+		return l.ask(t, func(out *effect.Set) { l.c.Extend(effect.RequestID{}, in, false, out) }).(*effect.PartitionsCreated).Topics
+	}
+	here := []model.NodeID{1}
+	for _, c := range []struct {
+		rule string
+		in   AddPartitions
+		code int16
+	}{
+		{"more", AddPartitions{Name: "t", Count: 3}, 0},
+		{"as many", AddPartitions{Name: "t", Count: 3}, kerr.InvalidPartitions.Code},
+		{"fewer", AddPartitions{Name: "t", Count: 2}, kerr.InvalidPartitions.Code},
+		{"none", AddPartitions{Name: "t", Count: -1}, kerr.InvalidPartitions.Code},
+		{"too many", AddPartitions{Name: "t", Count: 1 << 30}, kerr.PolicyViolation.Code},
+		{"a topic that is not there", AddPartitions{Name: "u", Count: 2}, kerr.UnknownTopicOrPartition.Code},
+		{"too few assignments", AddPartitions{Name: "t", Count: 5, Assigned: true, Assignments: [][]model.NodeID{here}}, kerr.InvalidReplicaAssignment.Code},
+		{"elsewhere", AddPartitions{Name: "t", Count: 4, Assigned: true, Assignments: [][]model.NodeID{{2}}}, kerr.InvalidReplicaAssignment.Code},
+		{"assigned", AddPartitions{Name: "t", Count: 4, Assigned: true, Assignments: [][]model.NodeID{here}}, 0},
+	} {
+		if got := extend(c.in)[0]; got.Code != c.code || c.code != 0 && got.Message == "" {
+			t.Errorf("%s: %s %q", c.rule, effect.CodeName(got.Code), got.Message)
+		}
+	}
+	for _, a := range extend(AddPartitions{Name: "t", Count: 5}, AddPartitions{Name: "t", Count: 6}) {
+		if a.Code != kerr.InvalidRequest.Code {
+			t.Errorf("a topic that is named twice: %s", effect.CodeName(a.Code))
+		}
+	}
+	if n := len(l.c.Image().Named("t").Partitions); n != 4 || l.c.partitionCount != 4 {
+		t.Errorf("%d partitions, %d counted", n, l.c.partitionCount)
+	}
+}
+
+func TestATopicNamedTwiceIsRefusedWhereverItStands(t *testing.T) {
+	l := newLife()
+	one := CreateTopic{Name: "a", PartitionCount: 1, ReplicationFactor: 1}
+	other := one
+	other.Name = "b"
+	created := l.ask(t, func(out *effect.Set) {
+		l.c.Create(effect.RequestID{}, []CreateTopic{one, other, one}, false, out)
+	}).(*effect.TopicsCreated).Topics
+	if created[0].Code != kerr.InvalidRequest.Code || created[1].Code != 0 || created[2].Code != kerr.InvalidRequest.Code {
+		t.Errorf("%+v", created)
+	}
+	id := l.c.Image().Named("b").ID
+	deleted := l.ask(t, func(out *effect.Set) {
+		l.c.Delete(effect.RequestID{}, []DeleteTopic{
+			{Name: "b"}, {ByID: true, ID: id}, {Name: "x"}, {Name: "x"}, {Name: ""}, {ByID: true}, {Problem: "neither"},
+		}, out)
+	}).(*effect.TopicsDeleted).Topics
+	for i, code := range []*kerr.Error{
+		kerr.InvalidRequest, kerr.InvalidRequest, kerr.InvalidRequest, kerr.InvalidRequest,
+		kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.InvalidRequest,
+	} {
+		if deleted[i].Code != code.Code {
+			t.Errorf("deletion %d: %+v, want %s", i, deleted[i], code.Message)
+		}
+	}
+}
+
+func TestNamesThatMetricsCannotTellApartCollide(t *testing.T) {
+	l := newLife()
+	create := func(names ...string) []effect.TopicCreated {
+		var in []CreateTopic
+		for _, n := range names {
+			in = append(in, CreateTopic{Name: n, PartitionCount: 1, ReplicationFactor: 1})
+		}
+		return l.ask(t, func(out *effect.Set) { l.c.Create(effect.RequestID{}, in, false, out) }).(*effect.TopicsCreated).Topics
+	}
+	if c := create("a.b", "ab", "a-b"); c[0].Code != 0 || c[1].Code != 0 || c[2].Code != 0 {
+		t.Errorf("%+v", c)
+	}
+	if c := create("a_b"); c[0].Code != kerr.InvalidTopicException.Code || !strings.Contains(c[0].Message, "a.b") {
+		t.Errorf("%+v", c)
+	}
+	if c := create("c.d", "c_d"); c[0].Code != 0 || c[1].Code != kerr.InvalidTopicException.Code {
+		t.Errorf("%+v", c)
+	}
+	l.ask(t, func(out *effect.Set) { l.c.Delete(effect.RequestID{}, []DeleteTopic{{Name: "a.b"}}, out) })
+	if c := create("a_b"); c[0].Code != 0 {
+		t.Errorf("the name is free again: %+v", c)
+	}
+}
+
+// Whatever is asked, the log that was written gives the image that wrote it.
+func TestAnyHistoryLoadsToTheImageThatItMade(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		l := newLife()
+		name := rapid.SampledFrom([]string{"a", "b", "a.c", "a_c"})
+		key := rapid.SampledFrom([]string{"retention.ms", "max.message.bytes", "message.timestamp.type", "nonsense"})
+		nodeKey := rapid.SampledFrom([]string{"log.retention.ms", "message.max.bytes", "num.partitions", "auto.create.topics.enable", "log.dirs"})
+		value := rapid.SampledFrom([]string{"1", "2000", "LogAppendTime", "CreateTime", "false", "x"})
+		op := func(key *rapid.Generator[string]) AlterOp {
+			return AlterOp{
+				Kind:    OpKind(rapid.IntRange(0, 3).Draw(r, "op")),
+				Setting: ConfigSetting{Name: key.Draw(r, "key"), Value: value.Draw(r, "value")},
+			}
+		}
+		for range rapid.IntRange(1, 25).Draw(r, "steps") {
+			l.ask(t, func(out *effect.Set) {
+				switch rapid.IntRange(0, 5).Draw(r, "what") {
+				case 0, 1:
+					l.c.Create(effect.RequestID{}, []CreateTopic{
+						{Name: name.Draw(r, "name"), PartitionCount: int32(rapid.IntRange(-1, 3).Draw(r, "count")), ReplicationFactor: -1},
+						{Name: name.Draw(r, "name"), PartitionCount: -1, ReplicationFactor: 1},
+					}, false, out)
+				case 2:
+					l.c.Delete(effect.RequestID{}, []DeleteTopic{{Name: name.Draw(r, "name")}}, out)
+				case 3:
+					a := topicOps(name.Draw(r, "name"), op(key), op(key))
+					a.Replace = rapid.Bool().Draw(r, "replace")
+					l.c.Alter(effect.RequestID{}, []AlterResource{a}, false, out)
+				case 4:
+					node := rapid.SampledFrom([]string{"", "1", "2"}).Draw(r, "node")
+					l.c.Alter(effect.RequestID{}, []AlterResource{{Type: NodeResource, Name: node, Ops: []AlterOp{op(nodeKey)}}}, false, out)
+				case 5:
+					l.c.Extend(effect.RequestID{}, []AddPartitions{{Name: name.Draw(r, "name"), Count: int32(rapid.IntRange(0, 6).Draw(r, "count"))}}, false, out)
+				}
+			})
+		}
+		loaded := NewImage(1, DefaultNodeConfig())
+		for _, b := range l.log {
+			if err := loaded.ApplyBatch(b, func(Change) {}); err != nil {
+				r.Fatal(err)
+			}
+		}
+		image := l.c.Image()
+		if !slices.Equal(loaded.names, image.names) || loaded.node != image.node || len(loaded.shapes) != len(image.shapes) {
+			r.Fatalf("loaded %+v, want %+v", loaded, image)
+		}
+		for topic := range image.Topics {
+			again := loaded.Identified(topic.ID)
+			if again == nil || again.Config != topic.Config || !slices.Equal(again.Settings, topic.Settings) || len(again.Partitions) != len(topic.Partitions) {
+				r.Fatalf("%s came back as %+v, want %+v", topic.Name, again, topic)
+			}
+			// A topic's configuration is its settings over the node's, whatever the order of changes.
+			if config, err := image.node.Topic.With(topic.Settings); err != nil || config != topic.Config {
+				r.Fatalf("%s has %+v, its settings give %+v, %v", topic.Name, topic.Config, config, err)
+			}
+		}
+	})
+}

@@ -1,0 +1,117 @@
+package controller
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
+)
+
+// layers are the places that a node's settings come from, most specific first.
+//
+//	of the node (DYNAMIC_BROKER) ► of every node (DYNAMIC_DEFAULT_BROKER) ► its configuration file (STATIC) ► DEFAULT
+type layers struct {
+	node, every []ConfigSetting
+	static      *NodeConfig
+	builtIn     NodeConfig
+}
+
+func (i *Image) layers() layers {
+	return layers{
+		node: i.nodeSettings(strconv.Itoa(int(i.nodeID))), every: i.nodeSettings(""), static: &i.static, builtIn: DefaultNodeConfig(),
+	}
+}
+
+// synonyms are the values that a setting has under its node name, the one that counts first. The last is
+// the default. What the configuration file says counts as said only where it differs from the default.
+func (l *layers) synonyms(s *Setting) []effect.ConfigSynonym {
+	var out []effect.ConfigSynonym
+	if s.Node != "" {
+		if v, set := valueOf(l.node, s.Node); set {
+			out = append(out, effect.ConfigSynonym{Name: s.Node, Value: v, Source: effect.FromNode})
+		}
+		if v, set := valueOf(l.every, s.Node); set {
+			out = append(out, effect.ConfigSynonym{Name: s.Node, Value: v, Source: effect.FromEveryNode})
+		}
+		if v := s.get(l.static); v != s.get(&l.builtIn) {
+			out = append(out, effect.ConfigSynonym{Name: s.Node, Value: v, Source: effect.FromFile})
+		}
+	}
+	name := s.Node
+	if name == "" {
+		name = s.Topic
+	}
+	return append(out, effect.ConfigSynonym{Name: name, Value: s.get(&l.builtIn), Source: effect.FromDefault})
+}
+
+// DescribeTopic lists every configuration of a topic by name, with where its value comes from.
+func (i *Image) DescribeTopic(t *Topic) []effect.ConfigEntry { return describeTopic(t, i.layers()) }
+
+func describeTopic(t *Topic, l layers) []effect.ConfigEntry {
+	out := make([]effect.ConfigEntry, 0, len(settings))
+	config := NodeConfig{Topic: t.Config}
+	for _, s := range settings {
+		if s.Topic == "" {
+			continue
+		}
+		e := effect.ConfigEntry{Name: s.Topic, Value: s.get(&config), Type: s.Type, Doc: s.Doc, Synonyms: l.synonyms(&s)}
+		if v, set := valueOf(t.Settings, s.Topic); set {
+			e.Synonyms = slices.Insert(e.Synonyms, 0, effect.ConfigSynonym{Name: s.Topic, Value: v, Source: effect.FromTopic})
+		}
+		e.Source = e.Synonyms[0].Source
+		out = append(out, e)
+	}
+	return out
+}
+
+// DescribeNode lists every configuration of this node by name: those that can be changed while it runs,
+// and fixed, those that were given to it at its start.
+func (i *Image) DescribeNode(fixed []effect.ConfigEntry) []effect.ConfigEntry {
+	out := make([]effect.ConfigEntry, 0, len(fixed)+len(settings))
+	l := i.layers()
+	for _, s := range settings {
+		if s.Node == "" {
+			continue
+		}
+		e := effect.ConfigEntry{Name: s.Node, Value: s.get(&i.node), Type: s.Type, Doc: s.Doc, Synonyms: l.synonyms(&s)}
+		e.Source = e.Synonyms[0].Source
+		out = append(out, e)
+	}
+	for _, e := range fixed {
+		if ofNode(e.Name) == nil {
+			out = append(out, e)
+		}
+	}
+	slices.SortFunc(out, func(a, b effect.ConfigEntry) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// DescribeEveryNode lists what was set for all nodes together.
+func (i *Image) DescribeEveryNode() []effect.ConfigEntry {
+	var out []effect.ConfigEntry
+	for _, set := range i.nodeSettings("") {
+		s := ofNode(set.Name)
+		out = append(out, effect.ConfigEntry{
+			Name: set.Name, Value: set.Value, Source: effect.FromEveryNode, Type: s.Type, Doc: s.Doc,
+			Synonyms: []effect.ConfigSynonym{{Name: set.Name, Value: set.Value, Source: effect.FromEveryNode}},
+		})
+	}
+	return out
+}
+
+// Node is this node's configuration as it is now.
+func (i *Image) Node() *NodeConfig { return &i.node }
+
+// NodeID is the node that this image is for.
+func (i *Image) NodeID() model.NodeID { return i.nodeID }
+
+func (i *Image) nodeSettings(name string) []ConfigSetting {
+	for k := range i.nodes {
+		if i.nodes[k].name == name {
+			return i.nodes[k].settings
+		}
+	}
+	return nil
+}

@@ -1,0 +1,190 @@
+package controller
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/weirmq/weir/core/effect"
+)
+
+// Setting is one configuration: of a topic, of a node as the default of its topics, or of a node alone.
+type Setting struct {
+	Topic string // its name as a topic's, empty if topics do not have it
+	Node  string // its name as a node's, empty if nodes do not have it
+	Type  effect.ConfigType
+	Range string // for people
+	Doc   string // one line
+	set   func(*NodeConfig, string) error
+	get   func(*NodeConfig) string
+}
+
+// Default is the setting's value when nobody set it.
+func (s *Setting) Default() string {
+	c := DefaultNodeConfig()
+	return s.get(&c)
+}
+
+// Settings lists every configuration that can be changed while a node runs: those of topics by their
+// topic name, then the rest.
+func Settings() []Setting { return slices.Clone(settings) }
+
+// settings is every such configuration that weir has. What is not here is refused by name, so that nobody
+// believes in a setting that does nothing.
+var settings = []Setting{
+	only(Setting{
+		Topic: "cleanup.policy", Node: "log.cleanup.policy", Type: effect.ConfigList,
+		Doc: "What happens to old records: delete removes whole segments past retention. Compaction is not there yet.",
+	}, "delete"),
+	only(Setting{
+		Topic: "compression.type", Node: "compression.type", Type: effect.ConfigString,
+		Doc: "The codec that records are kept in: producer keeps what the producer chose.",
+	}, "producer"),
+	whole32(Setting{
+		Topic: "index.interval.bytes", Node: "log.index.interval.bytes",
+		Doc: "An entry goes into a segment's index after so many bytes.",
+	}, 1, 1<<30, func(c *NodeConfig) *int32 { return &c.Topic.Log.IndexIntervalBytes }),
+	whole32(Setting{
+		Topic: "max.message.bytes", Node: "message.max.bytes",
+		Doc: "The largest record batch taken, as it arrives, compressed or not.",
+	}, 1, 100<<20, func(c *NodeConfig) *int32 { return &c.Topic.MessageBytesMax }),
+	whole64(Setting{
+		Topic: "message.timestamp.after.max.ms", Node: "log.message.timestamp.after.max.ms",
+		Doc: "A record whose time lies further ahead of the node's clock is refused.",
+	}, 0, func(c *NodeConfig) *int64 { return &c.Topic.TimestampAfterMsMax }),
+	whole64(Setting{
+		Topic: "message.timestamp.before.max.ms", Node: "log.message.timestamp.before.max.ms",
+		Doc: "A record whose time lies further behind the node's clock is refused.",
+	}, 0, func(c *NodeConfig) *int64 { return &c.Topic.TimestampBeforeMsMax }),
+	{
+		Topic: "message.timestamp.type", Node: "log.message.timestamp.type", Type: effect.ConfigString, Range: "CreateTime, LogAppendTime",
+		Doc: "CreateTime keeps the producer's times, LogAppendTime stamps the time of arrival.",
+		set: func(c *NodeConfig, v string) error {
+			if v != "CreateTime" && v != "LogAppendTime" {
+				return fmt.Errorf("it is CreateTime or LogAppendTime, not %q", shown(v))
+			}
+			c.Topic.LogAppendTime = v == "LogAppendTime"
+			return nil
+		},
+		get: func(c *NodeConfig) string {
+			if c.Topic.LogAppendTime {
+				return "LogAppendTime"
+			}
+			return "CreateTime"
+		},
+	},
+	whole32(Setting{
+		Topic: "min.insync.replicas", Node: "min.insync.replicas",
+		Doc: "How many replicas must have a batch before acks=all is answered.",
+	}, 1, 1<<15, func(c *NodeConfig) *int32 { return &c.Topic.MinInSyncReplicas }),
+	whole64(Setting{
+		Topic: "retention.bytes", Node: "log.retention.bytes",
+		Doc: "A partition that grows past this loses its oldest segments; -1 is unlimited.",
+	}, -1, func(c *NodeConfig) *int64 { return &c.Topic.Log.RetentionBytes }),
+	whole64(Setting{
+		Topic: "retention.ms", Node: "log.retention.ms",
+		Doc: "A segment whose newest record is older than this is deleted; -1 keeps for ever.",
+	}, -1, func(c *NodeConfig) *int64 { return &c.Topic.Log.RetentionMs }),
+	whole32(Setting{
+		Topic: "segment.bytes", Node: "log.segment.bytes",
+		Doc: "A segment is closed when it reaches this size.",
+	}, 1<<10, math.MaxInt32, func(c *NodeConfig) *int32 { return &c.Topic.Log.SegmentBytes }),
+	whole64(Setting{
+		Topic: "segment.ms", Node: "log.roll.ms",
+		Doc: "A segment is closed when it is this old, so that retention can delete it.",
+	}, 1, func(c *NodeConfig) *int64 { return &c.Topic.Log.SegmentMs }),
+	only(Setting{
+		Topic: "unclean.leader.election.enable", Node: "unclean.leader.election.enable", Type: effect.ConfigBoolean,
+		Doc: "Whether a replica that may lack acknowledged records can become leader: never.",
+	}, "false"),
+
+	{
+		Node: "auto.create.topics.enable", Type: effect.ConfigBoolean, Range: "true, false",
+		Doc: "Create a topic when a client that allows it asks for it.",
+		set: func(c *NodeConfig, v string) error {
+			if v != "true" && v != "false" {
+				return fmt.Errorf("it is true or false, not %q", shown(v))
+			}
+			c.AutoCreateTopics = v == "true"
+			return nil
+		},
+		get: func(c *NodeConfig) string { return strconv.FormatBool(c.AutoCreateTopics) },
+	},
+	whole32(Setting{
+		Node: "num.partitions", Doc: "Partitions of a topic that is created without saying how many.",
+	}, 1, 100_000, func(c *NodeConfig) *int32 { return &c.PartitionCountDefault }),
+	whole64(Setting{
+		Node: "producer.id.expiration.ms", Doc: "An idempotent producer that has been silent for so long is forgotten.",
+	}, 1, func(c *NodeConfig) *int64 { return &c.ProducerExpirationMs }),
+}
+
+// ofTopic finds a setting by its topic name, nil if topics have none of that name.
+func ofTopic(name string) *Setting {
+	for _, s := range settings {
+		if s.Topic == name && name != "" {
+			return &s
+		}
+	}
+	return nil
+}
+
+// ofNode finds a setting by its node name.
+func ofNode(name string) *Setting {
+	for _, s := range settings {
+		if s.Node == name && name != "" {
+			return &s
+		}
+	}
+	return nil
+}
+
+// only makes a setting that has one value so far.
+func only(s Setting, value string) Setting {
+	s.Range = value
+	s.set = func(_ *NodeConfig, v string) error {
+		if v != value {
+			return fmt.Errorf("it can only be %s yet, not %q", value, shown(v))
+		}
+		return nil
+	}
+	s.get = func(*NodeConfig) string { return value }
+	return s
+}
+
+func whole32(s Setting, from, last int64, at func(*NodeConfig) *int32) Setting {
+	s.Type, s.Range = effect.ConfigInt, fmt.Sprintf("%d to %d", from, last)
+	s.set = func(c *NodeConfig, v string) error {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n < from || n > last {
+			return fmt.Errorf("it is a whole number from %d to %d, not %q", from, last, shown(v))
+		}
+		*at(c) = int32(n)
+		return nil
+	}
+	s.get = func(c *NodeConfig) string { return strconv.Itoa(int(*at(c))) }
+	return s
+}
+
+func whole64(s Setting, from int64, at func(*NodeConfig) *int64) Setting {
+	s.Type, s.Range = effect.ConfigLong, fmt.Sprintf("%d or more", from)
+	s.set = func(c *NodeConfig, v string) error {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n < from {
+			return fmt.Errorf("it is a whole number from %d on, not %q", from, shown(v))
+		}
+		*at(c) = n
+		return nil
+	}
+	s.get = func(c *NodeConfig) string { return strconv.FormatInt(*at(c), 10) }
+	return s
+}
+
+// members are the parts of a list's value.
+func members(value string) []string {
+	if value == "" {
+		return nil
+	}
+	return strings.Split(value, ",")
+}
