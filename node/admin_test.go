@@ -146,3 +146,58 @@ func TestTheClusterIsDescribed(t *testing.T) {
 		t.Errorf("operations %b", resp.ClusterAuthorizedOperations)
 	}
 }
+
+func TestRecordsAreDeletedForGood(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, testConfig(dir))
+	adm, cl := adminOf(t, n)
+	ctx := testContext(t)
+	createTopic(t, cl, "t", 1)
+	for range 3 {
+		produce(t, cl, records("t", 10))
+	}
+	offsets := func(at int64) kadm.Offsets {
+		o := make(kadm.Offsets)
+		o.Add(kadm.Offset{Topic: "t", Partition: 0, At: at})
+		return o
+	}
+	deleted, err := adm.DeleteRecords(ctx, offsets(13))
+	if err != nil || deleted.Error() != nil || deleted["t"][0].LowWatermark != 13 {
+		t.Fatal(err, deleted)
+	}
+	if r, err := adm.DeleteRecords(ctx, offsets(31)); err != nil || !errors.Is(r["t"][0].Err, kerr.OffsetOutOfRange) {
+		t.Errorf("%v %+v", err, r)
+	}
+	begins := func() {
+		t.Helper()
+		starts, err := adm.ListStartOffsets(ctx, "t")
+		if err != nil || starts["t"][0].Offset != 13 {
+			t.Errorf("the log starts at %+v, %v", starts["t"][0], err)
+		}
+		got := consume(t, n, "t", 17)[0]
+		if got[0].Offset != 13 {
+			t.Errorf("the first record is at %d", got[0].Offset)
+		}
+	}
+	begins()
+	n.Kill()
+	n = start(t, testConfig(dir))
+	adm, _ = adminOf(t, n)
+	begins()
+	if r, err := adm.DeleteRecords(ctx, offsets(-1)); err != nil || r["t"][0].LowWatermark != 30 {
+		t.Errorf("%v %+v", err, r)
+	}
+}
+
+func TestEpochsEndAtTheLogsEnd(t *testing.T) {
+	n := start(t, testConfig(t.TempDir()))
+	adm, cl := adminOf(t, n)
+	createTopic(t, cl, "t", 1)
+	produce(t, cl, records("t", 10))
+	in := kadm.OffsetForLeaderEpochRequest{}
+	in.Add("t", 0, 0)
+	got, err := adm.OffsetForLeaderEpoch(testContext(t), in)
+	if err != nil || got["t"][0].Err != nil || got["t"][0].EndOffset != 10 || got["t"][0].LeaderEpoch != 0 {
+		t.Errorf("%v %+v", err, got)
+	}
+}

@@ -33,6 +33,7 @@ type Broker struct {
 	fetches    fetches
 	listings   map[effect.RequestID]*listing
 	describes  map[effect.RequestID]*DescribeTopics // wait for topics to be created
+	deletions  []*deletion                          // by deadline
 	ids        producerIDs
 	retention  retention
 }
@@ -70,6 +71,10 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 		b.controller.Alter(ev.To, ev.Resources, ev.ValidateOnly, out)
 	case *DescribeConfigs:
 		b.describeConfigs(ev, out)
+	case *DeleteRecords:
+		b.deleteRecords(ev, out)
+	case *EpochEnds:
+		b.epochEnds(ev, out)
 	case *DescribeCluster:
 		b.describeCluster(ev, out)
 	case *InitProducerID:
@@ -91,6 +96,7 @@ func (b *Broker) Tick(now model.Time, wall model.Timestamp, out *effect.Set) {
 		out.Marks.Set(effect.MarkFetchTimedOut)
 		b.finishFetch(f, out)
 	}
+	b.timeOutDeletions(out)
 	b.retain(now, wall, out)
 	b.settle(out)
 }
@@ -100,6 +106,9 @@ func (b *Broker) Deadline() model.Time {
 	d := b.fetches.deadline()
 	if r := b.retention.next; len(b.partitions.order)+len(b.retention.undeleted) > 0 && (d == 0 || r < d) {
 		d = r
+	}
+	if len(b.deletions) > 0 && (d == 0 || b.deletions[0].deadline < d) {
+		d = max(1, b.deletions[0].deadline)
 	}
 	return d
 }
@@ -138,8 +147,14 @@ func (b *Broker) completed(ev *Completed, out *effect.Set) {
 		b.lookedUp(l, out)
 	}
 	for _, r := range ev.Retained {
-		if p := b.partitions.get(r.Partition); p != nil && r.Failure == effect.OK {
+		p := b.partitions.get(r.Partition)
+		switch {
+		case p == nil:
+		case r.Failure == effect.OK:
 			p.replica.Retained(r, out)
+			b.deletedBelow(p, p.replica.Bounds().LogStartOffset, 0, out)
+		default:
+			b.deletedBelow(p, 0, kerr.KafkaStorageError.Code, out)
 		}
 	}
 	for _, d := range ev.Deleted {
@@ -150,7 +165,7 @@ func (b *Broker) completed(ev *Completed, out *effect.Set) {
 	for _, d := range ev.Damaged {
 		if p := b.partitions.get(d.Partition); p != nil {
 			p.replica.GoOffline(d.Detail, out)
-			b.wake(p, out)
+			b.wentOffline(p, out)
 		}
 	}
 }
@@ -161,8 +176,14 @@ func (b *Broker) appended(p *partition, a effect.Appended, out *effect.Set) {
 		b.wakeFrom(p, before, out)
 	}
 	if p.replica.Offline() != "" {
-		b.wake(p, out)
+		b.wentOffline(p, out)
 	}
+}
+
+// wentOffline answers everybody who waits at a partition that cannot be used any more.
+func (b *Broker) wentOffline(p *partition, out *effect.Set) {
+	b.wake(p, out)
+	b.deletedBelow(p, 0, kerr.KafkaStorageError.Code, out)
 }
 
 func (b *Broker) produce(ev *Produce, out *effect.Set) {

@@ -43,6 +43,8 @@ func newWorld() *world {
 //	extend NAME to=N | alter NAME|node config=(k,v) | describe-config NAME|node KEY | describe-cluster
 //	produce NAME/P [count=N] [bytes=N] [acks=N] | fetch NAME/P from=N [min=N] [wait=N] [conn=N]
 //	list NAME/P time=N | init-producer | disconnect conn=N
+//	delete-records NAME/P below=N [wait=N] | epoch-end NAME/P epoch=N [current=N]
+//	retained NAME/P start=N [disk-full]    storage says where the log starts
 //	durable [count=N]    storage makes the oldest N appends durable, by default all
 //	refuse               storage refuses every append in flight for lack of space
 //	damage NAME/P        storage finds damage
@@ -116,6 +118,34 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 			r.Type, r.Name = controller.NodeResource, "1"
 		}
 		return &DescribeConfigs{To: to, Resources: []ConfigResource{r, r}}
+	case "delete-records":
+		var below, wait int
+		d.ScanArgs(t, "below", &below)
+		d.MaybeScanArgs(t, "wait", &wait)
+		name, partition := target(t, d)
+		return &DeleteRecords{To: to, Wait: model.Time(wait), Wall: 1000, Parts: []DeleteRecordsPart{
+			{Topic: TopicRef{Name: name}, Partition: partition, Offset: model.Offset(below)},
+		}}
+	case "retained":
+		name, partition := target(t, d)
+		var start int
+		d.ScanArgs(t, "start", &start)
+		r := effect.Retained{
+			Partition:      model.TopicPartition{Topic: w.b.controller.Image().Named(name).ID, Partition: partition},
+			LogStartOffset: model.Offset(start),
+		}
+		if d.HasArg("disk-full") {
+			r.Failure = effect.DiskFull
+		}
+		return &Completed{effect.Completions{Retained: []effect.Retained{r}}}
+	case "epoch-end":
+		current, epoch := -1, 0
+		d.ScanArgs(t, "epoch", &epoch)
+		d.MaybeScanArgs(t, "current", &current)
+		name, partition := target(t, d)
+		return &EpochEnds{To: to, Parts: []EpochEndsPart{{
+			Topic: TopicRef{Name: name}, Partition: partition, CurrentLeaderEpoch: model.LeaderEpoch(current), LeaderEpoch: model.LeaderEpoch(epoch),
+		}}}
 	case "describe-cluster":
 		return &DescribeCluster{To: to}
 	case "produce":

@@ -3,6 +3,7 @@ package broker
 import (
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
 )
 
 // CreatePartitions asks for topics to get more partitions. It is answered by one effect.PartitionsCreated.
@@ -41,3 +42,41 @@ func (*CreatePartitions) event() {}
 func (*AlterConfigs) event()     {}
 func (*DescribeConfigs) event()  {}
 func (*DescribeCluster) event()  {}
+
+// DeleteRecords asks for the records below some offsets to be deleted. It is answered by one
+// effect.RecordsDeleted when the new log starts are durable.
+type DeleteRecords struct {
+	To    effect.RequestID
+	Wait  model.Time // how long to wait for storage
+	Wall  model.Timestamp
+	Parts []DeleteRecordsPart
+}
+
+// DeleteRecordsPart is one partition of a DeleteRecords.
+type DeleteRecordsPart struct {
+	Index     int32
+	Topic     TopicRef
+	Partition model.Partition
+	Offset    model.Offset // the first to keep, or ToHighWatermark
+}
+
+// ToHighWatermark in a DeleteRecordsPart deletes everything that may be read.
+const ToHighWatermark model.Offset = -1
+
+// EpochEnds asks where leader epochs end. It is answered by one effect.EpochEndsFound.
+type EpochEnds struct {
+	To    effect.RequestID
+	Parts []EpochEndsPart
+}
+
+// EpochEndsPart is one partition of an EpochEnds.
+type EpochEndsPart struct {
+	Index              int32
+	Topic              TopicRef
+	Partition          model.Partition
+	CurrentLeaderEpoch model.LeaderEpoch // NoLeaderEpoch: not checked
+	LeaderEpoch        model.LeaderEpoch // the epoch that is asked for
+}
+
+func (*DeleteRecords) event() {}
+func (*EpochEnds) event()     {}

@@ -11,10 +11,11 @@ import (
 
 // partition is what the broker keeps of one partition.
 type partition struct {
-	topic   *controller.Topic // as of the newest image
-	replica *replica.Replica
-	waiting []waiter // fetches to be woken when the high watermark moves, in no order that matters
-	place   int      // in partitions.order
+	topic    *controller.Topic // as of the newest image
+	replica  *replica.Replica
+	waiting  []waiter   // fetches to be woken when the high watermark moves, in no order that matters
+	deleting []deleting // parts of DeleteRecords requests that wait for storage
+	place    int        // in partitions.order
 }
 
 // partitions finds partitions by name and walks them in an order that depends on nothing but history.

@@ -154,6 +154,7 @@ func (b *Broker) topicDeleted(t *controller.Topic, out *effect.Set) {
 		p.replica.Delete(out)
 		b.partitions.remove(p)
 		b.wake(p, out)
+		b.deletedBelow(p, 0, kerr.UnknownTopicOrPartition.Code, out)
 		out.Deletes = append(out.Deletes, effect.Delete{Partition: tp})
 	}
 	out.Notes = append(out.Notes, effect.Note{

@@ -25,7 +25,11 @@ func (s *Set) String() string {
 		fmt.Fprintf(&b, "delete %v\n", d.Partition)
 	}
 	for _, r := range s.Retains {
-		fmt.Fprintf(&b, "retain %v below %d at %d\n", r.Partition, r.HighWatermark, r.Wall)
+		fmt.Fprintf(&b, "retain %v below %d at %d", r.Partition, r.HighWatermark, r.Wall)
+		if r.Below > 0 {
+			fmt.Fprintf(&b, ", and nothing below %d", r.Below)
+		}
+		b.WriteByte('\n')
 	}
 	for _, l := range s.Lookups {
 		fmt.Fprintf(&b, "lookup %v time %d below %d for %v part %d\n", l.Partition, l.Timestamp, l.Limit, l.To, l.Index)
@@ -104,6 +108,14 @@ func bodyString(body Body) string {
 	case *TopicsDeleted:
 		for _, t := range body.Topics {
 			parts = append(parts, strings.TrimSpace(fmt.Sprintf("topic %q: %s %s", t.Name, CodeName(t.Code), t.Message)))
+		}
+	case *RecordsDeleted:
+		for _, p := range body.Parts {
+			parts = append(parts, fmt.Sprintf("part %d: %s low watermark %d", p.Index, CodeName(p.Code), p.LowWatermark))
+		}
+	case *EpochEndsFound:
+		for _, p := range body.Parts {
+			parts = append(parts, fmt.Sprintf("part %d: %s epoch %d ends at %d", p.Index, CodeName(p.Code), p.LeaderEpoch, p.EndOffset))
 		}
 	case *PartitionsCreated:
 		for _, t := range body.Topics {

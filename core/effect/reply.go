@@ -116,6 +116,27 @@ type ClusterDescribed struct {
 	Brokers    []Broker
 }
 
+// RecordsDeleted answers a DeleteRecords request.
+type RecordsDeleted struct{ Parts []PartDeleted }
+
+// PartDeleted is one partition's answer: where its log starts now.
+type PartDeleted struct {
+	Index        int32
+	Code         int16
+	LowWatermark model.Offset
+}
+
+// EpochEndsFound answers an OffsetForLeaderEpoch request.
+type EpochEndsFound struct{ Parts []EpochEnd }
+
+// EpochEnd is one partition's answer: where an epoch ends.
+type EpochEnd struct {
+	Index       int32
+	Code        int16
+	LeaderEpoch model.LeaderEpoch
+	EndOffset   model.Offset
+}
+
 // ProducerIDAssigned answers InitProducerId.
 type ProducerIDAssigned struct {
 	Code  int16
@@ -128,6 +149,8 @@ func (*TopicsDescribed) body()    {}
 func (*TopicsCreated) body()      {}
 func (*TopicsDeleted) body()      {}
 func (*ProducerIDAssigned) body() {}
+func (*RecordsDeleted) body()     {}
+func (*EpochEndsFound) body()     {}
 func (*PartitionsCreated) body()  {}
 func (*ConfigsDescribed) body()   {}
 func (*ConfigsAltered) body()     {}

@@ -306,6 +306,23 @@ func (r *Replica) CheckEpoch(epoch model.LeaderEpoch) (code int16) {
 	return kerr.UnknownLeaderEpoch.Code
 }
 
+// EpochEnd is where an epoch ends here (KIP-320): the largest epoch of the log that is not above the asked
+// one, and the offset at which the next begins. The current epoch ends at the log's end, even if nothing was
+// written in it. Both are the No values for an epoch that is above the current one; one below all that the
+// log knows ends where the log begins to know.
+func (r *Replica) EpochEnd(asked model.LeaderEpoch) (model.LeaderEpoch, model.Offset) {
+	if asked > r.epoch || asked < 0 {
+		return model.NoLeaderEpoch, model.NoOffset
+	}
+	if asked == r.epoch {
+		return r.epoch, r.state.EndOffset()
+	}
+	if epoch, end := r.state.EpochEnd(asked); epoch != model.NoLeaderEpoch {
+		return epoch, end
+	}
+	return asked, r.state.StartOffset()
+}
+
 // Partition is which partition this is a replica of.
 func (r *Replica) Partition() model.TopicPartition { return r.partition }
 

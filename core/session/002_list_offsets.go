@@ -15,6 +15,12 @@ type offsetsAsked struct {
 	places   []place
 }
 
+// named is a partition as a request names it.
+type named struct {
+	topic     string
+	partition int32
+}
+
 func (s *Session) receiveListOffsets(rq *request, out *Out) {
 	var in protocol.ListOffsetsRequest
 	if !s.decodeWhole(rq, &in, out) {
@@ -23,10 +29,6 @@ func (s *Session) receiveListOffsets(rq *request, out *Out) {
 	asked := &offsetsAsked{response: new(protocol.ListOffsetsResponse)}
 	asked.response.Default()
 	ev := &broker.ListOffsets{To: rq.id, ReadCommitted: in.IsolationLevel == 1}
-	type named struct {
-		topic     string
-		partition int32
-	}
 	seen := make(map[named]bool)
 	for t := range in.Topics {
 		topic := &in.Topics[t]

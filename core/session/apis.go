@@ -62,7 +62,9 @@ var apis = []API{
 	{protocol.KeyAPIVersions, 0, 0, 5, None, Nothing, "Answered before authentication, and in version 0 when the version is unknown."},
 	{protocol.KeyCreateTopics, 2, 2, 7, Create, Cluster, ""},
 	{protocol.KeyDeleteTopics, 1, 1, 6, Delete, Topic, ""},
+	{protocol.KeyDeleteRecords, 0, 0, 2, Delete, Topic, "Answered when the new log start is durable."},
 	{protocol.KeyInitProducerID, 0, 0, 5, IdempotentWrite, Cluster, ""},
+	{protocol.KeyOffsetForLeaderEpoch, 2, 2, 4, Describe, Topic, "librdkafka asks for version 2 exactly."},
 	{protocol.KeyDescribeConfigs, 1, 1, 4, DescribeConfigs, Configured, "Topics and brokers."},
 	{protocol.KeyAlterConfigs, 0, 0, 2, AlterConfigs, Configured, "Replaces every setting of a resource; IncrementalAlterConfigs does not."},
 	{protocol.KeyCreatePartitions, 0, 0, 3, Alter, Topic, ""},
@@ -91,6 +93,10 @@ func (s *Session) handle(rq *request, out *Out) {
 		s.receiveDeleteTopics(rq, out)
 	case protocol.KeyInitProducerID:
 		s.receiveInitProducerID(rq, out)
+	case protocol.KeyDeleteRecords:
+		s.receiveDeleteRecords(rq, out)
+	case protocol.KeyOffsetForLeaderEpoch:
+		s.receiveOffsetForLeaderEpoch(rq, out)
 	case protocol.KeyDescribeConfigs:
 		s.receiveDescribeConfigs(rq, out)
 	case protocol.KeyAlterConfigs:
@@ -127,6 +133,10 @@ func respond(sl *slot, body effect.Body) protocol.Message {
 		return respondCreateTopics(sl, body)
 	case *effect.TopicsDeleted:
 		return respondDeleteTopics(sl, body)
+	case *effect.RecordsDeleted:
+		return respondDeleteRecords(sl, body)
+	case *effect.EpochEndsFound:
+		return respondOffsetForLeaderEpoch(sl, body)
 	case *effect.PartitionsCreated:
 		return respondCreatePartitions(body)
 	case *effect.ConfigsDescribed:
