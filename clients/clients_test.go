@@ -19,6 +19,87 @@ import (
 	"github.com/weirmq/weir/core/protocol"
 )
 
+func TestEmptyIsNotNull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, 1)
+		defer s.close()
+		c := s.client(t)
+		s.Create("t", 1)
+		p, err := producer.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := t.Context()
+		for _, r := range []producer.Record{{Key: []byte{}, Value: []byte{}}, {}, {Key: []byte("k"), Value: []byte{}}} {
+			r.Topic = "t"
+			if _, err := p.Produce(ctx, r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		k, err := consumer.New(c, consumer.WithPartition("t", 0, consumer.Earliest), consumer.WithUntil("t", 0, 3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer k.Close()
+		got := ""
+		for rec, err := range k.Records(ctx) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += fmt.Sprintf("%v %v;", rec.Key == nil, rec.Value == nil)
+		}
+		if got != "false false;true true;false false;" {
+			t.Errorf("null came back as %s", got)
+		}
+	})
+}
+
+func TestPartitionsEndWhereTheyAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, 1)
+		defer s.close()
+		c := s.client(t)
+		s.Create("t", 2)
+		p, err := producer.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := t.Context()
+		for i := range 20 {
+			if _, err := p.Produce(ctx, producer.Record{Topic: "t", Partition: producer.On(int32(i % 2)), Value: []byte{byte(i)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		k, err := consumer.New(c, consumer.WithTopics("t"), consumer.WithUntil("t", 0, 4))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer k.Close()
+		// Partition 1 gets its end while it is being read, below what was read.
+		count := map[int32]int{}
+		for rec, err := range k.Records(ctx) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			count[rec.Partition]++
+			if count[1] == 10 {
+				if err := k.Until("t", 1, 6); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if count[0] != 4 || count[1] != 10 {
+			t.Errorf("read %v", count)
+		}
+	})
+}
+
 func TestWhatIsProducedIsConsumed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, 3)

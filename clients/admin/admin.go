@@ -322,18 +322,7 @@ func (a *Admin) offsets(ctx context.Context, topics []string, at model.Timestamp
 	if err != nil {
 		return nil, err
 	}
-	offsets := make([]Offset, len(ans.Offsets))
-	for i := range ans.Offsets {
-		o := &ans.Offsets[i]
-		offsets[i] = Offset{
-			Topic: o.Topic, Partition: int32(o.Partition), Offset: int64(o.Offset), LeaderEpoch: int32(o.LeaderEpoch),
-			Err: client.NewError("list offsets", o.Topic, int32(o.Partition), o.Outcome),
-		}
-		if o.Time >= 0 {
-			offsets[i].Timestamp = time.UnixMilli(int64(o.Time))
-		}
-	}
-	return offsets, nil
+	return offsetsOf("list offsets", &ans), nil
 }
 
 // Exists reports whether a topic exists.

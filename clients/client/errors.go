@@ -93,7 +93,12 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) changes() bool {
-	return strings.HasPrefix(e.Op, "create") || strings.HasPrefix(e.Op, "delete")
+	for _, verb := range []string{"create", "delete", "alter", "add", "commit"} {
+		if strings.HasPrefix(e.Op, verb) {
+			return true
+		}
+	}
+	return false
 }
 
 // Unwrap gives the sentinel and the Kafka error.

@@ -80,7 +80,10 @@ func New(cl *client.Client, options ...Option) (*Consumer, error) {
 	}
 	c := &Consumer{m: machine.NewConsumer(cfg.ConsumerConfig), cfg: cfg, want: make(chan chan taken, 1)}
 	c.decoder.BytesMax = cfg.inflatedMax
-	c.stops.on = cfg.stopAtEnd
+	c.stops.atEnd, c.stops.at = cfg.stopAtEnd, cfg.until
+	if c.stops.at == nil {
+		c.stops.at = make(map[key]model.Offset)
+	}
 	first := true
 	c.d = driver.Start(c.m, s, func(now model.Time, out *machine.Out) model.Time {
 		if first {
@@ -295,6 +298,12 @@ func (c *Consumer) Resume(topic string, partition int32) error {
 	return c.about(topic, partition, func(model.Time, *machine.Out) bool {
 		return c.m.Pause(topic, model.Partition(partition), false)
 	})
+}
+
+// Until ends a partition before an offset, as WithUntil does.
+func (c *Consumer) Until(topic string, partition int32, offset int64) error {
+	c.stops.set(topic, model.Partition(partition), model.Offset(offset))
+	return c.do(func(model.Time, *machine.Out) {}) // a turn, which sees whether that was the last
 }
 
 // Position is where a partition stands. Offsets are -1 while they are unknown.

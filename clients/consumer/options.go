@@ -16,6 +16,7 @@ type config struct {
 	start       Start
 	assigned    []machine.Assignment
 	stopAtEnd   bool
+	until       map[key]model.Offset
 	pollBytes   int
 	inflatedMax int
 }
@@ -74,6 +75,18 @@ func WithReadCommitted() Option { return func(c *config) { c.ReadCommitted = tru
 // WithStopAtEnd ends after the records that were there when a partition was first fetched: then Poll
 // returns io.EOF and Records ends.
 func WithStopAtEnd() Option { return func(c *config) { c.stopAtEnd = true } }
+
+// WithUntil ends a partition before an offset. When every assigned partition has come to its end, Poll
+// returns io.EOF and Records ends; a partition without one, or whose end does not exist yet, goes on. Default no
+// end.
+func WithUntil(topic string, partition int32, offset int64) Option {
+	return func(c *config) {
+		if c.until == nil {
+			c.until = make(map[key]model.Offset)
+		}
+		c.until[key{topic, model.Partition(partition)}] = model.Offset(offset)
+	}
+}
 
 // WithFetchWait is how long a broker may hold a fetch that finds less than bytesMin. Defaults 500 ms and 1:
 // records come as soon as they can. More bytes mean fewer, larger answers, that much later.

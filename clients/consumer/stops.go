@@ -8,11 +8,12 @@ import (
 	"github.com/weirmq/weir/core/model"
 )
 
-// stops knows where each partition ended when it was first fetched, for WithStopAtEnd.
+// stops knows where partitions end: where WithUntil says or, with WithStopAtEnd, where they ended when they
+// were first fetched.
 type stops struct {
-	on bool
-	mu sync.Mutex // the loop writes, Poll reads; held for moments
-	at map[key]model.Offset
+	atEnd bool
+	mu    sync.Mutex // the loop writes, Poll reads; held for moments
+	at    map[key]model.Offset
 }
 
 type key struct {
@@ -20,15 +21,20 @@ type key struct {
 	partition model.Partition
 }
 
-// reached notes the ends of partitions that have become known, and reports whether all are reached.
-func (s *stops) reached(m *machine.Consumer) bool {
-	if !s.on {
-		return false
-	}
+// set ends a partition.
+func (s *stops) set(topic string, partition model.Partition, at model.Offset) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.at == nil {
-		s.at = make(map[key]model.Offset)
+	s.at[key{topic, partition}] = at
+}
+
+// reached notes the ends of partitions that have become known, stops fetching those that are done, and
+// reports whether all are.
+func (s *stops) reached(m *machine.Consumer) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.atEnd && len(s.at) == 0 {
+		return false
 	}
 	positions := m.Positions(nil)
 	all := len(positions) > 0
@@ -36,21 +42,22 @@ func (s *stops) reached(m *machine.Consumer) bool {
 		p := &positions[i]
 		k := key{p.Topic, p.Partition}
 		end, known := s.at[k]
-		if !known && p.HighWatermark >= 0 {
+		if !known && s.atEnd && p.HighWatermark >= 0 {
 			end, known = p.HighWatermark, true
 			s.at[k] = end
 		}
+		done := known && p.Offset >= end
+		if done && !p.Paused {
+			m.Pause(p.Topic, p.Partition, true)
+		}
 		// A halted partition goes nowhere; waiting for it would be for ever.
-		all = all && (p.Halted && !m.Available() || known && p.Offset >= end)
+		all = all && (p.Halted && !m.Available() || done)
 	}
 	return all
 }
 
 // of is where a partition's records end.
 func (s *stops) of(topic string, partition model.Partition) model.Offset {
-	if !s.on {
-		return math.MaxInt64
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if end, known := s.at[key{topic, partition}]; known {

@@ -231,10 +231,10 @@ const gatherBytes = 64 << 10
 
 const arenaBytes = 256 << 10
 
-// keep copies bytes into the arena. Null stays null.
+// keep copies bytes into the arena. Null stays null, and empty stays empty.
 func (p *Producer) keep(b []byte) []byte {
-	if b == nil {
-		return nil
+	if len(b) == 0 {
+		return b[:0:0]
 	}
 	p.reserve(len(b))
 	at := len(p.arena)

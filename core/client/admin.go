@@ -61,6 +61,9 @@ type Answer struct {
 	Described []TopicDescription
 	Offsets   []OffsetResult
 	Cluster   ClusterDescription
+	Configs   []ConfigResource
+	Groups    []Group
+	Committed []GroupOffset
 }
 
 // TopicResult is one topic's outcome of a creation or deletion.
@@ -99,6 +102,7 @@ type OffsetResult struct {
 	Offset      model.Offset
 	Time        model.Timestamp // of the record found, NoTimestamp if there is none
 	LeaderEpoch model.LeaderEpoch
+	before      model.Offset // DeleteRecords: what is asked for
 }
 
 // ClusterDescription is who is in the cluster.
@@ -123,6 +127,8 @@ type Admin struct {
 	ops    []*op // under way, oldest first
 	lastOp OpID
 	closed bool
+
+	coordinators []coordinator // of groups, ordered by group
 }
 
 // op is one admin request under way.
@@ -144,6 +150,7 @@ type op struct {
 	names    []string // to delete, without a result yet; to describe
 	all      bool
 	queries  []OffsetResult // Reason Lost marks those without a result yet
+	errand   errand
 	answer   Answer
 }
 
@@ -155,6 +162,8 @@ const (
 	describeTopics
 	describeCluster
 	listOffsets
+	deleteRecords // its queries' offsets are asked for, not found
+	anErrand
 )
 
 // NewAdmin makes an admin client. The configuration must be valid.
@@ -200,6 +209,29 @@ func (a *Admin) ListOffsets(now model.Time, queries []OffsetQuery, out *Out) OpI
 	return a.begin(now, o, out)
 }
 
+// DeleteRecords moves the starts of logs: records before Offset are gone then. Offset -1 is the end. The
+// answer's Offsets are where the logs start, in the order of the targets.
+func (a *Admin) DeleteRecords(now model.Time, targets []RecordTarget, out *Out) OpID {
+	o := &op{kind: deleteRecords}
+	for _, t := range targets {
+		o.queries = append(o.queries, OffsetResult{
+			OffsetQuery: OffsetQuery{Topic: t.Topic, Partition: t.Partition}, Outcome: Outcome{Reason: Lost}, before: t.Offset,
+			Offset: model.NoOffset, Time: model.NoTimestamp, LeaderEpoch: model.NoLeaderEpoch,
+		})
+		if !slices.Contains(o.names, t.Topic) {
+			o.names = append(o.names, t.Topic)
+		}
+	}
+	slices.Sort(o.names)
+	return a.begin(now, o, out)
+}
+
+// RecordTarget is up to where a partition's records are to be deleted.
+type RecordTarget struct {
+	TopicPartition
+	Offset model.Offset
+}
+
 func (a *Admin) begin(now model.Time, o *op, out *Out) OpID {
 	a.lastOp++
 	o.id = a.lastOp
@@ -226,6 +258,10 @@ func (a *Admin) try(now model.Time, o *op, out *Out) {
 	if o.atHead && a.cl.controller >= 0 {
 		node = a.cl.controller
 	}
+	if o.kind == anErrand {
+		a.tryErrand(now, o, out)
+		return
+	}
 	o.calls++
 	a.cl.submit(now, node, &opCall{a: a, op: o}, out)
 }
@@ -239,9 +275,9 @@ func (o *op) empty() bool {
 		return len(o.names) == 0
 	case describeTopics:
 		return !o.all && len(o.names) == 0
-	case listOffsets:
+	case listOffsets, deleteRecords:
 		return !slices.ContainsFunc(o.queries, func(q OffsetResult) bool { return q.Reason == Lost })
-	default: // describeCluster asks one thing
+	default: // describeCluster and errands ask one thing
 		return false
 	}
 }
@@ -582,7 +618,7 @@ func (a *Admin) describe(now model.Time, o *op, m *protocol.MetadataResponse, ou
 		}
 		slices.SortFunc(o.answer.Cluster.Brokers, func(x, y BrokerDescription) int { return cmp.Compare(x.ID, y.ID) })
 		a.finish(o, Outcome{}, out)
-	case listOffsets:
+	case listOffsets, deleteRecords:
 		a.askLeaders(now, o, described, out)
 	default:
 		o.answer.Described = described

@@ -90,8 +90,14 @@ type queryCall struct {
 	queries []int // indexes into op.queries, by topic
 }
 
-func (q *queryCall) key() protocol.Key { return protocol.KeyListOffsets }
-func (q *queryCall) misplaced() bool   { return false }
+func (q *queryCall) key() protocol.Key {
+	if q.op.kind == deleteRecords {
+		return protocol.KeyDeleteRecords
+	}
+	return protocol.KeyListOffsets
+}
+
+func (q *queryCall) misplaced() bool { return false }
 
 func (q *queryCall) versions() (int16, int16) {
 	for _, i := range q.queries {
@@ -103,6 +109,10 @@ func (q *queryCall) versions() (int16, int16) {
 }
 
 func (q *queryCall) encode(w *protocol.Writer, version int16) {
+	if q.op.kind == deleteRecords {
+		q.encodeDelete(w, version)
+		return
+	}
 	var m protocol.ListOffsetsRequest
 	m.Default()
 	m.ReplicaID = -1
@@ -120,8 +130,69 @@ func (q *queryCall) encode(w *protocol.Writer, version int16) {
 	m.Encode(w, version)
 }
 
-func (q *queryCall) answered(now model.Time, version int16, r *protocol.Reader, out *Out) error {
+func (q *queryCall) encodeDelete(w *protocol.Writer, version int16) {
+	var m protocol.DeleteRecordsRequest
+	m.Default()
+	m.TimeoutMs = int32(min(q.a.cfg.RequestTimeout/millisecond, math.MaxInt32))
+	var t *protocol.DeleteRecordsRequestTopic
+	for _, i := range q.queries {
+		x := &q.op.queries[i]
+		if t == nil || t.Name != x.Topic {
+			t = protocol.Add(&m.Topics)
+			t.Name = x.Topic
+		}
+		p := protocol.Add(&t.Partitions)
+		p.PartitionIndex, p.Offset = int32(x.Partition), int64(x.before)
+	}
+	m.Encode(w, version)
+}
+
+// deleted takes in the answer to a DeleteRecords.
+func (q *queryCall) deleted(r *protocol.Reader, version int16) error {
+	var m protocol.DeleteRecordsResponse
+	m.Decode(r, version)
+	if err := r.Finish(); err != nil {
+		return err
+	}
+	for i := range m.Topics {
+		for j := range m.Topics[i].Partitions {
+			p := &m.Topics[i].Partitions[j]
+			q.settle(m.Topics[i].Name, p.PartitionIndex, p.ErrorCode, model.Offset(p.LowWatermark), model.NoTimestamp, model.NoLeaderEpoch)
+		}
+	}
+	return nil
+}
+
+// settle gives a query its result, unless the code says to ask again.
+func (q *queryCall) settle(topic string, partition int32, code int16, offset model.Offset, at model.Timestamp, epoch model.LeaderEpoch) {
 	o := q.op
+	for _, n := range q.queries {
+		x := &o.queries[n]
+		if x.Reason != Lost || x.Topic != topic || x.Partition != model.Partition(partition) {
+			continue
+		}
+		if code != 0 && Retriable(code) {
+			o.lastCode = code
+			return
+		}
+		x.Outcome = Outcome{}
+		if code != 0 {
+			x.Outcome = Outcome{Reason: Refused, Code: code, Definite: true}
+		}
+		x.Offset, x.Time, x.LeaderEpoch = offset, at, epoch
+		return // the same partition may be asked twice, for two times
+	}
+}
+
+func (q *queryCall) answered(now model.Time, version int16, r *protocol.Reader, out *Out) error {
+	if q.op.kind == deleteRecords {
+		if err := q.deleted(r, version); err != nil {
+			q.failed(now, Malformed, true, out)
+			return err
+		}
+		q.ended(now, out)
+		return nil
+	}
 	var m protocol.ListOffsetsResponse
 	m.Decode(r, version)
 	if err := r.Finish(); err != nil {
@@ -132,29 +203,15 @@ func (q *queryCall) answered(now model.Time, version int16, r *protocol.Reader, 
 		t := &m.Topics[i]
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
-			for _, n := range q.queries {
-				x := &o.queries[n]
-				if x.Reason != Lost || x.Topic != t.Name || x.Partition != model.Partition(p.PartitionIndex) {
-					continue
-				}
-				if p.ErrorCode != 0 && Retriable(p.ErrorCode) {
-					o.lastCode = p.ErrorCode
-					break
-				}
-				x.Outcome = Outcome{}
-				if p.ErrorCode != 0 {
-					x.Outcome = Outcome{Reason: Refused, Code: p.ErrorCode, Definite: true}
-				}
-				x.Offset, x.Time, x.LeaderEpoch = model.Offset(p.Offset), model.Timestamp(p.Timestamp), model.LeaderEpoch(p.LeaderEpoch)
-				break // the same partition may be asked twice, for two times
-			}
+			q.settle(t.Name, p.PartitionIndex, p.ErrorCode, model.Offset(p.Offset), model.Timestamp(p.Timestamp), model.LeaderEpoch(p.LeaderEpoch))
 		}
 	}
 	q.ended(now, out)
 	return nil
 }
 
-func (q *queryCall) failed(now model.Time, why Reason, _ bool, out *Out) {
+func (q *queryCall) failed(now model.Time, why Reason, sent bool, out *Out) {
+	q.op.exposed = q.op.exposed || sent && q.op.kind == deleteRecords
 	if why == Unsupported {
 		for _, i := range q.queries {
 			q.op.queries[i].Outcome = Outcome{Reason: Unsupported, Definite: true}

@@ -286,7 +286,7 @@ func (s *suite) franzToOthers() {
 				if err != nil {
 					return err
 				}
-				args := append([]string{topic, "--stop-at-end", "--format", `%o %t %k %v %h\n`}, s.over(transport)...)
+				args := append([]string{topic, "--stop-at-end", "--format", `%o %d %k %v %h\n`}, s.over(transport)...)
 				got, err := s.cli(nil, "consume", args...)
 				if err != nil {
 					return err

@@ -202,7 +202,7 @@ var commanding = []Entry{
 	},
 	{
 		TooFewRecords, "time was up before the records had come that were asked for",
-		"Fewer records than --count were there before --timeout or --for ended, or before the end with --until end.",
+		"Fewer records than --count were there when --timeout was over, or fewer than --at-least at the end.",
 		"Wait longer, or ask for fewer. `weir topic describe NAME` shows how many there are.", inCLI,
 	},
 	{
@@ -222,8 +222,8 @@ var commanding = []Entry{
 	},
 	{
 		NotConfirmed, "nothing was changed, because it was not confirmed",
-		"Commands that destroy data ask first. There was no terminal to ask at, or the answer was no.",
-		"Give --yes if you mean it.", inCLI,
+		"Commands that destroy data ask first at a terminal, and the answer was not yes.",
+		"Type yes, or give --yes. Scripts, which have no terminal, are not asked.", inCLI,
 	},
 	{
 		RecordDamaged, "a record cannot be read",

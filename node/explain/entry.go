@@ -105,3 +105,14 @@ func distance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// Nearest is the name of a list that is most like another, empty if none is.
+func Nearest(name string, names []string) string {
+	best, least := "", max(2, len(name)/4)+1
+	for _, n := range names {
+		if d := distance(strings.ToLower(name), strings.ToLower(n)); d < least {
+			best, least = n, d
+		}
+	}
+	return best
+}

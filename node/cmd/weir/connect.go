@@ -16,6 +16,7 @@ import (
 
 	"github.com/weirmq/weir/clients/admin"
 	"github.com/weirmq/weir/clients/client"
+	"github.com/weirmq/weir/node/explain"
 	"github.com/weirmq/weir/transport"
 	"github.com/weirmq/weir/transport/certificate"
 	"github.com/weirmq/weir/transport/quic"
@@ -138,20 +139,48 @@ func clientError(err error) error {
 	var kafka *kerr.Error
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
-		return fail("topic-not-found", "`weir topic ls` lists what there is, `weir topic create NAME` makes one", err)
+		return fail(explain.TopicNotFound, "", err)
 	case errors.Is(err, kerr.TopicAlreadyExists):
-		return fail("topic-exists", "choose another name, or go on with the topic that exists (--if-not-exists)", err)
-	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, client.ErrRecordTooLarge):
-		return fail("record-too-large", "send smaller records, or raise max.message.bytes of the topic and --max-request-bytes here", err)
+		return fail(explain.TopicExists, "", err)
+	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, client.ErrRecordTooLarge), errors.Is(err, kerr.RecordListTooLarge):
+		return fail(explain.RecordTooLarge, "", err)
 	case errors.Is(err, kerr.KafkaStorageError):
-		return fail("storage", "the broker's disk is full or damaged: look at the broker's log", err)
-	case errors.Is(err, kerr.InvalidConfig), errors.Is(err, kerr.InvalidTopicException), errors.Is(err, kerr.InvalidPartitions),
-		errors.Is(err, kerr.InvalidReplicationFactor):
-		return fail("refused", "correct what the broker names", err)
+		return fail(explain.Storage, "", err)
+	case errors.Is(err, kerr.InvalidConfig):
+		return fail(explain.InvalidConfig, "", err)
+	case errors.Is(err, kerr.OffsetOutOfRange):
+		return fail(explain.OffsetOutOfRange, "", err)
+	case errors.Is(err, kerr.GroupIDNotFound):
+		return fail(explain.GroupNotFound, "", err)
+	case errors.Is(err, kerr.NonEmptyGroup), errors.Is(err, kerr.GroupSubscribedToTopic):
+		return fail(explain.GroupNotEmpty, "", err)
+	case errors.Is(err, kerr.RebalanceInProgress):
+		return fail(explain.GroupRebalancing, "", err)
+	case errors.Is(err, kerr.FencedInstanceID), errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.IllegalGeneration):
+		return fail(explain.MemberFenced, "", err)
+	case errors.Is(err, kerr.NotEnoughReplicas), errors.Is(err, kerr.NotEnoughReplicasAfterAppend):
+		return fail(explain.NotEnoughReplicas, "", err)
+	case errors.Is(err, kerr.LeaderNotAvailable), errors.Is(err, kerr.NotLeaderForPartition):
+		return fail(explain.NoLeader, "", err)
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+		return fail(explain.NotAuthorized, "", err)
+	case errors.Is(err, kerr.SaslAuthenticationFailed), errors.Is(err, kerr.IllegalSaslState):
+		return fail(explain.NotAuthenticated, "", err)
+	case errors.Is(err, kerr.ThrottlingQuotaExceeded):
+		return fail(explain.Throttled, "", err)
+	case errors.Is(err, kerr.UnsupportedCompressionType):
+		return fail(explain.CompressionUnusable, "", err)
+	case errors.Is(err, kerr.UnsupportedVersion), errors.Is(err, client.ErrUnsupported):
+		return fail(explain.Unsupported, "", err)
 	case errors.As(err, &kafka):
-		return fail("refused", "", err)
+		known, _ := explain.KafkaByNumber(kafka.Code)
+		return fail(explain.Refused, known.Fix, err)
 	case errors.Is(err, client.ErrTimedOut), errors.Is(err, context.DeadlineExceeded):
-		return fail("timed-out", "look at the broker's log and at `/readyz`; --timeout allows for more", err)
+		return fail(explain.TimedOut, "", err)
+	case errors.Is(err, client.ErrConnectionLost):
+		return fail(explain.ConnectionLost, "", err)
+	case errors.Is(err, client.ErrMalformed):
+		return fail(explain.MalformedAnswer, "", err)
 	}
 	return err
 }

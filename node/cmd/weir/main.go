@@ -78,7 +78,7 @@ func (a *app) root() *cobra.Command {
 		}
 		return nil
 	}
-	root.AddCommand(a.devCommand(), a.nodeCommand(), a.topicCommand(), a.produceCommand(), a.consumeCommand(), a.benchCommand(),
+	root.AddCommand(a.devCommand(), a.nodeCommand(), a.topicCommand(), a.configCommand(), a.produceCommand(), a.consumeCommand(), a.benchCommand(),
 		a.simCommand(), a.errorsCommand(), a.docsCommand(), a.versionCommand())
 	finish(root)
 	return root

@@ -91,7 +91,7 @@ func TestKeysHeadersPartitionsAndPlaces(t *testing.T) {
 	do := on(t, weirtest.Start(t))
 	do("", "topic", "create", "t", "--partitions", "2")
 	do("a=1\nb=2=3\nnone\n", "produce", "t", "--key-delimiter", "=", "--partition", "1", "--header", "h=x", "--header", "g=", "--acks", "1")
-	out := do("", "consume", "t", "-e", "--format", `%p %o [%k] [%v] %h %s%%\t\\\n`)
+	out := do("", "consume", "t", "-e", "--format", `%p %o [%k] [%v] %h %V%%\t\\\n`)
 	want := "1 0 [a] [1] h=x,g= 1%\t\\\n1 1 [b] [2=3] h=x,g= 3%\t\\\n1 2 [] [none] h=x,g= 4%\t\\\n"
 	if out != want {
 		t.Errorf("got\n%swant\n%s", out, want)
@@ -153,7 +153,7 @@ func TestFailuresHaveACodeACauseAndACure(t *testing.T) {
 		says []string
 	}{
 		{[]string{"topic", "create", "there", "-b", b.Addr()}, 1, []string{"error topic-exists:", "fix:"}},
-		{[]string{"topic", "create", "t", "--config", "no.such=1", "-b", b.Addr()}, 1, []string{"error refused:", "no.such"}},
+		{[]string{"topic", "create", "t", "--config", "no.such=1", "-b", b.Addr()}, 1, []string{"error invalid-config:", "no.such"}},
 		{[]string{"topic", "delete", "missing", "-b", b.Addr()}, 1, []string{"error topic-not-found:", "weir topic ls"}},
 		{[]string{"topic", "describe", "missing", "-b", b.Addr()}, 1, []string{"error topic-not-found:"}},
 		{[]string{"consume", "missing", "-b", b.Addr()}, 1, []string{"error topic-not-found:", "missing"}},

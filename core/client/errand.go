@@ -1,0 +1,291 @@
+package client
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/protocol"
+)
+
+// errand is an admin request that one broker answers as a whole: which, what, and how to read the answer.
+//
+//	to nobody in particular ──────────────────────────────────► request
+//	to the controller ──NOT_CONTROLLER──► metadata ───────────► request
+//	to node N ──address unknown──► metadata ──────────────────► request
+//	to the coordinator of a group ──unknown──► FindCoordinator ► request ──moved──► FindCoordinator
+type errand struct {
+	to      target
+	node    model.NodeID // toNode; the coordinator, once known
+	group   string       // toCoordinator
+	key     protocol.Key
+	low     int16 // the first version that can say what is asked
+	high    int16 // the last version to use, 0 for no limit
+	changes bool  // it changes something
+	encode  func(w *protocol.Writer, version int16, timeoutMs int32)
+	// decode reads the answer into a. A code that allows for it is tried again; part of the answer may be
+	// overwritten then.
+	decode func(a *Answer, version int16, r *protocol.Reader) (code int16, message string)
+	stage  stage
+}
+
+// target is who can answer an errand.
+type target uint8
+
+const (
+	toAnybody target = iota
+	toController
+	toNode
+	toCoordinator
+)
+
+// stage is what an errand sends next.
+type stage uint8
+
+const (
+	theRequest     stage = iota
+	theMetadata          // to learn a node's address
+	theCoordinator       // to learn who coordinates
+)
+
+// run begins an errand.
+func (a *Admin) run(now model.Time, e errand, out *Out) OpID {
+	return a.begin(now, &op{kind: anErrand, errand: e}, out)
+}
+
+// tryErrand sends what the errand needs next.
+func (a *Admin) tryErrand(now model.Time, o *op, out *Out) {
+	e := &o.errand
+	node := anyNode
+	e.stage = theRequest
+	switch e.to {
+	case toAnybody:
+	case toController:
+		if o.atHead && a.cl.controller >= 0 {
+			node = a.cl.controller
+		}
+	case toNode:
+		node = e.node
+		if a.cl.endpointOf(node) == nil {
+			e.stage, node = theMetadata, anyNode
+		}
+	case toCoordinator:
+		if e.node = a.coordinatorOf(e.group); e.node == anyNode {
+			e.stage = theCoordinator
+		}
+		node = e.node
+	}
+	o.calls++
+	a.cl.submit(now, node, &errandCall{a: a, op: o, stage: e.stage}, out)
+}
+
+// errandCall is one attempt at one stage of an errand.
+type errandCall struct {
+	a     *Admin
+	op    *op
+	stage stage
+}
+
+func (q *errandCall) key() protocol.Key {
+	switch q.stage {
+	case theMetadata:
+		return protocol.KeyMetadata
+	case theCoordinator:
+		return protocol.KeyFindCoordinator
+	default:
+		return q.op.errand.key
+	}
+}
+
+// misplaced: what anybody can answer can be asked elsewhere.
+func (q *errandCall) misplaced() bool {
+	return q.stage != theRequest || q.op.errand.to == toAnybody && !q.op.errand.changes
+}
+
+func (q *errandCall) versions() (int16, int16) {
+	if q.stage != theRequest {
+		return 0, math.MaxInt16
+	}
+	if e := &q.op.errand; e.high > 0 {
+		return e.low, e.high
+	}
+	return q.op.errand.low, math.MaxInt16
+}
+
+func (q *errandCall) encode(w *protocol.Writer, version int16) {
+	switch q.stage {
+	case theMetadata:
+		var m protocol.MetadataRequest
+		m.Default()
+		m.Topics = []protocol.MetadataRequestTopic{}
+		if version >= 4 {
+			m.AllowAutoTopicCreation = false
+		}
+		m.Encode(w, version)
+	case theCoordinator:
+		encodeFindCoordinator(w, version, q.op.errand.group)
+	default:
+		q.op.errand.encode(w, version, int32(min(q.a.cfg.RequestTimeout/millisecond, math.MaxInt32)))
+	}
+}
+
+func (q *errandCall) answered(now model.Time, version int16, r *protocol.Reader, out *Out) error {
+	a, o := q.a, q.op
+	switch q.stage {
+	case theMetadata:
+		var m protocol.MetadataResponse
+		m.Decode(r, version)
+		if err := r.Finish(); err != nil {
+			q.failed(now, Malformed, true, out)
+			return err
+		}
+		o.calls--
+		if a.cl.learn(&m, out); !slices.Contains(a.ops, o) {
+			return nil // its time was up meanwhile
+		}
+		if a.cl.endpointOf(o.errand.node) == nil {
+			o.lastCode = kerr.BrokerNotAvailable.Code
+			a.again(now, o)
+			return nil
+		}
+		a.try(now, o, out)
+	case theCoordinator:
+		c, err := decodeFindCoordinator(r, version, o.errand.group)
+		if err != nil {
+			q.failed(now, Malformed, true, out)
+			return err
+		}
+		o.calls--
+		switch {
+		case c.code == 0 && c.node >= 0:
+			a.cl.setEndpoint(c.node, c.addr)
+			a.setCoordinator(o.errand.group, c.node)
+			if slices.Contains(a.ops, o) {
+				a.try(now, o, out)
+			}
+		case c.code == 0 || Retriable(c.code):
+			o.lastCode = c.code
+			a.again(now, o)
+		default:
+			a.finish(o, Outcome{Reason: Refused, Code: c.code, Message: c.message}, out)
+		}
+	default:
+		code, message := o.errand.decode(&o.answer, version, r)
+		if err := r.Finish(); err != nil {
+			q.failed(now, Malformed, true, out)
+			return err
+		}
+		o.calls--
+		q.judge(now, code, message, out)
+	}
+	return nil
+}
+
+// judge finishes the errand, or tries again what may succeed later.
+func (q *errandCall) judge(now model.Time, code int16, message string, out *Out) {
+	a, o := q.a, q.op
+	switch code {
+	case kerr.NotCoordinator.Code, kerr.CoordinatorNotAvailable.Code:
+		a.setCoordinator(o.errand.group, anyNode)
+	case kerr.NotController.Code:
+		o.atHead = true
+		a.cl.wantRefresh()
+	}
+	unknown := code == kerr.UnknownTopicOrPartition.Code || code == kerr.UnknownTopicID.Code
+	if Retriable(code) && (!unknown || o.failures < unknownTriesMax) {
+		o.lastCode = code
+		a.again(now, o)
+		return
+	}
+	how := o.judge(code, message)
+	if !how.OK() && !how.Definite {
+		o.exposed = o.exposed || o.errand.changes
+	}
+	a.finish(o, how, out)
+}
+
+func (q *errandCall) failed(now model.Time, why Reason, sent bool, out *Out) {
+	a, o := q.a, q.op
+	o.calls--
+	if q.stage == theRequest {
+		o.exposed = o.exposed || sent && o.errand.changes
+		if o.errand.to == toCoordinator && why != Closed && why != Unsupported {
+			a.setCoordinator(o.errand.group, anyNode) // it may have moved
+		}
+	}
+	if why == Unsupported || why == Closed {
+		a.finish(o, Outcome{Reason: why}, out)
+		return
+	}
+	a.again(now, o)
+}
+
+// coordinator is who coordinates a group, as of the last answer.
+type coordinator struct {
+	group string
+	node  model.NodeID
+}
+
+func (a *Admin) coordinatorOf(group string) model.NodeID {
+	if i, found := a.findCoordinator(group); found {
+		return a.coordinators[i].node
+	}
+	return anyNode
+}
+
+// setCoordinator remembers a group's coordinator, or forgets it (anyNode).
+func (a *Admin) setCoordinator(group string, node model.NodeID) {
+	i, found := a.findCoordinator(group)
+	switch {
+	case found && node == anyNode:
+		a.coordinators = slices.Delete(a.coordinators, i, i+1)
+	case found:
+		a.coordinators[i].node = node
+	case node != anyNode:
+		a.coordinators = slices.Insert(a.coordinators, i, coordinator{group, node})
+	}
+}
+
+func (a *Admin) findCoordinator(group string) (int, bool) {
+	return slices.BinarySearchFunc(a.coordinators, group, func(c coordinator, g string) int { return strings.Compare(c.group, g) })
+}
+
+// foundCoordinator is an answer to FindCoordinator.
+type foundCoordinator struct {
+	node    model.NodeID
+	addr    string
+	code    int16
+	message string
+}
+
+func encodeFindCoordinator(w *protocol.Writer, version int16, group string) {
+	var m protocol.FindCoordinatorRequest
+	m.Default()
+	if version >= 4 {
+		m.CoordinatorKeys = append(m.CoordinatorKeys, group)
+	} else {
+		m.CoordinatorKey = group
+	}
+	m.Encode(w, version)
+}
+
+func decodeFindCoordinator(r *protocol.Reader, version int16, group string) (foundCoordinator, error) {
+	var m protocol.FindCoordinatorResponse
+	m.Decode(r, version)
+	if err := r.Finish(); err != nil {
+		return foundCoordinator{}, err
+	}
+	f := foundCoordinator{model.NodeID(m.NodeID), hostPort(m.Host, m.Port), m.ErrorCode, m.ErrorMessage.Value}
+	if version >= 4 {
+		f = foundCoordinator{node: anyNode, code: kerr.CoordinatorNotAvailable.Code}
+		for i := range m.Coordinators {
+			if c := &m.Coordinators[i]; c.Key == group {
+				f = foundCoordinator{model.NodeID(c.NodeID), hostPort(c.Host, c.Port), c.ErrorCode, c.ErrorMessage.Value}
+			}
+		}
+	}
+	return f, nil
+}

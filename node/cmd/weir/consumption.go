@@ -1,0 +1,442 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirmq/weir/clients/admin"
+	"github.com/weirmq/weir/clients/client"
+	"github.com/weirmq/weir/clients/consumer"
+	machine "github.com/weirmq/weir/core/client"
+	"github.com/weirmq/weir/node/explain"
+)
+
+// consumption is one run of consume.
+type consumption struct {
+	app     *app
+	flags   *consuming
+	write   recordWriter
+	client  *client.Client
+	timeout time.Duration // for what is asked of the cluster
+
+	filter filter
+	begin  place
+	end    place
+	hasEnd bool
+	// The time to begin or end at had not come when the command started.
+	beginsLater, endsLater bool
+	written                atomic.Int64
+}
+
+// span is what to read of one partition.
+type span struct {
+	topic     string
+	partition int32
+	begin     consumer.Start
+	until     int64 // -1: no end
+}
+
+// prepare reads the flags that are texts with a meaning.
+func (r *consumption) prepare() error {
+	var err error
+	now := time.Now()
+	if r.filter, err = parseFilters(r.flags.filters, r.flags.grep); err != nil {
+		return err
+	}
+	if r.begin, err = parsePlace("--offset", r.flags.offset, now); err != nil {
+		return err
+	}
+	r.beginsLater = r.begin.kind == atTime && r.begin.time.After(now)
+	if r.flags.until != "" {
+		r.hasEnd = true
+		if r.end, err = parsePlace("--until", r.flags.until, now); err != nil {
+			return err
+		}
+		r.endsLater = r.end.kind == atTime && r.end.time.After(now)
+	}
+	return nil
+}
+
+func (r *consumption) run(ctx context.Context, names []string) error {
+	var err error
+	if r.flags.group.name != "" {
+		return r.runGroup(ctx, names)
+	}
+	var options []consumer.Option
+	var spans []span
+	err = withAdmin(ctx, r.client, r.timeout, func(ctx context.Context, ad *admin.Admin) error {
+		topics, err := chosenTopics(ctx, ad, names, r.flags.regex, r.flags.partitions)
+		if err != nil {
+			return err
+		}
+		options, spans, err = r.plan(ctx, ad, topics)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if r.flags.readCommitted {
+		options = append(options, consumer.WithReadCommitted())
+	}
+	co, err := consumer.New(r.client, options...)
+	if err != nil {
+		return err
+	}
+	if r.endsLater {
+		go r.endAt(ctx, co, spans)
+	}
+	return errors.Join(r.pump(ctx, co, nil), co.Close())
+}
+
+// chosenTopics finds the topics that are meant, and tells at once of one that is not there: a consumer would wait
+// for it.
+func chosenTopics(ctx context.Context, ad *admin.Admin, names []string, regex bool, partitions []int32) ([]admin.TopicDescription, error) {
+	var topics []admin.TopicDescription
+	var err error
+	if regex {
+		all, err := ad.DescribeTopics(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			re, err := regexp.Compile(`^(?:` + name + `)$`)
+			if err != nil {
+				return nil, usage("TOPIC: %v", err)
+			}
+			for _, t := range all {
+				if re.MatchString(t.Name) && !t.Internal && !slices.ContainsFunc(topics, func(x admin.TopicDescription) bool { return x.Name == t.Name }) {
+					topics = append(topics, t)
+				}
+			}
+		}
+		if len(topics) == 0 {
+			return nil, fail(explain.TopicNotFound, "`weir topic ls` lists what there is", fmt.Errorf("no topic's name matches %q", names))
+		}
+	} else if topics, err = ad.DescribeTopics(ctx, slices.Compact(slices.Sorted(slices.Values(names)))...); err != nil {
+		return nil, err
+	}
+	for i := range topics {
+		t := &topics[i]
+		switch {
+		case t.Err != nil && !errors.Is(t.Err, kerr.UnknownTopicOrPartition):
+			return nil, t.Err
+		case t.Err != nil:
+			return nil, fail(explain.TopicNotFound, topicHint(ctx, ad, t.Name), fmt.Errorf("there is no topic %q", t.Name))
+		}
+		for _, p := range partitions {
+			if p < 0 || int(p) >= len(t.Partitions) {
+				return nil, fail(explain.PartitionNotFound, "leave out --partition to read all",
+					fmt.Errorf("%s has partitions 0 to %d, not %d", t.Name, len(t.Partitions)-1, p))
+			}
+		}
+	}
+	return topics, nil
+}
+
+// topicHint suggests the topic that was perhaps meant.
+func topicHint(ctx context.Context, ad *admin.Admin, name string) string {
+	all, err := ad.DescribeTopics(ctx)
+	if err != nil {
+		return ""
+	}
+	var names []string
+	for _, t := range all {
+		names = append(names, t.Name)
+	}
+	if near := explain.Nearest(name, names); near != "" {
+		return fmt.Sprintf("did you mean %s? `weir topic ls` lists what there is", near)
+	}
+	return ""
+}
+
+// plan says what to read. Partitions that come later are read too when the place is the same for all and
+// there is no end.
+func (r *consumption) plan(ctx context.Context, ad *admin.Admin, topics []admin.TopicDescription) ([]consumer.Option, []span, error) {
+	var options []consumer.Option
+	simple := (r.begin.kind == atStart || r.begin.kind == atEnd || r.begin.kind == atTime) && (!r.hasEnd || r.end.kind == atEnd)
+	if simple && len(r.flags.partitions) == 0 {
+		for _, t := range topics {
+			options = append(options, consumer.WithTopics(t.Name))
+		}
+		if r.hasEnd {
+			options = append(options, consumer.WithStopAtEnd())
+		}
+		return append(options, consumer.WithStart(r.begin.start())), nil, nil
+	}
+	var spans []span
+	for _, t := range topics {
+		some, err := r.spans(ctx, ad, t)
+		if err != nil {
+			return nil, nil, err
+		}
+		spans = append(spans, some...)
+	}
+	if r.hasEnd && r.end.kind == atEnd {
+		options = append(options, consumer.WithStopAtEnd())
+	}
+	for _, s := range spans {
+		options = append(options, consumer.WithPartition(s.topic, s.partition, s.begin))
+		if s.until >= 0 {
+			options = append(options, consumer.WithUntil(s.topic, s.partition, s.until))
+		}
+	}
+	return options, spans, nil
+}
+
+// start is the place as the consumer knows it.
+func (p place) start() consumer.Start {
+	switch p.kind {
+	case atEnd:
+		return consumer.Latest
+	case atOffset:
+		return consumer.At(p.offset)
+	case atTime:
+		return consumer.Since(p.time)
+	case atStart, fromStart, fromEnd:
+	}
+	return consumer.Earliest
+}
+
+// spans works out what to read of a topic.
+func (r *consumption) spans(ctx context.Context, ad *admin.Admin, t admin.TopicDescription) ([]span, error) {
+	begins, err := offsetsAt(ctx, ad, t.Name, r.begin)
+	if err != nil {
+		return nil, err
+	}
+	var ends map[int32]int64
+	if r.hasEnd && r.end.kind != atEnd && !r.endsLater {
+		if ends, err = offsetsAt(ctx, ad, t.Name, r.end); err != nil {
+			return nil, err
+		}
+		if r.end.kind == atOffset { // which may be one that is still to come
+			for partition := range ends {
+				ends[partition] = r.end.offset
+			}
+		}
+	}
+	var spans []span
+	for _, p := range t.Partitions {
+		if len(r.flags.partitions) > 0 && !slices.Contains(r.flags.partitions, p.Partition) {
+			continue
+		}
+		s := span{topic: t.Name, partition: p.Partition, begin: consumer.At(begins[p.Partition]), until: -1}
+		if end, ok := ends[p.Partition]; ok {
+			s.until = end
+		}
+		spans = append(spans, s)
+	}
+	return spans, nil
+}
+
+// offsetsAt are a place's offsets in every partition.
+func offsetsAt(ctx context.Context, ad *admin.Admin, topic string, p place) (map[int32]int64, error) {
+	at := map[int32]int64{}
+	ask := func(f func() ([]admin.Offset, error)) (map[int32]int64, error) {
+		offsets, err := f()
+		if err != nil {
+			return nil, err
+		}
+		found := map[int32]int64{}
+		for _, o := range offsets {
+			if o.Err != nil {
+				return nil, o.Err
+			}
+			found[o.Partition] = o.Offset
+		}
+		return found, nil
+	}
+	starts, err := ask(func() ([]admin.Offset, error) { return ad.StartOffsets(ctx, topic) })
+	if err != nil || p.kind == atStart {
+		return starts, err
+	}
+	ends, err := ask(func() ([]admin.Offset, error) { return ad.EndOffsets(ctx, topic) })
+	if err != nil || p.kind == atEnd {
+		return ends, err
+	}
+	if p.kind == atTime {
+		after, err := ask(func() ([]admin.Offset, error) { return ad.OffsetsAfter(ctx, p.time, topic) })
+		if err != nil {
+			return nil, err
+		}
+		for partition, offset := range after {
+			if offset < 0 { // nothing is as young
+				offset = ends[partition]
+			}
+			at[partition] = offset
+		}
+		return at, nil
+	}
+	for partition := range ends {
+		switch p.kind {
+		case atOffset:
+			// An offset that does not exist yet stands for the end: outside leaves out what comes before it.
+			at[partition] = min(max(p.offset, starts[partition]), ends[partition])
+		case fromStart:
+			at[partition] = min(starts[partition]+p.offset, ends[partition])
+		default:
+			at[partition] = max(ends[partition]-p.offset, starts[partition])
+		}
+	}
+	return at, nil
+}
+
+// endAt ends the consumer when the time has come that --until names.
+func (r *consumption) endAt(ctx context.Context, co *consumer.Consumer, spans []span) {
+	select {
+	case <-time.After(time.Until(r.end.time)):
+	case <-ctx.Done():
+		return
+	}
+	err := withAdmin(ctx, r.client, r.timeout, func(ctx context.Context, ad *admin.Admin) error {
+		ends := map[string]map[int32]int64{}
+		for _, s := range spans {
+			if ends[s.topic] == nil {
+				at, err := offsetsAt(ctx, ad, s.topic, r.end)
+				if err != nil {
+					return err
+				}
+				ends[s.topic] = at
+			}
+			if err := co.Until(s.topic, s.partition, ends[s.topic][s.partition]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil && ctx.Err() == nil && !errors.Is(err, client.ErrClosed) {
+		r.app.say("the end (--until) could not be found, so reading goes on: %v", err)
+	}
+}
+
+// errEnough is the cause of a context that ended as the user wished.
+var errEnough = errors.New("enough")
+
+// pump prints records until one of the ends is reached. after, if set, is told of every batch that was written.
+func (r *consumption) pump(parent context.Context, from source, after func() error) error {
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	if r.flags.limit > 0 {
+		t := time.AfterFunc(r.flags.limit, func() { cancel(errLimit) })
+		defer t.Stop()
+	}
+	if r.flags.runFor > 0 {
+		t := time.AfterFunc(r.flags.runFor, func() { cancel(errEnough) })
+		defer t.Stop()
+	}
+	var quiet *time.Timer
+	if r.flags.idle > 0 {
+		quiet = time.AfterFunc(r.flags.idle, func() { cancel(errEnough) })
+		defer quiet.Stop()
+	}
+	if !isTerminal(r.app.stdout) {
+		stop := r.app.progress(func() string { return fmt.Sprintf("%d records", r.written.Load()) })
+		defer stop()
+	}
+	out := bufio.NewWriterSize(r.app.stdout, 256<<10)
+	var batch []consumer.Record
+	for {
+		var err error
+		clear(batch)
+		batch, err = from.PollInto(ctx, batch[:0])
+		for i := range batch {
+			if r.outside(&batch[i]) || r.filter != nil && !r.filter(&batch[i]) {
+				continue
+			}
+			n := r.written.Add(1)
+			if werr := r.write(out, &batch[i], n); werr != nil {
+				return werr
+			}
+			if n == r.flags.count {
+				if ferr := r.flush(out, nil); ferr != nil {
+					return ferr
+				}
+				return r.stopAt(from, &batch[i], after)
+			}
+		}
+		if ferr := r.flush(out, after); ferr != nil {
+			return ferr
+		}
+		if quiet != nil && len(batch) > 0 {
+			quiet.Reset(r.flags.idle)
+		}
+		if err != nil {
+			return r.ended(parent, ctx, err)
+		}
+	}
+}
+
+// outside reports whether a record is before a place, or after a time, that did not exist when the command
+// started.
+func (r *consumption) outside(x *consumer.Record) bool {
+	return r.begin.kind == atOffset && x.Offset < r.begin.offset ||
+		r.beginsLater && x.Timestamp.Before(r.begin.time) ||
+		r.endsLater && !x.Timestamp.Before(r.end.time)
+}
+
+// flush writes what was printed, and then tells after.
+func (r *consumption) flush(out *bufio.Writer, after func() error) error {
+	if err := out.Flush(); err != nil {
+		return fail(explain.OutputFailed, "", err)
+	}
+	if after != nil {
+		return after()
+	}
+	return nil
+}
+
+// stopAt ends after a record in the middle of a batch.
+func (r *consumption) stopAt(from source, last *consumer.Record, after func() error) error {
+	if after == nil {
+		return nil
+	}
+	if m, ok := from.(interface{ Rewind(*consumer.Record) }); ok {
+		m.Rewind(last) // what came behind it was not shown
+	}
+	return after()
+}
+
+// ended says whether the end is one that the user wished for.
+func (r *consumption) ended(parent, ctx context.Context, err error) error {
+	n := r.written.Load()
+	var why string
+	switch cause := context.Cause(ctx); {
+	case errors.Is(err, io.EOF):
+		why = "the end was reached"
+	case parent.Err() != nil:
+		why = "the command was interrupted" // Ctrl-C is an orderly end otherwise
+	case errors.Is(cause, errEnough):
+		why = "the time was over"
+	case errors.Is(cause, errLimit):
+		if r.flags.count > 0 {
+			return tooFew(n, r.flags.count, "--timeout is over")
+		}
+		return fail(explain.TimedOut, "allow more with --timeout, or use --for if the end of the time is a good end",
+			fmt.Errorf("--timeout was over before the end had come; %d records came", n))
+	default:
+		if _, ok := errors.AsType[*machine.DecodeError](err); ok {
+			return fail(explain.RecordDamaged, "", err)
+		}
+		return clientError(err)
+	}
+	if n < r.flags.atLeast {
+		return tooFew(n, r.flags.atLeast, why)
+	}
+	return nil
+}
+
+// topicExists tells at once of a topic that is not there.
+func topicExists(ctx context.Context, cl *client.Client, timeout time.Duration, topic string, partitions []int32) error {
+	return withAdmin(ctx, cl, timeout, func(ctx context.Context, ad *admin.Admin) error {
+		_, err := chosenTopics(ctx, ad, []string{topic}, false, partitions)
+		return err
+	})
+}
