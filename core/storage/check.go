@@ -24,6 +24,7 @@ func (e *Engine) Check() error {
 		if e.partitions[p.tp] != p {
 			return fmt.Errorf("%v: not known by its name", p.tp)
 		}
+		e.see(p)
 		segments += len(p.segments)
 		for _, s := range p.segments {
 			if s.linked {

@@ -11,7 +11,7 @@ import (
 )
 
 // checkpointRoundFiles bounds the files that one round of a checkpoint holds open to sync them.
-const checkpointRoundFiles = 128
+const checkpointRoundFiles = 256
 
 // checkpoint makes a prefix of the journal unnecessary, in steps that the driver runs one by one, each a
 // BeginCheckpoint, a Run and an EndCheckpoint:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
 	"github.com/weirmq/weir/core/storage"
 	"github.com/weirmq/weir/core/storage/storagetest"
 )
@@ -147,6 +148,22 @@ func TestBitFlipInClosedSegmentIsReportedNotServed(t *testing.T) {
 	}
 }
 
+// firstUses are what may be wanted of a log of 30 records first after a start.
+var firstUses = []func(r *rig, tp model.TopicPartition){
+	func(r *rig, tp model.TopicPartition) { r.read(tp, 29, 30, 100) },
+	func(r *rig, tp model.TopicPartition) {
+		r.append(tp, 30, batch(1, 1, 10, 1))
+		r.sync()
+	},
+	func(r *rig, tp model.TopicPartition) {
+		r.perform(effect.Set{Lookups: []effect.Lookup{{Partition: tp, Timestamp: 1, Limit: 30}}})
+	},
+	func(r *rig, tp model.TopicPartition) {
+		r.perform(effect.Set{Retains: []effect.Retain{{Partition: tp, HighWatermark: 30, Wall: -1 << 40}}})
+	},
+	func(r *rig, tp model.TopicPartition) { _ = r.e.ReadAll(tp, func(record.Batch) error { return nil }) },
+}
+
 func TestShortOrMissingSegmentIsDamage(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -158,8 +175,9 @@ func TestShortOrMissingSegmentIsDamage(t *testing.T) {
 		{"middle short", func(r *rig, p []string) error { r.disk.Cut(p[1], 100); return nil }},
 		{"last short", func(r *rig, p []string) error { r.disk.Cut(p[len(p)-1], 1); return nil }},
 	} {
-		for _, clean := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/clean=%v", test.name, clean), func(t *testing.T) {
+		for i := range 2 * len(firstUses) {
+			clean, use := i%2 == 0, firstUses[i/2]
+			t.Run(fmt.Sprintf("%s/clean=%v/use=%d", test.name, clean, i/2), func(t *testing.T) {
 				r := newRig(t, smallConfig())
 				tp, other := topic(1), topic(2)
 				r.create(tp, smallLog())
@@ -177,8 +195,17 @@ func TestShortOrMissingSegmentIsDamage(t *testing.T) {
 					t.Fatal(err)
 				}
 				r.open()
+				// The directory is not looked into before something is wanted of it.
+				r.done.Reset()
+				use(r, tp)
+				r.perform(effect.Set{})
+				if len(r.done.Damaged) != 1 || r.done.Damaged[0].Partition != tp {
+					t.Fatalf("reported %+v", r.done.Damaged)
+				}
+				r.checkpoint()
+				r.crash(storagetest.LoseNothing, 0)
 				if r.recovered(tp).Damage == "" {
-					t.Fatal("not reported")
+					t.Fatal("forgotten by a restart")
 				}
 				if got := r.readAll(other, 0, 3); !bytes.Equal(got, want) {
 					t.Fatal("other bytes in another partition")

@@ -75,10 +75,12 @@
 //
 // # Recovery
 //
-// Recovery reads the newer sound manifest, lists the directories (no log is read), and replays the
-// journal from where the manifest says, writing batches into their segments at their recorded places.
-// Then it cuts what is longer than known, removes what is not known, and writes a checkpoint under a new
-// epoch. Why that gives back every acknowledged batch, and nothing twice:
+// Recovery reads the newer sound manifest and replays the journal from where the manifest says, writing
+// batches into their segments at their recorded places. In the directories of the partitions that the journal
+// names it cuts what is longer than known and removes what is not known. Then it writes a checkpoint under a new
+// epoch. No log is read. The other partitions' directories are looked into before their first use, at the
+// latest by the periodic retention: a start takes as long as what was written since the last checkpoint, however
+// many partitions there are. Why that gives back every acknowledged batch, and nothing twice:
 //
 //   - An acknowledged batch is in a group whose sync has returned. If the manifest covers the group, the
 //     batch was synced in its segment before (5). If not, the group is in the journal at the place where
@@ -128,5 +130,7 @@
 //     machine goes on from that state.
 //   - Between the turn that takes up a new log start and the end of its sync, records below it are already
 //     out of range, and their files still there.
+//   - A file that is missing or too short is found when its partition is first used, not at the start, unless
+//     the journal names it.
 //   - A partition whose damage recovery found stays damaged through restarts: the manifest says so.
 package storage

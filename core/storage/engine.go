@@ -20,8 +20,8 @@ type Engine struct {
 	id   Identity
 
 	partitions map[model.TopicPartition]*partition
-	sorted     []*partition // the same, in order
-	strays     []model.TopicPartition
+	sorted     []*partition           // the same, in order
+	strays     []model.TopicPartition // in order
 
 	journal journal
 	files   openFiles

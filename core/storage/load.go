@@ -9,7 +9,8 @@ import (
 	"github.com/weirmq/weir/core/model"
 )
 
-// list reads the directories, no file.
+// list reads which journal files and which partitions' directories there are. What is in a partition's directory
+// is looked up when the partition is used, by the journal or later: most of a hundred thousand are not.
 func (r *recovery) list() error {
 	e := r.e
 	entries, err := e.disk.List(journalDir)
@@ -25,25 +26,19 @@ func (r *recovery) list() error {
 	if entries, err = e.disk.List(partitionsDir); err != nil {
 		return fmt.Errorf("%s: %w", partitionsDir, err)
 	}
-	r.onDisk = make(map[model.TopicPartition][]Entry, len(entries))
+	r.onDisk = make(map[model.TopicPartition]bool, len(entries))
 	for _, n := range entries {
-		tp, ok := parsePartitionDir(n.Name)
-		if !ok || !n.Dir {
-			continue
+		if tp, ok := parsePartitionDir(n.Name); ok && n.Dir {
+			r.onDisk[tp] = true
+			r.dirs = append(r.dirs, tp)
 		}
-		files, err := e.disk.List(partitionsDir + "/" + n.Name)
-		if err != nil {
-			return fmt.Errorf("%s/%s: %w", partitionsDir, n.Name, err)
-		}
-		r.onDisk[tp] = files
-		e.strays = append(e.strays, tp)
 	}
-	slices.SortFunc(e.strays, model.TopicPartition.Compare)
+	slices.SortFunc(r.dirs, model.TopicPartition.Compare)
 	return nil
 }
 
 // load makes a partition from the manifest and its newest state snapshot.
-func (r *recovery) load(m *manifestPartition) {
+func (r *recovery) load(m *manifestPartition) error {
 	e := r.e
 	p := newPartition(m.Partition, e.cfg.DefaultLog, m.StartOffset)
 	p.end, p.stateOffset, p.damage = m.EndOffset, m.StateOffset, m.Damage
@@ -56,21 +51,49 @@ func (r *recovery) load(m *manifestPartition) {
 		p.segments = append(p.segments, s)
 	}
 	r.adopt(p)
-	if p.damage == "" {
-		r.loadState(p, m.State)
+	if p.damage != "" || r.loadInline(p, m.State) {
+		return nil
 	}
+	if err := r.look(p); err != nil {
+		return err
+	}
+	r.loadState(p)
+	return nil
 }
 
-// adopt takes a partition that the manifest or the journal names, with what is in its directory.
+// adopt takes a partition that the manifest or the journal names.
 func (r *recovery) adopt(p *partition) {
-	e := r.e
-	e.add(p)
-	files, ok := r.onDisk[p.tp]
-	if !ok {
-		return
+	r.e.add(p)
+	p.dirMade = r.onDisk[p.tp]
+	p.unseen = true
+}
+
+// look lists the directory of a partition that recovery has to do with.
+func (r *recovery) look(p *partition) error {
+	if !p.unseen {
+		return nil
 	}
-	p.dirMade = true
-	e.dropStray(p.tp)
+	files, err := r.e.list(p)
+	if err != nil {
+		return err
+	}
+	if r.seen == nil {
+		r.seen = make(map[*partition][]Entry)
+	}
+	r.seen[p] = files
+	return nil
+}
+
+// list takes in what the partition's directory holds.
+func (e *Engine) list(p *partition) ([]Entry, error) {
+	p.unseen = false
+	if !p.dirMade {
+		return nil, nil
+	}
+	files, err := e.disk.List(p.dir)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.dir, err)
+	}
 	for _, f := range files {
 		o, suffix, ok := parseOffsetName(f.Name)
 		switch {
@@ -84,6 +107,30 @@ func (r *recovery) adopt(p *partition) {
 		}
 	}
 	slices.Sort(p.states)
+	return files, nil
+}
+
+// see makes sure, before the first use of a partition that recovery had nothing to do with, that its files are
+// what is known of them. It may become damaged.
+func (e *Engine) see(p *partition) {
+	if !p.unseen {
+		return
+	}
+	files, err := e.list(p)
+	if err == nil && p.damage == "" {
+		var detail string
+		if detail = p.missing(); detail != "" {
+			e.damaged(p, detail)
+			return
+		}
+		var dropped int64
+		if dropped, err = e.tidy(p, files); dropped > 0 {
+			e.note(effect.Note{Kind: effect.NoteTailDropped, Partition: p.tp, Offset: p.end, Count: dropped})
+		}
+	}
+	if err != nil {
+		e.damaged(p, err.Error())
+	}
 }
 
 // segmentAt is the index of the segment with that base, or -1.
@@ -103,25 +150,31 @@ func (p *partition) segmentAt(base model.Offset) int {
 	return i
 }
 
-// loadState brings the partition's state to the manifest's end: from the snapshot that it names or, should
-// that be unusable, from an older one or none and the headers in the log.
-func (r *recovery) loadState(p *partition, inline []byte) {
-	e := r.e
-	if len(inline) > 0 {
-		s, err := log.LoadSnapshot(inline)
-		if err == nil && s.EndOffset() != p.end {
-			err = fmt.Errorf("%w: it is of offset %d", ErrFrame, s.EndOffset())
-		}
-		if err == nil {
-			p.state = s
-			p.state.AdvanceStart(p.start)
-			return
-		}
+// loadInline takes the state that stands in the manifest, if it does and is sound.
+func (r *recovery) loadInline(p *partition, inline []byte) bool {
+	if len(inline) == 0 {
+		return false
+	}
+	s, err := log.LoadSnapshot(inline)
+	if err == nil && s.EndOffset() != p.end {
+		err = fmt.Errorf("%w: it is of offset %d", ErrFrame, s.EndOffset())
+	}
+	if err != nil {
 		r.note(effect.Note{
 			Kind: effect.NoteDamageFound, Partition: p.tp, Offset: p.end,
 			Detail: "state in the manifest: " + err.Error() + "; it is rebuilt from the log",
 		})
+		return false
 	}
+	p.state = s
+	p.state.AdvanceStart(p.start)
+	return true
+}
+
+// loadState brings the partition's state to the manifest's end: from the snapshot that it names or, should
+// that be unusable, from an older one or none and the headers in the log.
+func (r *recovery) loadState(p *partition) {
+	e := r.e
 	state := log.New(p.start)
 	if len(p.segments) > 0 && p.segments[0].base < p.start {
 		state = log.New(p.segments[0].base)

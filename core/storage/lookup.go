@@ -15,6 +15,9 @@ func (e *Engine) lookup(l *effect.Lookup, done *effect.Completions) {
 		To: l.To, Index: l.Index, Partition: l.Partition, Offset: model.NoOffset, Timestamp: model.NoTimestamp,
 	}
 	p := e.partitions[l.Partition]
+	if p != nil {
+		e.see(p)
+	}
 	switch {
 	case p == nil || p.gone:
 		out.Failure = effect.Missing

@@ -28,6 +28,7 @@ type partition struct {
 
 	damage  string // why it cannot be used; empty if it can
 	dirMade bool   // the directory exists
+	unseen  bool   // nobody has looked into it since the start: see comes before any use
 	// Names added to the directory, and how many of them a sync of it has covered.
 	names, namesSynced uint64
 	deleted            bool // a delete is staged: no more appends
@@ -110,6 +111,7 @@ func (p *partition) mustRoll(s *segment, runBytes int64, h *record.Header) bool 
 // why it was refused; refused batches leave no trace.
 func (e *Engine) writeTurn(p *partition) {
 	e.run.reset()
+	e.see(p)
 	for _, i := range p.ops {
 		o := &e.turn[i]
 		switch {

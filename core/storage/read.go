@@ -45,6 +45,9 @@ func (e *Engine) read(tp model.TopicPartition, from, to model.Offset, limit int,
 	if p == nil || p.gone {
 		return effect.Records{}, kerr.UnknownTopicOrPartition.Code
 	}
+	if from < p.end {
+		e.see(p)
+	}
 	if p.damage != "" {
 		return effect.Records{}, kerr.KafkaStorageError.Code
 	}

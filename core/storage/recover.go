@@ -75,9 +75,11 @@ type recovery struct {
 	openSeq uint64
 	openLen int64
 
-	onDisk map[model.TopicPartition][]Entry // of partition directories
-	gone   []model.TopicPartition           // deleted by the journal
-	// removed by the journal, perhaps written by it before; not in onDisk
+	onDisk map[model.TopicPartition]bool // partitions that have a directory
+	dirs   []model.TopicPartition        // the same, in order
+	seen   map[*partition][]Entry        // what is in the directories of those that were looked at
+	gone   []model.TopicPartition        // deleted by the journal
+	// removed by the journal, perhaps written by it before; not in seen
 	removed []*segment
 	body    []byte
 	group   []entry
@@ -125,7 +127,9 @@ func (r *recovery) run() error {
 		return err
 	}
 	for i := range r.m.Partitions {
-		r.load(&r.m.Partitions[i])
+		if err := r.load(&r.m.Partitions[i]); err != nil {
+			return err
+		}
 	}
 	r.last = r.m.LSN
 	r.out.CleanShutdown = r.m.Clean && !r.out.Created
@@ -277,10 +281,16 @@ func (r *recovery) restart() error {
 
 func (r *recovery) report() {
 	e := r.e
+	r.out.Partitions = make([]Recovered, 0, len(e.sorted))
 	for _, p := range e.sorted {
 		r.out.Partitions = append(r.out.Partitions, Recovered{
 			Partition: p.tp, State: p.state.Clone(), SizeBytes: p.sizeBytes(), Damage: p.damage,
 		})
+	}
+	for _, tp := range r.dirs {
+		if _, ok := e.partitions[tp]; !ok && r.onDisk[tp] {
+			e.strays = append(e.strays, tp)
+		}
 	}
 	r.out.Strays = slices.Clone(e.strays)
 	r.note(effect.Note{Kind: effect.NoteRecovered, Count: r.out.ReplayedEntries, Offset: model.NoOffset})

@@ -22,6 +22,7 @@ func (e *Engine) retain(r *effect.Retain, done *effect.Completions) {
 		done.Retained = append(done.Retained, out)
 		return
 	}
+	e.see(p) // what nobody reads is looked at with the periodic retention
 	out.LogStartOffset = p.start
 	if p.damage != "" {
 		out.Failure = effect.Broken
@@ -115,10 +116,16 @@ func (e *Engine) DeleteUnknown(known func(model.TopicPartition) bool) (count int
 	return count, nil
 }
 
+func (e *Engine) addStray(tp model.TopicPartition) {
+	if i, ok := slices.BinarySearchFunc(e.strays, tp, model.TopicPartition.Compare); !ok {
+		e.strays = slices.Insert(e.strays, i, tp)
+	}
+}
+
 // dropStray forgets a stray directory and reports whether there was one.
 func (e *Engine) dropStray(tp model.TopicPartition) bool {
-	i := slices.Index(e.strays, tp)
-	if i < 0 {
+	i, ok := slices.BinarySearchFunc(e.strays, tp, model.TopicPartition.Compare)
+	if !ok {
 		return false
 	}
 	e.strays = slices.Delete(e.strays, i, i+1)
@@ -178,7 +185,7 @@ func (e *Engine) finishOther(o *op, done *effect.Completions) {
 	e.checkpoint.blocked = false
 	if p.dirMade {
 		if err := removeDir(e.disk, p.dir); err != nil {
-			e.strays = append(e.strays, p.tp)
+			e.addStray(p.tp)
 			e.note(effect.Note{Kind: effect.NoteSegmentDeleted, Partition: p.tp, Detail: err.Error()})
 		}
 	}

@@ -115,7 +115,9 @@ func (r *recovery) take(seq uint64, pos int64, h *groupHeader) (taken bool, err 
 	}
 	r.groupFile, r.groupPos, r.groupRewrite = seq, pos, rewrite
 	for i := range r.group {
-		r.apply(&r.group[i])
+		if err := r.apply(&r.group[i]); err != nil {
+			return false, err
+		}
 	}
 	r.last = h.LSN
 	return true, nil
@@ -177,18 +179,21 @@ func (r *recovery) segmentCopy(n *entry) []byte {
 }
 
 // apply carries out one entry in memory and notes down what must be written.
-func (r *recovery) apply(n *entry) {
+func (r *recovery) apply(n *entry) error {
 	e := r.e
 	r.out.ReplayedEntries++
 	p := e.partitions[n.Partition]
 	if p == nil {
 		if n.Kind == entryDelete {
 			r.gone = append(r.gone, n.Partition)
-			return
+			return nil
 		}
 		p = newPartition(n.Partition, e.cfg.DefaultLog, 0)
 		r.adopt(p)
 		e.names++
+	}
+	if err := r.look(p); err != nil {
+		return err
 	}
 	p.touched = true
 	switch n.Kind {
@@ -202,12 +207,13 @@ func (r *recovery) apply(n *entry) {
 	case entryLogStart:
 		if n.BaseOffset > p.end {
 			r.damage(p, fmt.Sprintf("the journal starts the log at offset %d, it ends at %d", n.BaseOffset, p.end))
-			return
+			return nil
 		}
 		r.applyStart(p, n.BaseOffset)
 	default:
 		r.applyBatch(p, n)
 	}
+	return nil
 }
 
 func (r *recovery) applyStart(p *partition, start model.Offset) {
@@ -236,7 +242,7 @@ func (r *recovery) applyBatch(p *partition, n *entry) {
 		s = newSegment(p.dir, n.SegmentBase)
 		s.fileBytes = -1
 		s.trustFrom = segmentBytesMax + 1
-		for _, f := range r.onDisk[p.tp] {
+		for _, f := range r.seen[p] {
 			if f.Name == offsetName(s.base)+logSuffix {
 				s.fileBytes = f.SizeBytes
 			}

@@ -287,6 +287,7 @@ func (e *Engine) ReadAll(tp model.TopicPartition, fn func(record.Batch) error) e
 	if p == nil {
 		return nil
 	}
+	e.see(p)
 	if p.damage != "" {
 		return fmt.Errorf("%v: %w: %s", tp, errDamaged, p.damage)
 	}

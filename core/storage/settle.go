@@ -8,13 +8,29 @@ import (
 	"github.com/weirmq/weir/core/effect"
 )
 
-// settle brings each partition's files to what is known of it: longer ones are cut, unknown ones go, and
-// shorter ones are damage.
+// settle brings the files of each partition that was looked at to what is known of it: longer ones are cut,
+// unknown ones go, and shorter ones are damage.
 func (r *recovery) settle() error {
 	e := r.e
 	for _, p := range e.sorted {
-		if err := r.settlePartition(p); err != nil {
+		if p.unseen {
+			continue
+		}
+		if detail := p.missing(); detail != "" {
+			r.damage(p, detail)
+		}
+		if p.damage != "" {
+			// Nothing is removed or cut where something is wrong.
+			r.note(effect.Note{Kind: effect.NoteDamageFound, Partition: p.tp, Offset: p.end, Detail: p.damage})
+			continue
+		}
+		dropped, err := e.tidy(p, r.seen[p])
+		if err != nil {
 			return err
+		}
+		if dropped > 0 {
+			r.out.TailDroppedBytes += dropped
+			r.note(effect.Note{Kind: effect.NoteTailDropped, Partition: p.tp, Offset: p.end, Count: dropped})
 		}
 	}
 	for _, s := range r.removed {
@@ -26,7 +42,7 @@ func (r *recovery) settle() error {
 		if _, ok := e.partitions[tp]; ok {
 			continue
 		}
-		e.dropStray(tp)
+		r.onDisk[tp] = false
 		if err := removeDir(e.disk, partitionDir(tp)); err != nil {
 			return err
 		}
@@ -34,22 +50,22 @@ func (r *recovery) settle() error {
 	return nil
 }
 
-func (r *recovery) settlePartition(p *partition) error {
-	e := r.e
+// missing says what the partition's files lack, by their sizes.
+func (p *partition) missing() string {
 	for i, s := range p.segments {
 		if s.fileBytes < s.sizeBytes || s.short {
-			r.damage(p, fmt.Sprintf("%s: of %d bytes some are missing", s.logPath(), s.sizeBytes))
+			return fmt.Sprintf("%s: of %d bytes some are missing", s.logPath(), s.sizeBytes)
 		}
 		if p.segmentEnd(i) < s.base {
-			r.damage(p, fmt.Sprintf("%s: segments overlap", s.logPath()))
+			return fmt.Sprintf("%s: segments overlap", s.logPath())
 		}
 	}
-	if p.damage != "" {
-		// Nothing is removed or cut where something is wrong.
-		r.note(effect.Note{Kind: effect.NoteDamageFound, Partition: p.tp, Offset: p.end, Detail: p.damage})
-		return nil
-	}
-	var dropped int64
+	return ""
+}
+
+// tidy cuts and removes what a partition's directory holds beyond what is known: it was never acknowledged. It
+// returns how much of that was in segments.
+func (e *Engine) tidy(p *partition, files []Entry) (dropped int64, err error) {
 	for _, s := range p.segments {
 		if s.fileBytes > s.sizeBytes {
 			f, err := e.files.get(s)
@@ -57,13 +73,13 @@ func (r *recovery) settlePartition(p *partition) error {
 				err = f.Truncate(s.sizeBytes)
 			}
 			if err != nil {
-				return s.fail(err)
+				return dropped, s.fail(err)
 			}
 			dropped += s.fileBytes - s.sizeBytes
 			s.dirty, p.touched = true, true
 		}
 	}
-	for _, f := range r.onDisk[p.tp] {
+	for _, f := range files {
 		o, suffix, ok := parseOffsetName(f.Name)
 		keep := !ok
 		switch suffix {
@@ -79,12 +95,8 @@ func (r *recovery) settlePartition(p *partition) error {
 			continue
 		}
 		if err := e.disk.Remove(p.dir + "/" + f.Name); err != nil && !errors.Is(err, ErrNotExist) {
-			return fmt.Errorf("%s/%s: %w", p.dir, f.Name, err)
+			return dropped, fmt.Errorf("%s/%s: %w", p.dir, f.Name, err)
 		}
 	}
-	if dropped > 0 {
-		r.out.TailDroppedBytes += dropped
-		r.note(effect.Note{Kind: effect.NoteTailDropped, Partition: p.tp, Offset: p.end, Count: dropped})
-	}
-	return nil
+	return dropped, nil
 }

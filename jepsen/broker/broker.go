@@ -133,6 +133,9 @@ func (b *Broker) Stop(patience time.Duration) error {
 	return nil
 }
 
+// PID is the process's number.
+func (b *Broker) PID() int { return b.cmd.Process.Pid }
+
 // Running reports whether the process lives.
 func (b *Broker) Running() bool {
 	select {

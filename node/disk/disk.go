@@ -131,6 +131,10 @@ func (d *Disk) List(dir string) ([]storage.Entry, error) {
 	}
 	out := make([]storage.Entry, 0, len(entries))
 	for _, e := range entries {
+		if e.IsDir() {
+			out = append(out, storage.Entry{Name: e.Name(), Dir: true})
+			continue
+		}
 		info, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed since the directory was read
@@ -138,11 +142,7 @@ func (d *Disk) List(dir string) ([]storage.Entry, error) {
 		if err != nil {
 			return nil, wrap(err)
 		}
-		entry := storage.Entry{Name: e.Name(), Dir: info.IsDir()}
-		if !entry.Dir {
-			entry.SizeBytes = info.Size()
-		}
-		out = append(out, entry)
+		out = append(out, storage.Entry{Name: e.Name(), SizeBytes: info.Size()})
 	}
 	return out, nil
 }
