@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"net"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -96,6 +97,7 @@ func newConnection(n *Node, id effect.ConnID, conn transport.Conn, peer, host st
 		wake:    make(chan struct{}, 1),
 		closed:  make(chan struct{}),
 	}
+	c.session.ClientHost = clientHost(conn.RemoteAddr())
 	c.room.L = &c.mu
 	c.in.init(c)
 	c.isSuspect = n.advice.suspects(conn.LocalAddr())
@@ -122,6 +124,15 @@ func (c *connection) software() string {
 		return ""
 	}
 	return c.session.SoftwareName + " " + c.session.SoftwareVersion
+}
+
+// clientHost is a peer's address without its port, in the form that Kafka shows.
+func clientHost(a net.Addr) string {
+	host, _, err := net.SplitHostPort(a.String())
+	if err != nil {
+		host = a.String()
+	}
+	return "/" + host
 }
 
 // serve runs the connection until it is over.

@@ -28,7 +28,7 @@ func configType(of string) effect.ConfigType {
 	switch {
 	case of == "true | false":
 		return effect.ConfigBoolean
-	case of == "integer", of == "milliseconds":
+	case of == "integer", of == "milliseconds", of == "minutes":
 		return effect.ConfigLong
 	}
 	return effect.ConfigString

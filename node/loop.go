@@ -178,7 +178,7 @@ func (l *loop) dispatch() {
 			c.post(answer{kind: answerClose, cause: set.Closes[i].Cause})
 		}
 	}
-	if len(set.Appends)+len(set.Reads)+len(set.Lookups)+len(set.Opens)+len(set.Deletes)+len(set.Retains) == 0 && l.unanswered == 0 {
+	if len(set.Appends)+len(set.Reads)+len(set.Lookups)+len(set.Scans)+len(set.Opens)+len(set.Deletes)+len(set.Retains) == 0 && l.unanswered == 0 {
 		set.Reset()
 		return
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/group"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/session"
 	"github.com/weirmq/weir/core/storage"
@@ -210,9 +211,23 @@ func (n *Node) brokerConfig(identity storage.Identity) broker.Config {
 				PartitionCountDefault: n.config.Topics.Partitions,
 				ProducerExpirationMs:  n.config.Topics.ProducerIDExpiration.Milliseconds(),
 			},
+			OffsetsPartitionCount: n.config.Groups.OffsetsPartitions,
+			OffsetsSegmentBytes:   n.config.Groups.OffsetsSegmentBytes,
 		},
+		Groups: n.groupsConfig(),
 	}
+	_, _ = rand.Read(c.Groups.IDSeed[:])
 	_, _ = rand.Read(c.Controller.IDSeed[:]) // never fails: crypto/rand ends the process instead
+	return c
+}
+
+func (n *Node) groupsConfig() group.Config {
+	g := &n.config.Groups
+	c := group.DefaultConfig()
+	c.InitialRebalanceDelay = model.Time(g.InitialRebalanceDelay)
+	c.SessionTimeoutMsMin, c.SessionTimeoutMsMax = g.SessionTimeoutMsMin, g.SessionTimeoutMsMax
+	c.MembersMax, c.MetadataBytesMax = int(g.MembersMax), int(g.MetadataBytesMax)
+	c.OffsetsRetentionMs, c.ExpiryInterval = g.OffsetsRetention.Milliseconds(), model.Time(g.OffsetsCheck)
 	return c
 }
 

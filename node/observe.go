@@ -34,6 +34,24 @@ var told = map[effect.NoteKind]struct {
 	effect.NoteJournalRecycled:  {zap.DebugLevel, "journal file recycled", "file"},
 }
 
+// toldGroups is the same for consumer groups.
+var toldGroups = map[effect.NoteKind]struct {
+	level   zapcore.Level
+	message string
+	count   string
+}{
+	effect.NoteMemberJoined:      {zap.InfoLevel, "a member joined its group", "generation"},
+	effect.NoteMemberLeft:        {zap.InfoLevel, "a member left its group", "generation"},
+	effect.NoteMemberExpired:     {zap.InfoLevel, "a member was removed from its group", "generation"},
+	effect.NoteRebalancing:       {zap.InfoLevel, "a group rebalances", "generation"},
+	effect.NoteGenerationBegun:   {zap.DebugLevel, "a group's generation began", "generation"},
+	effect.NoteGroupStable:       {zap.InfoLevel, "a group is stable", "generation"},
+	effect.NoteGroupDeleted:      {zap.InfoLevel, "a group was deleted", "generation"},
+	effect.NoteOffsetsExpired:    {zap.InfoLevel, "offsets of a group expired", "offsets"},
+	effect.NoteCoordinatorLoaded: {zap.DebugLevel, "a group coordinator read its log", "groups"},
+	effect.NoteCoordinatorFailed: {zap.ErrorLevel, "a group coordinator cannot read its log: its groups are refused", ""},
+}
+
 // observe turns what machines noted into log lines and counts.
 func (n *Node) observe(notes []effect.Note, marks effect.Marks) {
 	for i := range notes {
@@ -42,6 +60,9 @@ func (n *Node) observe(notes []effect.Note, marks effect.Marks) {
 			n.metrics.Notes[note.Kind].Add(1)
 		}
 		t, known := told[note.Kind]
+		if !known {
+			t, known = toldGroups[note.Kind]
+		}
 		if !known {
 			t.level, t.message, t.count = zap.InfoLevel, "note", "count"
 		}
@@ -52,6 +73,9 @@ func (n *Node) observe(notes []effect.Note, marks effect.Marks) {
 		fields := []zap.Field{zap.String("kind", note.Kind.String())}
 		if note.Topic != "" {
 			fields = append(fields, zap.String("topic", note.Topic))
+		}
+		if note.Group != "" {
+			fields = append(fields, zap.String("group", note.Group))
 		}
 		if !note.Partition.Topic.IsZero() {
 			fields = append(fields, zap.Stringer("topic_id", note.Partition.Topic), zap.Int32("partition", int32(note.Partition.Partition)))

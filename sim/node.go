@@ -7,6 +7,7 @@ import (
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/group"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/session"
 	"github.com/weirmq/weir/core/storage"
@@ -224,8 +225,11 @@ func (p *process) brokerConfig() broker.Config {
 				Topic: topic, AutoCreateTopics: k.AutoCreate, PartitionCountDefault: int32(k.DefaultPartitions),
 				ProducerExpirationMs: k.ProducerExpiryMs,
 			},
+			OffsetsPartitionCount: 4, OffsetsSegmentBytes: int32(k.SegmentBytes),
 		},
+		Groups: group.DefaultConfig(),
 	}
+	n.w.root.Stream("node.members", uint64(n.id)<<32|n.life).Fill(c.Groups.IDSeed[:])
 	n.w.root.Stream("node.ids", uint64(n.id)<<32|n.life).Fill(c.Controller.IDSeed[:])
 	return c
 }
@@ -336,5 +340,5 @@ func (p *process) notes(set *effect.Set) {
 }
 
 func (p *process) note(n effect.Note) {
-	p.n.note("note", uint64(n.Kind), uint64(n.Offset), uint64(n.Count), n.Kind.String()+" "+n.Topic+" "+n.Detail)
+	p.n.note("note", uint64(n.Kind), uint64(n.Offset), uint64(n.Count), n.Kind.String()+" "+n.Topic+n.Group+" "+n.Detail)
 }

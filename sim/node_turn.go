@@ -18,7 +18,9 @@ import (
 // connected makes a session.
 func (p *process) connected(c *conn) {
 	id := effect.ConnID(c.id)
-	p.conns[id] = &nodeConn{p: p, c: c, session: session.New(&p.config, id)}
+	nc := &nodeConn{p: p, c: c, session: session.New(&p.config, id)}
+	nc.session.ClientHost = fmt.Sprintf("/client%d", c.id)
+	p.conns[id] = nc
 }
 
 func (p *process) received(c *conn, b []byte) {

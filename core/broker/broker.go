@@ -7,6 +7,7 @@ import (
 
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/group"
 	"github.com/weirmq/weir/core/invariant"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/replica"
@@ -22,6 +23,7 @@ type Config struct {
 	// Fixed is the node's configuration that only a restart changes, for DescribeConfigs.
 	Fixed      []effect.ConfigEntry
 	Controller controller.Config
+	Groups     group.Config
 }
 
 // Broker is the machine of one loop.
@@ -36,6 +38,7 @@ type Broker struct {
 	deletions  []*deletion                          // by deadline
 	ids        producerIDs
 	retention  retention
+	groups     groups
 }
 
 // newBroker is a broker over loaded metadata, without its partitions.
@@ -46,6 +49,7 @@ func newBroker(config Config, image *controller.Image, end model.Offset) *Broker
 		listings:   make(map[effect.RequestID]*listing),
 		describes:  make(map[effect.RequestID]*DescribeTopics),
 		retention:  retention{next: 1},
+		groups:     groups{finding: make(map[effect.RequestID]*FindCoordinator)},
 	}
 }
 
@@ -79,6 +83,28 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 		b.describeCluster(ev, out)
 	case *InitProducerID:
 		b.initProducerID(ev, out)
+	case *FindCoordinator:
+		b.findCoordinator(ev, out)
+	case *JoinGroup:
+		b.joinGroup(ev, out)
+	case *SyncGroup:
+		b.syncGroup(ev, out)
+	case *Heartbeat:
+		b.heartbeat(ev, out)
+	case *LeaveGroup:
+		b.leaveGroup(ev, out)
+	case *CommitOffsets:
+		b.commitOffsets(ev, out)
+	case *FetchOffsets:
+		b.fetchOffsets(ev, out)
+	case *DescribeGroups:
+		b.describeGroups(ev, out)
+	case *ListGroups:
+		b.listGroups(ev, out)
+	case *DeleteGroups:
+		b.deleteGroups(ev, out)
+	case *DeleteOffsets:
+		b.deleteOffsets(ev, out)
 	case *Disconnected:
 		b.fetches.drop(ev.Conn)
 	case *Completed:
@@ -97,6 +123,7 @@ func (b *Broker) Tick(now model.Time, wall model.Timestamp, out *effect.Set) {
 		b.finishFetch(f, out)
 	}
 	b.timeOutDeletions(out)
+	b.tickGroups(now, wall, out)
 	b.retain(now, wall, out)
 	b.settle(out)
 }
@@ -109,6 +136,9 @@ func (b *Broker) Deadline() model.Time {
 	}
 	if len(b.deletions) > 0 && (d == 0 || b.deletions[0].deadline < d) {
 		d = max(1, b.deletions[0].deadline)
+	}
+	if g := b.groupsDeadline(); g != 0 && (d == 0 || g < d) {
+		d = g
 	}
 	return d
 }
@@ -146,6 +176,9 @@ func (b *Broker) completed(ev *Completed, out *effect.Set) {
 	for _, l := range ev.LookedUp {
 		b.lookedUp(l, out)
 	}
+	for i := range ev.Scanned {
+		b.groupsScanned(&ev.Scanned[i], out)
+	}
 	for _, r := range ev.Retained {
 		p := b.partitions.get(r.Partition)
 		switch {
@@ -177,6 +210,10 @@ func (b *Broker) appended(p *partition, a effect.Appended, out *effect.Set) {
 	}
 	if p.replica.Offline() != "" {
 		b.wentOffline(p, out)
+		return
+	}
+	if p.coordinator != nil {
+		b.groupsAppended(p.coordinator, a, out)
 	}
 }
 
@@ -184,6 +221,9 @@ func (b *Broker) appended(p *partition, a effect.Appended, out *effect.Set) {
 func (b *Broker) wentOffline(p *partition, out *effect.Set) {
 	b.wake(p, out)
 	b.deletedBelow(p, 0, kerr.KafkaStorageError.Code, out)
+	if p.coordinator != nil {
+		b.groupsAppended(p.coordinator, effect.Appended{Failure: effect.Broken}, out)
+	}
 }
 
 func (b *Broker) produce(ev *Produce, out *effect.Set) {
@@ -218,6 +258,8 @@ func (b *Broker) produce(ev *Produce, out *effect.Set) {
 func checkBatch(t *controller.Topic, part *ProducePart, ev *Produce) (code int16) {
 	c := &t.Config
 	switch {
+	case controller.IsInternal(t.Name):
+		return kerr.InvalidTopicException.Code
 	case part.Header.SizeBytes > int(c.MessageBytesMax):
 		return kerr.MessageTooLarge.Code
 	case ev.Acks == -1 && c.MinInSyncReplicas > 1:
@@ -281,6 +323,9 @@ func (b *Broker) Check() error {
 	}
 	if err := b.partitions.check(b.controller.Image()); err != nil {
 		return err
+	}
+	if err := b.groups.check(); err != nil {
+		return fmt.Errorf("groups: %w", err)
 	}
 	return b.fetches.check(&b.partitions)
 }

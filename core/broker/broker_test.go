@@ -9,6 +9,7 @@ import (
 
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/group"
 	"github.com/weirmq/weir/core/log"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
@@ -31,7 +32,9 @@ func newWorld() *world {
 		RetentionCheckInterval: 1000,
 		Controller: controller.Config{
 			NodeID: 1, PartitionCountMax: 100, Node: controller.DefaultNodeConfig(),
+			OffsetsPartitionCount: 2, OffsetsSegmentBytes: 1 << 20,
 		},
+		Groups: group.DefaultConfig(),
 	}
 	config.Controller.Node.ProducerExpirationMs = 1000
 	return &world{b: newBroker(config, controller.NewImage(1, config.Controller.Node), 0), held: make(map[model.TopicPartition]*log.State)}

@@ -33,7 +33,11 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 	for t := range image.Topics {
 		for _, d := range t.Partitions {
 			tp := model.TopicPartition{Topic: t.ID, Partition: d.Partition}
-			b.partitions.add(&partition{topic: t, replica: openReplica(tp, d.LeaderEpoch, recovered[tp], out)})
+			p := &partition{topic: t, replica: openReplica(tp, d.LeaderEpoch, recovered[tp], out)}
+			b.partitions.add(p)
+			if t.Name == controller.OffsetsTopic {
+				b.coordinate(p)
+			}
 			opens.Opens = append(opens.Opens, effect.Open{Partition: tp, Config: t.Config.Log})
 		}
 	}

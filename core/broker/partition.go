@@ -16,6 +16,8 @@ type partition struct {
 	waiting  []waiter   // fetches to be woken when the high watermark moves, in no order that matters
 	deleting []deleting // parts of DeleteRecords requests that wait for storage
 	place    int        // in partitions.order
+	// coordinator leads the groups of a partition of the offsets topic; nil for others.
+	coordinator *coordinator
 }
 
 // partitions finds partitions by name and walks them in an order that depends on nothing but history.

@@ -58,7 +58,7 @@ func (b *Broker) answerDescribe(ev *DescribeTopics, out *effect.Set) {
 
 // describe says of an offline partition that it has no leader; everything else is the image's.
 func (b *Broker) describe(t *controller.Topic) effect.TopicDescribed {
-	d := effect.TopicDescribed{Name: t.Name, ID: t.ID, Partitions: t.Partitions}
+	d := effect.TopicDescribed{Name: t.Name, ID: t.ID, Internal: controller.IsInternal(t.Name), Partitions: t.Partitions}
 	copied := false
 	for i := range t.Partitions {
 		p := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: t.Partitions[i].Partition})
@@ -113,6 +113,10 @@ func (b *Broker) controllerDone(done controller.Done, out *effect.Set) {
 			delete(b.describes, to)
 			b.answerDescribe(ev, out)
 		}
+		if ev := b.groups.finding[to]; ev != nil {
+			delete(b.groups.finding, to)
+			b.answerFind(ev, out)
+		}
 	}
 	b.blockAllocated(done, out)
 }
@@ -121,7 +125,12 @@ func (b *Broker) controllerDone(done controller.Done, out *effect.Set) {
 func (b *Broker) partitionAdded(t *controller.Topic, out *effect.Set) {
 	newest := t.Partitions[len(t.Partitions)-1]
 	tp := model.TopicPartition{Topic: t.ID, Partition: newest.Partition}
-	b.partitions.add(&partition{topic: t, replica: replica.New(tp, newest.LeaderEpoch, log.New(0))})
+	p := &partition{topic: t, replica: replica.New(tp, newest.LeaderEpoch, log.New(0))}
+	b.partitions.add(p)
+	if t.Name == controller.OffsetsTopic {
+		b.coordinate(p)
+		b.loadGroups(0, out)
+	}
 	out.Opens = append(out.Opens, effect.Open{Partition: tp, Config: t.Config.Log})
 }
 

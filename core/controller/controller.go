@@ -29,6 +29,10 @@ type Config struct {
 	PartitionCountMax int
 	// Node is what the node was started with; what was set while it ran comes on top.
 	Node NodeConfig
+	// OffsetsPartitionCount and OffsetsSegmentBytes shape OffsetsTopic (offsets.topic.num.partitions,
+	// offsets.topic.segment.bytes).
+	OffsetsPartitionCount int32
+	OffsetsSegmentBytes   int32
 }
 
 // Controller is the machine that changes the cluster's metadata.
@@ -151,7 +155,11 @@ func (c *Controller) Create(to effect.RequestID, topics []CreateTopic, validateO
 func (c *Controller) Ensure(to effect.RequestID, names []string, out *effect.Set) {
 	r := &request{to: to, kind: ensureTopics}
 	for _, name := range names {
-		r.creates = append(r.creates, CreateTopic{Name: name, PartitionCount: -1, ReplicationFactor: -1})
+		create, internal := c.internalTopic(name)
+		if !internal {
+			create = CreateTopic{Name: name, PartitionCount: -1, ReplicationFactor: -1}
+		}
+		r.creates = append(r.creates, create)
 	}
 	out.Marks.Set(effect.MarkAutoCreated)
 	c.ask(r, out)
@@ -293,14 +301,15 @@ func (c *Controller) decideCreates(r *request, t *turn) {
 			})
 			continue
 		}
-		answer, records := c.decideCreate(in, t)
+		answer, records := c.decideCreate(in, t, r.kind == ensureTopics)
 		t.add(records...)
 		r.created = append(r.created, answer)
 	}
 }
 
-// decideCreate checks one topic and returns its answer and, unless it is refused, its records.
-func (c *Controller) decideCreate(in *CreateTopic, t *turn) (effect.TopicCreated, [][]byte) {
+// decideCreate checks one topic and returns its answer and, unless it is refused, its records. Topics of the cluster's
+// own are made by whoever ensures that they are there.
+func (c *Controller) decideCreate(in *CreateTopic, t *turn, ensured bool) (effect.TopicCreated, [][]byte) {
 	answer := effect.TopicCreated{Name: in.Name, PartitionCount: -1, ReplicationFactor: -1}
 	refuse := func(e *kerr.Error, format string, args ...any) (effect.TopicCreated, [][]byte) {
 		answer.Code, answer.Message = e.Code, fmt.Sprintf(format, args...)
@@ -308,6 +317,9 @@ func (c *Controller) decideCreate(in *CreateTopic, t *turn) (effect.TopicCreated
 	}
 	if why := NameProblem(in.Name); why != "" {
 		return refuse(kerr.InvalidTopicException, "topic name %q %s", shown(in.Name), why)
+	}
+	if _, ours := c.internalTopic(in.Name); IsInternal(in.Name) && !(ensured && ours) {
+		return refuse(kerr.InvalidTopicException, "topic %q is the cluster's own: it is created when it is needed", in.Name)
 	}
 	if c.image.Named(in.Name) != nil {
 		return refuse(kerr.TopicAlreadyExists, "topic %q already exists", in.Name)
@@ -418,6 +430,9 @@ func (c *Controller) decideDelete(in DeleteTopic, twice bool, t *turn) effect.To
 		return answer
 	case topic == nil:
 		answer.Code, answer.Message = kerr.UnknownTopicOrPartition.Code, fmt.Sprintf("topic %q does not exist", shown(in.Name))
+		return answer
+	case IsInternal(topic.Name):
+		answer.Code, answer.Message = kerr.InvalidTopicException.Code, fmt.Sprintf("topic %q is the cluster's own: it cannot be deleted", topic.Name)
 		return answer
 	}
 	t.touch(topic.Name)

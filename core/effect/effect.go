@@ -28,6 +28,7 @@ type Set struct {
 	Appends  []Append   // write these batches; reported by Appended
 	Reads    []Read     // resolve these ranges and reply with them
 	Lookups  []Lookup   // find an offset by time; reported by LookedUp
+	Scans    []Scan     // read a piece of a log for a machine; reported by Scanned
 	Opens    []Open     // a partition exists here from now on, with this configuration
 	Deletes  []Delete   // a partition is gone; reported by Deleted
 	Retains  []Retain   // apply a partition's retention; reported by Retained
@@ -47,6 +48,7 @@ func (s *Set) Reset() {
 	clear(s.Opens)
 	clear(s.Notes)
 	s.Appends, s.Reads, s.Lookups = s.Appends[:0], s.Reads[:0], s.Lookups[:0]
+	s.Scans = s.Scans[:0]
 	s.Opens, s.Deletes, s.Retains = s.Opens[:0], s.Deletes[:0], s.Retains[:0]
 	s.Produced, s.Replies, s.Notes = s.Produced[:0], s.Replies[:0], s.Notes[:0]
 	s.Closes, s.Marks = s.Closes[:0], Marks{}
@@ -54,7 +56,7 @@ func (s *Set) Reset() {
 
 // Empty reports whether nothing was asked for. Notes and marks do not count: they ask for nothing.
 func (s *Set) Empty() bool {
-	return len(s.Appends)+len(s.Reads)+len(s.Lookups)+len(s.Opens)+len(s.Deletes)+
+	return len(s.Appends)+len(s.Reads)+len(s.Lookups)+len(s.Scans)+len(s.Opens)+len(s.Deletes)+
 		len(s.Retains)+len(s.Produced)+len(s.Replies)+len(s.Closes) == 0
 }
 
@@ -172,6 +174,25 @@ type LookedUp struct {
 	Failure   Failure
 }
 
+// Scan asks for whole batches of a log from an offset on, for a machine that loads its state from them.
+type Scan struct {
+	Partition model.TopicPartition
+	From      model.Offset
+	// BytesMax bounds what one answer holds. It is soft: one batch is returned even if it is larger.
+	BytesMax int32
+}
+
+// Scanned answers a Scan.
+type Scanned struct {
+	Partition model.TopicPartition
+	From      model.Offset
+	// Batches are whole batches, verified, the first of which holds From. It is empty at the end of the log.
+	Batches []byte
+	// Next is where the next Scan goes on: From if nothing was found.
+	Next    model.Offset
+	Failure Failure
+}
+
 // Open tells the storage engine that a partition exists here, or that its configuration changed.
 // Opening what is open only changes the configuration.
 type Open struct {
@@ -249,6 +270,7 @@ func (f Failure) String() string {
 type Completions struct {
 	Appended []Appended
 	LookedUp []LookedUp
+	Scanned  []Scanned
 	Deleted  []Deleted
 	Retained []Retained
 	Damaged  []Damaged
@@ -258,13 +280,15 @@ type Completions struct {
 // Reset empties the completions and keeps their memory.
 func (c *Completions) Reset() {
 	clear(c.Notes)
+	clear(c.Scanned)
+	c.Scanned = c.Scanned[:0]
 	c.Appended, c.LookedUp, c.Deleted = c.Appended[:0], c.LookedUp[:0], c.Deleted[:0]
 	c.Retained, c.Damaged, c.Notes = c.Retained[:0], c.Damaged[:0], c.Notes[:0]
 }
 
 // Empty reports whether there is nothing to deliver to the broker. Notes alone are nothing.
 func (c *Completions) Empty() bool {
-	return len(c.Appended)+len(c.LookedUp)+len(c.Deleted)+len(c.Retained)+len(c.Damaged) == 0
+	return len(c.Appended)+len(c.LookedUp)+len(c.Scanned)+len(c.Deleted)+len(c.Retained)+len(c.Damaged) == 0
 }
 
 // Produced is one partition's outcome of a produce request.

@@ -20,6 +20,16 @@ const (
 	MarkDiskFullRefused                    // an append was refused for lack of space
 	MarkPartitionOffline                   // a partition was taken offline
 	MarkRetentionAdvanced                  // retention moved a log start offset
+	MarkRebalance                          // a group began a round of joins
+	MarkMemberExpired                      // a member's session ended
+	MarkStaticRejoin                       // a static member came back under a new id (KIP-345)
+	MarkInstanceFenced                     // a static member was told that another has its place
+	MarkGroupFull                          // a join was refused for group.max.size
+	MarkCommitFenced                       // a commit of no member of the generation was refused
+	MarkOffsetsExpired                     // offsets of an empty group expired
+	MarkOffsetsRewritten                   // live keys of a coordinator's log were written anew
+	MarkGroupsLoaded                       // a coordinator loaded groups from its log
+	MarkCoordinatorRefused                 // the log refused a coordinator's records
 	MarkCount                              // how many there are; not a mark
 )
 
@@ -32,6 +42,10 @@ var markNames = [MarkCount]string{
 	MarkAutoCreated:     "topic.auto_created",
 	MarkDiskFullRefused: "disk.full_refused", MarkPartitionOffline: "partition.offline",
 	MarkRetentionAdvanced: "retention.advanced",
+	MarkRebalance:         "group.rebalance", MarkMemberExpired: "group.member_expired", MarkStaticRejoin: "group.static_rejoin",
+	MarkInstanceFenced: "group.instance_fenced", MarkGroupFull: "group.full", MarkCommitFenced: "group.commit_fenced",
+	MarkOffsetsExpired: "group.offsets_expired", MarkOffsetsRewritten: "group.log_rewritten", MarkGroupsLoaded: "group.loaded",
+	MarkCoordinatorRefused: "group.append_refused",
 }
 
 // String is the mark's name in reports.

@@ -8,6 +8,7 @@ type Note struct {
 	Kind      NoteKind
 	Partition model.TopicPartition
 	Topic     string
+	Group     string
 	Offset    model.Offset
 	Count     int64  // what it counts is said at the kind
 	Detail    string // for people; never parsed
@@ -18,24 +19,34 @@ type NoteKind uint8
 
 // The kinds of notes.
 const (
-	NoteTopicCreated     NoteKind = iota + 1 // Count: partitions
-	NoteTopicDeleted                         // Count: partitions
-	NotePartitionOpened                      // Offset: log end offset
-	NotePartitionOffline                     // Detail: why
-	NoteSegmentRolled                        // Offset: the new segment's base offset; Count: bytes of the old one
-	NoteSegmentDeleted                       // Offset: its base offset; Count: bytes
-	NoteCheckpointed                         // Count: journal bytes released
-	NoteRecovered                            // Count: journal entries replayed; Offset: log end offset
-	NoteTailDropped                          // bytes that were never made durable were cut off; Count: bytes
-	NoteDamageFound                          // Detail: file, position, what was wrong
-	NoteDuplicateBatch                       // a retry was recognised; Offset: where the original is
-	NoteSequenceRefused                      // Detail: expected and found
-	NoteDiskFull                             // Detail: what was refused
-	NoteProducerIDBlock                      // Count: first id of the block
-	NoteProducerExpired                      // Count: producers forgotten
-	NoteJournalRecycled                      // Count: file number
-	NotePartitionsAdded                      // Count: partitions that the topic has now
-	NoteConfigured                           // a topic's configuration was changed
+	NoteTopicCreated      NoteKind = iota + 1 // Count: partitions
+	NoteTopicDeleted                          // Count: partitions
+	NotePartitionOpened                       // Offset: log end offset
+	NotePartitionOffline                      // Detail: why
+	NoteSegmentRolled                         // Offset: the new segment's base offset; Count: bytes of the old one
+	NoteSegmentDeleted                        // Offset: its base offset; Count: bytes
+	NoteCheckpointed                          // Count: journal bytes released
+	NoteRecovered                             // Count: journal entries replayed; Offset: log end offset
+	NoteTailDropped                           // bytes that were never made durable were cut off; Count: bytes
+	NoteDamageFound                           // Detail: file, position, what was wrong
+	NoteDuplicateBatch                        // a retry was recognised; Offset: where the original is
+	NoteSequenceRefused                       // Detail: expected and found
+	NoteDiskFull                              // Detail: what was refused
+	NoteProducerIDBlock                       // Count: first id of the block
+	NoteProducerExpired                       // Count: producers forgotten
+	NoteJournalRecycled                       // Count: file number
+	NotePartitionsAdded                       // Count: partitions that the topic has now
+	NoteConfigured                            // a topic's configuration was changed
+	NoteMemberJoined                          // Group; Detail: the member and its reason
+	NoteMemberLeft                            // Group; Detail: the member and its reason
+	NoteMemberExpired                         // Group; Detail: the member and why
+	NoteRebalancing                           // Group; Count: the generation that ends; Detail: why
+	NoteGenerationBegun                       // Group; Count: the generation
+	NoteGroupStable                           // Group; Count: the generation
+	NoteGroupDeleted                          // Group; Detail: why
+	NoteOffsetsExpired                        // Group; Count: how many
+	NoteCoordinatorLoaded                     // Count: groups; Offset: the log's end
+	NoteCoordinatorFailed                     // Detail: why its groups cannot be served
 	noteKindCount
 )
 
@@ -48,6 +59,10 @@ var noteNames = [noteKindCount]string{
 	NoteSequenceRefused: "sequence_refused", NoteDiskFull: "disk_full",
 	NoteProducerIDBlock: "producer_id_block", NoteProducerExpired: "producer_expired",
 	NoteJournalRecycled: "journal_recycled", NotePartitionsAdded: "partitions_added", NoteConfigured: "configured",
+	NoteMemberJoined: "member_joined", NoteMemberLeft: "member_left", NoteMemberExpired: "member_expired",
+	NoteRebalancing: "rebalancing", NoteGenerationBegun: "generation_begun", NoteGroupStable: "group_stable",
+	NoteGroupDeleted: "group_deleted", NoteOffsetsExpired: "offsets_expired",
+	NoteCoordinatorLoaded: "coordinator_loaded", NoteCoordinatorFailed: "coordinator_failed",
 }
 
 // String is the note's name in logs and traces.

@@ -34,6 +34,9 @@ func (s *Set) String() string {
 	for _, l := range s.Lookups {
 		fmt.Fprintf(&b, "lookup %v time %d below %d for %v part %d\n", l.Partition, l.Timestamp, l.Limit, l.To, l.Index)
 	}
+	for _, c := range s.Scans {
+		fmt.Fprintf(&b, "scan %v from %d\n", c.Partition, c.From)
+	}
 	for _, p := range s.Produced {
 		fmt.Fprintf(&b, "produced %v part %d: %s", p.To, p.Index, CodeName(p.Code))
 		if p.Code == 0 {
@@ -62,6 +65,9 @@ func (s *Set) String() string {
 		fmt.Fprintf(&b, "note %v", n.Kind)
 		if n.Topic != "" {
 			fmt.Fprintf(&b, " %s", n.Topic)
+		}
+		if n.Group != "" {
+			fmt.Fprintf(&b, " %s (%d)", n.Group, n.Count)
 		}
 		if n.Detail != "" {
 			fmt.Fprintf(&b, ": %s", n.Detail)
@@ -136,6 +142,8 @@ func bodyString(body Body) string {
 		parts = append(parts, fmt.Sprintf("cluster %s, controller %d, %d brokers", body.ClusterID, body.Controller, len(body.Brokers)))
 	case *ProducerIDAssigned:
 		parts = append(parts, fmt.Sprintf("%s producer id %d epoch %d", CodeName(body.Code), body.ID, body.Epoch))
+	default:
+		return groupBodyString(body)
 	}
 	return strings.Join(parts, "; ")
 }

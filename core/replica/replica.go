@@ -93,6 +93,17 @@ func (r *Replica) Produce(in Produce, out *effect.Set) {
 	r.append(in, out)
 }
 
+// Append writes a batch of the node's own, such as a coordinator's records. Nobody is answered: whoever calls
+// watches the high watermark, and the log's end when an append is refused.
+func (r *Replica) Append(h record.Header, batch []byte, out *effect.Set) (baseOffset model.Offset, code int16) {
+	if r.offline != "" {
+		return model.NoOffset, kerr.KafkaStorageError.Code
+	}
+	base := r.state.EndOffset()
+	r.append(Produce{AppendTime: model.NoTimestamp, Header: h, Batch: batch}, out)
+	return base, 0
+}
+
 func (r *Replica) append(in Produce, out *effect.Set) {
 	h := in.Header
 	h.BaseOffset, h.LeaderEpoch = r.state.EndOffset(), r.epoch

@@ -58,7 +58,15 @@ var apis = []API{
 	{protocol.KeyFetch, 4, 4, 18, Read, Topic, ""},
 	{protocol.KeyListOffsets, 1, 1, 11, Describe, Topic, ""},
 	{protocol.KeyMetadata, 0, 0, 13, Describe, Topic, ""},
-	{protocol.KeyFindCoordinator, 0, 0, 6, Describe, Group, ""},
+	{protocol.KeyOffsetCommit, 2, 2, 10, Read, Group, "Topics by id from version 10 on."},
+	{protocol.KeyOffsetFetch, 1, 1, 10, Describe, Group, "RequireStable is taken; there are no transactions to wait for yet."},
+	{protocol.KeyFindCoordinator, 0, 0, 6, Describe, Group, "Groups; for transactions the answer is COORDINATOR_NOT_AVAILABLE."},
+	{protocol.KeyJoinGroup, 0, 0, 9, Read, Group, ""},
+	{protocol.KeyHeartbeat, 0, 0, 4, Read, Group, ""},
+	{protocol.KeyLeaveGroup, 0, 0, 5, Read, Group, ""},
+	{protocol.KeySyncGroup, 0, 0, 5, Read, Group, ""},
+	{protocol.KeyDescribeGroups, 0, 0, 6, Describe, Group, ""},
+	{protocol.KeyListGroups, 0, 0, 5, Describe, Group, ""},
 	{protocol.KeyAPIVersions, 0, 0, 5, None, Nothing, "Answered before authentication, and in version 0 when the version is unknown."},
 	{protocol.KeyCreateTopics, 2, 2, 7, Create, Cluster, ""},
 	{protocol.KeyDeleteTopics, 1, 1, 6, Delete, Topic, ""},
@@ -68,7 +76,9 @@ var apis = []API{
 	{protocol.KeyDescribeConfigs, 1, 1, 4, DescribeConfigs, Configured, "Topics and brokers."},
 	{protocol.KeyAlterConfigs, 0, 0, 2, AlterConfigs, Configured, "Replaces every setting of a resource; IncrementalAlterConfigs does not."},
 	{protocol.KeyCreatePartitions, 0, 0, 3, Alter, Topic, ""},
+	{protocol.KeyDeleteGroups, 0, 0, 3, Delete, Group, ""},
 	{protocol.KeyIncrementalAlterConfigs, 0, 0, 1, AlterConfigs, Configured, "Topics, this broker, and all brokers by the empty name."},
+	{protocol.KeyOffsetDelete, 0, 0, 0, Delete, Group, ""},
 	{protocol.KeyDescribeCluster, 0, 0, 2, Describe, Cluster, ""},
 }
 
@@ -85,6 +95,26 @@ func (s *Session) handle(rq *request, out *Out) {
 		s.receiveMetadata(rq, out)
 	case protocol.KeyFindCoordinator:
 		s.receiveFindCoordinator(rq, out)
+	case protocol.KeyOffsetCommit:
+		s.receiveOffsetCommit(rq, out)
+	case protocol.KeyOffsetFetch:
+		s.receiveOffsetFetch(rq, out)
+	case protocol.KeyJoinGroup:
+		s.receiveJoinGroup(rq, out)
+	case protocol.KeyHeartbeat:
+		s.receiveHeartbeat(rq, out)
+	case protocol.KeyLeaveGroup:
+		s.receiveLeaveGroup(rq, out)
+	case protocol.KeySyncGroup:
+		s.receiveSyncGroup(rq, out)
+	case protocol.KeyDescribeGroups:
+		s.receiveDescribeGroups(rq, out)
+	case protocol.KeyListGroups:
+		s.receiveListGroups(rq, out)
+	case protocol.KeyDeleteGroups:
+		s.receiveDeleteGroups(rq, out)
+	case protocol.KeyOffsetDelete:
+		s.receiveOffsetDelete(rq, out)
 	case protocol.KeyAPIVersions:
 		s.receiveAPIVersions(rq, out)
 	case protocol.KeyCreateTopics:
@@ -150,6 +180,28 @@ func respond(sl *slot, body effect.Body) protocol.Message {
 		return respondDescribeCluster(sl, body)
 	case *effect.ProducerIDAssigned:
 		return respondInitProducerID(body)
+	case *effect.CoordinatorsFound:
+		return respondFindCoordinator(sl, body)
+	case *effect.GroupJoined:
+		return respondJoinGroup(sl, body)
+	case *effect.GroupSynced:
+		return respondSyncGroup(body)
+	case *effect.HeartbeatAnswered:
+		return respondHeartbeat(body)
+	case *effect.GroupLeft:
+		return respondLeaveGroup(sl, body)
+	case *effect.OffsetsCommitted:
+		return respondOffsetCommit(sl, body)
+	case *effect.OffsetsFetched:
+		return respondOffsetFetch(sl, body)
+	case *effect.GroupsDescribed:
+		return respondDescribeGroups(sl, body)
+	case *effect.GroupsListed:
+		return respondListGroups(body)
+	case *effect.GroupsDeleted:
+		return respondDeleteGroups(body)
+	case *effect.OffsetsDeleted:
+		return respondOffsetDelete(sl, body)
 	}
 	invariant.Checkf(false, "an answer of unknown kind: %T", body)
 	return nil

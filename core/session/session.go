@@ -39,6 +39,7 @@ type Session struct {
 	checking     checking                // the produce request whose batches are being checked
 	produce      protocol.ProduceRequest // reused by every produce request
 	fetch        protocol.FetchRequest
+	heartbeat    protocol.HeartbeatRequest
 
 	slots    []*slot // requests in flight, oldest first
 	received uint64  // requests received: the next one's number
@@ -50,6 +51,9 @@ type Session struct {
 	closed      bool
 	// ClientID, SoftwareName and SoftwareVersion are what the client says of itself, for people.
 	ClientID, SoftwareName, SoftwareVersion string
+	// ClientHost is where the client connects from, as groups show their members: "/" and an address. The driver
+	// sets it before the first frame.
+	ClientHost string
 }
 
 // slot is one request in flight.

@@ -270,7 +270,7 @@ func TestWhatCannotBeUnderstoodClosesTheConnectionWithAReason(t *testing.T) {
 		"a version nobody has":  {newer, "not served"},
 		"acks out of range":     {frame(acks, 9, 1), "acks=5"},
 		"a produce version 0":   {append([]byte{0, 0, 0, 0}, short[4:]...), "not served"},
-		"a key we do not serve": {frame(kmsg.NewPtrJoinGroupRequest(), 5, 1), "not served"},
+		"a key we do not serve": {frame(kmsg.NewPtrVoteRequest(), 0, 1), "not served"},
 	} {
 		s, out := newSession(), Out{}
 		s.Receive(1000, c.frame, &out)

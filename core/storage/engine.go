@@ -86,7 +86,7 @@ type op struct {
 	silent bool // nobody waits for the completion
 }
 
-// Perform carries out the opens, appends, retains, lookups and deletes of a set, in that order; reads
+// Perform carries out the opens, appends, retains, lookups, scans and deletes of a set, in that order; reads
 // are ResolveRead's. Appends, deletes and retains that remove something are only staged: BeginSync writes
 // them. done gets what is known at once.
 func (e *Engine) Perform(set *effect.Set, done *effect.Completions) {
@@ -102,6 +102,9 @@ func (e *Engine) Perform(set *effect.Set, done *effect.Completions) {
 	}
 	for i := range set.Lookups {
 		e.lookup(&set.Lookups[i], done)
+	}
+	for i := range set.Scans {
+		e.scanLog(&set.Scans[i], done)
 	}
 	for i := range set.Deletes {
 		e.stageDelete(set.Deletes[i].Partition, false, done)

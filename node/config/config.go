@@ -42,6 +42,7 @@ type Config struct {
 	QUICCertificate, QUICKey string // files
 
 	Topics  Topics
+	Groups  Groups
 	Limits  Limits
 	Storage Storage
 
@@ -65,6 +66,19 @@ type Topics struct {
 	TimestampAfterMax    time.Duration
 	TimestampBeforeMax   int64 // milliseconds: for ever is more than a Duration holds
 	ProducerIDExpiration time.Duration
+}
+
+// Groups is how consumer groups are coordinated and their offsets kept.
+type Groups struct {
+	InitialRebalanceDelay time.Duration
+	SessionTimeoutMsMin   int32
+	SessionTimeoutMsMax   int32
+	MembersMax            int32
+	MetadataBytesMax      int32
+	OffsetsRetention      time.Duration
+	OffsetsCheck          time.Duration
+	OffsetsPartitions     int32
+	OffsetsSegmentBytes   int32
 }
 
 // Limits bounds what clients can make the node hold.
@@ -127,6 +141,10 @@ func (c *Config) Validate() error {
 	}
 	if (c.QUICCertificate == "") != (c.QUICKey == "") {
 		errs = append(errs, errors.New("quic.certificate.file and quic.key.file belong together: set both or none"))
+	}
+	if c.Groups.SessionTimeoutMsMin > c.Groups.SessionTimeoutMsMax {
+		errs = append(errs, fmt.Errorf("group.min.session.timeout.ms (%d) is larger than group.max.session.timeout.ms (%d)",
+			c.Groups.SessionTimeoutMsMin, c.Groups.SessionTimeoutMsMax))
 	}
 	if int64(c.Topics.MessageBytesMax) > int64(c.Limits.RequestBytesMax) {
 		errs = append(errs, fmt.Errorf("message.max.bytes (%d) is larger than socket.request.max.bytes (%d): such a batch could never arrive",

@@ -39,6 +39,14 @@ var properties = []Property{
 		1<<20, 1<<40, func(c *Config) *int64 { return &c.Storage.CheckpointBytes }),
 	millis("connections.max.idle.ms", "600000", "A connection on which nothing happens for so long is closed.",
 		1000, math.MaxInt32, func(c *Config) *time.Duration { return &c.Limits.ConnectionIdleMax }),
+	millis("group.initial.rebalance.delay.ms", "3000", "How long an empty consumer group waits for more members once the first has joined. Short starts faster, long spares rounds when many start together. weir dev sets 0.",
+		0, math.MaxInt32, func(c *Config) *time.Duration { return &c.Groups.InitialRebalanceDelay }),
+	number("group.max.session.timeout.ms", "1800000", "The longest session timeout that a member may ask for. Long ones find crashed members late.",
+		1, math.MaxInt32, func(c *Config) *int32 { return &c.Groups.SessionTimeoutMsMax }),
+	number("group.max.size", "2147483647", "Members that a consumer group may have. More are refused.",
+		1, math.MaxInt32, func(c *Config) *int32 { return &c.Groups.MembersMax }),
+	number("group.min.session.timeout.ms", "6000", "The shortest session timeout that a member may ask for. Short ones mean more heartbeats.",
+		1, math.MaxInt32, func(c *Config) *int32 { return &c.Groups.SessionTimeoutMsMin }),
 	text("http.listener", "127.0.0.1:9644", "HOST:PORT of /healthz, /readyz and /metrics. Empty turns it off. It has no authentication: keep it on a private address.",
 		func(c *Config) *string { return &c.HTTP }).address(),
 	number("in.place.bytes.min", "524288", "Appends of one partition that reach this size in one turn are synced in their segment rather than written to the journal as well. 0 means never.",
@@ -86,6 +94,16 @@ var properties = []Property{
 		0, math.MaxInt32, func(c *Config) *int32 { return &c.NodeID }).alias("broker.id"),
 	number("num.partitions", "1", "Partitions of a topic that is created without saying how many.",
 		1, 100_000, func(c *Config) *int32 { return &c.Topics.Partitions }),
+	number("offset.metadata.max.bytes", "4096", "What a commit may say beside its offset.",
+		0, math.MaxInt16, func(c *Config) *int32 { return &c.Groups.MetadataBytesMax }),
+	millis("offsets.retention.check.interval.ms", "600000", "How often expired offsets are looked for.",
+		1, math.MaxInt32, func(c *Config) *time.Duration { return &c.Groups.OffsetsCheck }),
+	minutes("offsets.retention.minutes", "10080", "Committed offsets of a group without members are forgotten after so long.",
+		1, math.MaxInt32, func(c *Config) *time.Duration { return &c.Groups.OffsetsRetention }),
+	number("offsets.topic.num.partitions", "50", "Partitions of the topic in which groups keep their state. It counts when the topic is created, for the first group, and cannot change later.",
+		1, 10_000, func(c *Config) *int32 { return &c.Groups.OffsetsPartitions }),
+	number("offsets.topic.segment.bytes", "8388608", "Segment size of that topic. Its partitions are rewritten to stay short, so small segments free their space soon.",
+		1<<20, math.MaxInt32, func(c *Config) *int32 { return &c.Groups.OffsetsSegmentBytes }),
 	number("open.files.max", "1024", "Segment files held open at a time; others are opened when needed.",
 		16, 1<<20, func(c *Config) *int32 { return &c.Storage.OpenFilesMax }),
 	number("partitions.max", "100000", "Partitions of all topics together. A request for more is refused.",
@@ -122,7 +140,7 @@ var properties = []Property{
 var irrelevant = []string{
 	"background.threads", "controlled.shutdown.enable", "controlled.shutdown.max.retries", "controller.listener.names",
 	"controller.quorum.bootstrap.servers", "controller.quorum.voters", "default.replication.factor",
-	"group.initial.rebalance.delay.ms", "inter.broker.listener.name", "listener.security.protocol.map",
+	"inter.broker.listener.name", "listener.security.protocol.map",
 	"log.cleaner.enable", "log.cleaner.threads", "log.flush.interval.messages", "log.flush.interval.ms", "num.io.threads",
 	"num.network.threads", "num.recovery.threads.per.data.dir", "num.replica.fetchers", "offsets.topic.replication.factor",
 	"process.roles", "queued.max.requests", "share.coordinator.state.topic.min.isr",
@@ -243,6 +261,21 @@ func number[T int | int32 | int64](name, value, doc string, from, last int64, fi
 			return nil
 		},
 		get: func(c *Config) string { return strconv.FormatInt(int64(*field(c)), 10) },
+	}
+}
+
+func minutes(name, value, doc string, from, last int64, field func(*Config) *time.Duration) Property {
+	return Property{
+		Name: name, Type: "minutes", Default: value, Doc: doc,
+		set: func(c *Config, v string) error {
+			n, err := strconv.ParseInt(v, 10, 64)
+			if err != nil || n < from || n > last {
+				return fmt.Errorf("it is a whole number of minutes from %d to %d, not %q", from, last, v)
+			}
+			*field(c) = time.Duration(n) * time.Minute
+			return nil
+		},
+		get: func(c *Config) string { return strconv.FormatInt(int64(*field(c)/time.Minute), 10) },
 	}
 }
 

@@ -26,7 +26,7 @@ When it serves it prints one line, beginning with "ready", on stdout. Ctrl-C or 
   weir dev --listen 127.0.0.1:0 --http ""    any free port, no HTTP
   weir dev --set num.partitions=4            any property of ` + "`weir node --help`",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			settings := []config.Setting{{Name: "listeners", Value: listen, From: "--listen"}, {Name: "http.listener", Value: http, From: "--http"}}
+			settings := []config.Setting{{Name: "group.initial.rebalance.delay.ms", Value: "0", From: "weir dev"}, {Name: "listeners", Value: listen, From: "--listen"}, {Name: "http.listener", Value: http, From: "--http"}}
 			if ephemeral {
 				if cmd.Flags().Changed("data") {
 					return usage("--ephemeral keeps nothing, and --data says where to keep it: give one of them")

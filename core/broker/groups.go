@@ -1,0 +1,318 @@
+package broker
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirmq/weir/core/controller"
+	"github.com/weirmq/weir/core/coord"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/group"
+	"github.com/weirmq/weir/core/model"
+)
+
+// groups are the group coordinators of this broker: one for each partition of the offsets topic.
+type groups struct {
+	byPartition []*coordinator
+	deadlines   coord.Timers[*coordinator]
+	finding     map[effect.RequestID]*FindCoordinator // wait for the offsets topic to be created
+	// loading are coordinators whose logs are not read yet, oldest first; one is read at a time.
+	loading []*coordinator
+}
+
+// coordinator is one group coordinator and the partition that it writes to.
+type coordinator struct {
+	machine   *group.Coordinator
+	partition *partition
+	timer     coord.Timer[*coordinator]
+	begun     bool // its log is being read, or was
+}
+
+// imageTopics shows coordinators the topics that there are.
+type imageTopics struct{ b *Broker }
+
+// TopicID is the id of the topic that has a name now.
+func (t imageTopics) TopicID(name string) (model.TopicID, bool) {
+	if topic := t.b.controller.Image().Named(name); topic != nil {
+		return topic.ID, true
+	}
+	return model.TopicID{}, false
+}
+
+// coordinate makes the coordinator of a partition of the offsets topic. It loads when the loop gets to it.
+func (b *Broker) coordinate(p *partition) {
+	c := &coordinator{partition: p, machine: group.New(&b.config.Groups, p.replica.Partition(), p.replica, imageTopics{b})}
+	c.timer.Owner = c
+	p.coordinator = c
+	b.groups.byPartition = append(b.groups.byPartition, c)
+	b.groups.loading = append(b.groups.loading, c)
+}
+
+// loadGroups lets the next coordinator read its log once the one before it has.
+func (b *Broker) loadGroups(wall model.Timestamp, out *effect.Set) {
+	for len(b.groups.loading) > 0 {
+		c := b.groups.loading[0]
+		if !c.begun {
+			c.begun = true
+			c.machine.Load(b.now, wall, c.partition.replica.Bounds().LogStartOffset, c.partition.replica.LogEndOffset(), out)
+			b.scheduleGroups(c)
+		}
+		if c.machine.Loading() {
+			return
+		}
+		b.groups.loading = b.groups.loading[1:]
+	}
+}
+
+// scheduleGroups keeps a coordinator's deadline.
+func (b *Broker) scheduleGroups(c *coordinator) {
+	switch d := c.machine.Deadline(); {
+	case d == 0:
+		b.groups.deadlines.Stop(&c.timer)
+	case !c.timer.IsSet() || c.timer.At() != d:
+		b.groups.deadlines.Set(&c.timer, d)
+	}
+}
+
+func (b *Broker) tickGroups(now model.Time, wall model.Timestamp, out *effect.Set) {
+	for t := b.groups.deadlines.Due(now); t != nil; t = b.groups.deadlines.Due(now) {
+		t.Owner.machine.Tick(now, wall, out)
+		b.scheduleGroups(t.Owner)
+	}
+	b.loadGroups(wall, out)
+}
+
+// groupsDeadline is when tickGroups has something to do.
+func (b *Broker) groupsDeadline() model.Time {
+	if len(b.groups.loading) > 0 && !b.groups.loading[0].begun {
+		return 1
+	}
+	return b.groups.deadlines.Deadline()
+}
+
+// coordinatorOf is the coordinator of a group; nil while the offsets topic does not exist.
+func (b *Broker) coordinatorOf(id string) *coordinator {
+	if len(b.groups.byPartition) == 0 {
+		return nil
+	}
+	return b.groups.byPartition[group.PartitionOf(id, len(b.groups.byPartition))]
+}
+
+// findCoordinator answers that this node coordinates every group, after creating the topic of their state.
+func (b *Broker) findCoordinator(ev *FindCoordinator, out *effect.Set) {
+	if b.controller.Image().Named(controller.OffsetsTopic) == nil {
+		b.groups.finding[ev.To] = ev
+		b.controller.Ensure(ev.To, []string{controller.OffsetsTopic}, out)
+		return
+	}
+	b.answerFind(ev, out)
+}
+
+func (b *Broker) answerFind(ev *FindCoordinator, out *effect.Set) {
+	answer := &effect.CoordinatorsFound{Coordinators: make([]effect.CoordinatorFound, 0, len(ev.Groups))}
+	for _, id := range ev.Groups {
+		found := effect.CoordinatorFound{Key: id, Node: b.config.Advertised}
+		if b.coordinatorOf(id) == nil {
+			found.Node = effect.Broker{ID: -1, Port: -1}
+			found.Code = kerr.CoordinatorNotAvailable.Code
+			found.Message = "the topic " + controller.OffsetsTopic + " could not be created"
+		}
+		answer.Coordinators = append(answer.Coordinators, found)
+	}
+	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: answer})
+}
+
+func (b *Broker) joinGroup(ev *JoinGroup, out *effect.Set) {
+	if c := b.coordinatorOf(ev.Group); c != nil {
+		c.machine.Join(b.now, &ev.Join, out)
+		b.scheduleGroups(c)
+		return
+	}
+	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: &effect.GroupJoined{
+		Code: kerr.NotCoordinator.Code, Generation: -1, Member: ev.Member,
+	}})
+}
+
+func (b *Broker) syncGroup(ev *SyncGroup, out *effect.Set) {
+	if c := b.coordinatorOf(ev.Group); c != nil {
+		c.machine.Sync(b.now, &ev.Sync, out)
+		b.scheduleGroups(c)
+		return
+	}
+	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: &effect.GroupSynced{Code: kerr.NotCoordinator.Code}})
+}
+
+func (b *Broker) heartbeat(ev *Heartbeat, out *effect.Set) {
+	if c := b.coordinatorOf(ev.Group); c != nil {
+		c.machine.Heartbeat(b.now, &ev.Heartbeat, out)
+		b.scheduleGroups(c)
+		return
+	}
+	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: &effect.HeartbeatAnswered{Code: kerr.NotCoordinator.Code}})
+}
+
+func (b *Broker) leaveGroup(ev *LeaveGroup, out *effect.Set) {
+	if c := b.coordinatorOf(ev.Group); c != nil {
+		c.machine.Leave(b.now, &ev.Leave, out)
+		b.scheduleGroups(c)
+		return
+	}
+	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: &effect.GroupLeft{Code: kerr.NotCoordinator.Code}})
+}
+
+// commitOffsets finds the topics that a commit names, and passes it on.
+func (b *Broker) commitOffsets(ev *CommitOffsets, out *effect.Set) {
+	for i := range ev.Parts {
+		part := &ev.Parts[i]
+		p, code := b.find(TopicRef{Name: part.Topic, ID: part.TopicID}, part.Partition)
+		if part.Code = code; code == 0 {
+			part.Topic, part.TopicID = p.topic.Name, p.topic.ID
+		}
+	}
+	if c := b.coordinatorOf(ev.Group); c != nil {
+		c.machine.Commit(b.now, &ev.Commit, out)
+		b.scheduleGroups(c)
+		return
+	}
+	codes := make([]int16, len(ev.Parts))
+	for i := range codes {
+		codes[i] = kerr.NotCoordinator.Code
+	}
+	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: &effect.OffsetsCommitted{Codes: codes}})
+}
+
+func (b *Broker) fetchOffsets(ev *FetchOffsets, out *effect.Set) {
+	answer := &effect.OffsetsFetched{Groups: make([]effect.GroupOffsets, 0, len(ev.Groups))}
+	for i := range ev.Groups {
+		in := &ev.Groups[i]
+		c := b.coordinatorOf(in.Group)
+		if c == nil {
+			answer.Groups = append(answer.Groups, effect.GroupOffsets{Group: in.Group, Code: kerr.NotCoordinator.Code})
+			continue
+		}
+		for k := range in.Topics {
+			b.nameTopic(&in.Topics[k], ev.ByID)
+		}
+		answer.Groups = append(answer.Groups, c.machine.FetchOffsets(in))
+	}
+	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: answer})
+}
+
+// nameTopic gives a topic its other name. Offsets of a topic that is gone are not known to anybody.
+func (b *Broker) nameTopic(t *group.FetchTopic, byID bool) {
+	if !byID {
+		if topic := b.controller.Image().Named(t.Name); topic != nil {
+			t.ID = topic.ID
+		}
+		return
+	}
+	topic := b.controller.Image().Identified(t.ID)
+	if topic == nil {
+		t.Code = kerr.UnknownTopicID.Code
+		return
+	}
+	t.Name = topic.Name
+}
+
+func (b *Broker) describeGroups(ev *DescribeGroups, out *effect.Set) {
+	answer := &effect.GroupsDescribed{Groups: make([]effect.GroupDescribed, 0, len(ev.Groups))}
+	for _, id := range ev.Groups {
+		if c := b.coordinatorOf(id); c != nil {
+			answer.Groups = append(answer.Groups, c.machine.Describe(id))
+			continue
+		}
+		answer.Groups = append(answer.Groups, effect.GroupDescribed{Group: id, Code: kerr.NotCoordinator.Code})
+	}
+	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: answer})
+}
+
+func (b *Broker) listGroups(ev *ListGroups, out *effect.Set) {
+	answer := &effect.GroupsListed{}
+	for _, c := range b.groups.byPartition {
+		c.machine.List(ev.States, ev.Types, answer)
+	}
+	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: answer})
+}
+
+func (b *Broker) deleteGroups(ev *DeleteGroups, out *effect.Set) {
+	// One more than there are results: the answer leaves when all have been asked for.
+	d := &group.Deletions{To: ev.To, Answer: &effect.GroupsDeleted{}, Missing: len(ev.Groups) + 1}
+	for _, id := range ev.Groups {
+		d.Answer.Results = append(d.Answer.Results, effect.GroupDeleted{Group: id})
+	}
+	for i, id := range ev.Groups {
+		if c := b.coordinatorOf(id); c != nil {
+			c.machine.Delete(b.now, ev.Wall, id, d, i, out)
+			b.scheduleGroups(c)
+			continue
+		}
+		d.Answer.Results[i].Code = kerr.NotCoordinator.Code
+		d.Done(out)
+	}
+	d.Done(out)
+}
+
+func (b *Broker) deleteOffsets(ev *DeleteOffsets, out *effect.Set) {
+	for i := range ev.Parts {
+		if part := &ev.Parts[i]; b.controller.Image().Named(part.Topic) == nil {
+			part.Code = kerr.UnknownTopicOrPartition.Code
+		}
+	}
+	if c := b.coordinatorOf(ev.Group); c != nil {
+		c.machine.DeleteOffsets(b.now, &ev.DeleteOffsets, out)
+		b.scheduleGroups(c)
+		return
+	}
+	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: &effect.OffsetsDeleted{Code: kerr.NotCoordinator.Code}})
+}
+
+// groupsAppended tells a coordinator what became of its records.
+func (b *Broker) groupsAppended(c *coordinator, a effect.Appended, out *effect.Set) {
+	r := c.partition.replica
+	switch {
+	case r.Offline() != "":
+		c.machine.Refused(b.now, r.Bounds().HighWatermark, kerr.KafkaStorageError.Code, out)
+	case a.Failure != effect.OK:
+		c.machine.Refused(b.now, r.LogEndOffset(), kerr.KafkaStorageError.Code, out)
+	default:
+		c.machine.Durable(b.now, r.Bounds().HighWatermark, out)
+	}
+	b.scheduleGroups(c)
+}
+
+func (b *Broker) groupsScanned(s *effect.Scanned, out *effect.Set) {
+	if p := b.partitions.get(s.Partition); p != nil && p.coordinator != nil {
+		p.coordinator.machine.Scanned(b.now, s, out)
+		b.scheduleGroups(p.coordinator)
+		b.loadGroups(0, out)
+	}
+}
+
+// GroupCount is how many groups there are.
+func (b *Broker) GroupCount() int {
+	n := 0
+	for _, c := range b.groups.byPartition {
+		n += c.machine.GroupCount()
+	}
+	return n
+}
+
+func (gs *groups) check() error {
+	if err := gs.deadlines.Check(); err != nil {
+		return err
+	}
+	for i, c := range gs.byPartition {
+		tp := c.partition.replica.Partition()
+		if c.partition.coordinator != c || int(tp.Partition) != i || c.machine.Partition() != tp {
+			return fmt.Errorf("the coordinator of partition %d is filed wrongly", i)
+		}
+		if d := c.machine.Deadline(); d == 0 == c.timer.IsSet() || d != 0 && c.timer.At() != d {
+			return fmt.Errorf("coordinator %d is due at %d, and its timer is set to %d", i, d, c.timer.At())
+		}
+		if err := c.machine.Check(c.partition.replica.Bounds().HighWatermark, c.partition.replica.LogEndOffset()); err != nil {
+			return fmt.Errorf("coordinator %d: %w", i, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,26 @@
+package controller
+
+import "strconv"
+
+// OffsetsTopic is where group coordinators keep their state.
+const OffsetsTopic = "__consumer_offsets"
+
+// IsInternal reports whether a topic is the cluster's own: clients may read it, and neither write, create, change nor
+// delete it. The name alone says so, as in Kafka.
+func IsInternal(name string) bool { return name == OffsetsTopic || name == "__transaction_state" }
+
+// internalTopic is how a topic of the cluster's own is made; false says that it cannot be made yet.
+func (c *Controller) internalTopic(name string) (CreateTopic, bool) {
+	if name != OffsetsTopic {
+		return CreateTopic{}, false
+	}
+	// What a coordinator does not need any more it removes itself; age says nothing here.
+	return CreateTopic{
+		Name: name, PartitionCount: c.config.OffsetsPartitionCount, ReplicationFactor: -1,
+		Settings: []ConfigSetting{
+			{Name: "retention.bytes", Value: "-1"},
+			{Name: "retention.ms", Value: "-1"},
+			{Name: "segment.bytes", Value: strconv.Itoa(int(c.config.OffsetsSegmentBytes))},
+		},
+	}, true
+}
