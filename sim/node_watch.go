@@ -53,6 +53,8 @@ func (p *process) watchFetches(ev broker.Event, set *effect.Set) {
 	case *broker.Produce, *broker.ListOffsets, *broker.DescribeTopics, *broker.CreateTopics, *broker.DeleteTopics,
 		*broker.InitProducerID, *broker.CreatePartitions, *broker.AlterConfigs, *broker.DescribeConfigs,
 		*broker.DescribeCluster, *broker.DeleteRecords, *broker.EpochEnds, *broker.Completed:
+	case *broker.FindCoordinator, *broker.JoinGroup, *broker.SyncGroup, *broker.Heartbeat, *broker.LeaveGroup, *broker.CommitOffsets,
+		*broker.FetchOffsets, *broker.DescribeGroups, *broker.ListGroups, *broker.DeleteGroups, *broker.DeleteOffsets:
 	}
 	for i := range set.Reads {
 		to := set.Reads[i].To

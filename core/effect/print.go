@@ -142,7 +142,8 @@ func bodyString(body Body) string {
 		parts = append(parts, fmt.Sprintf("cluster %s, controller %d, %d brokers", body.ClusterID, body.Controller, len(body.Brokers)))
 	case *ProducerIDAssigned:
 		parts = append(parts, fmt.Sprintf("%s producer id %d epoch %d", CodeName(body.Code), body.ID, body.Epoch))
-	default:
+	case *CoordinatorsFound, *GroupJoined, *GroupSynced, *HeartbeatAnswered, *GroupLeft, *OffsetsCommitted, *OffsetsFetched,
+		*GroupsDescribed, *GroupsListed, *GroupsDeleted, *OffsetsDeleted:
 		return groupBodyString(body)
 	}
 	return strings.Join(parts, "; ")

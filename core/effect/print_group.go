@@ -67,6 +67,8 @@ func groupBodyString(body Body) string {
 		for i, code := range body.Codes {
 			add("part %d: %s", i, CodeName(code))
 		}
+	default:
+		panic(fmt.Sprintf("an answer of no group coordinator: %T", body))
 	}
 	return strings.Join(parts, "; ")
 }
