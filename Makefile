@@ -77,6 +77,11 @@ fuzz: ## fuzz every target in the module for FUZZTIME=10s each; PKG=./core/recor
 bench: ## run the Go benchmarks; BENCH=regexp PKG=./core/record for some of them
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(or $(PKG),./...)
 
+.PHONY: compare
+compare: build ## measure weir beside Kafka, NATS and the machine: bin/compare.md and .html; ARGS=--quick for a minute
+	@case " $(ARGS) " in *" --quick "*|*" -quick "*|*" --list "*) ;; *) bash bench/peers/install.sh bin/peers ;; esac
+	$(GO) run ./bench $(ARGS)
+
 ##@ Simulate
 
 .PHONY: sim

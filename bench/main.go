@@ -2,172 +2,168 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"runtime"
+	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weirmq/weir/bench/bare"
+	"github.com/weirmq/weir/bench/drive"
+	"github.com/weirmq/weir/bench/system"
 )
 
 func main() {
-	weir := flag.String("weir", "bin/weir", "the weir binary to measure")
-	rounds := flag.Int("rounds", 5, "how often each measurement is made; medians are printed")
-	seconds := flag.Float64("seconds", 4, "how long each measurement takes")
-	data := flag.String("data", "", "where nodes and bare loops keep their files (default: a new temporary directory)")
-	only := flag.String("only", "", "measure only rows whose name contains this")
-	flag.Parse()
-	if err := run(*weir, *rounds, time.Duration(*seconds*float64(time.Second)), *data, *only); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	args := os.Args[1:]
+	var err error
+	switch {
+	case len(args) > 0 && args[0] == "drive":
+		err = drive.Main(ctx, args[1:], os.Stdout)
+	case len(args) > 0 && args[0] == "bare":
+		err = bare.Main(ctx, args[1:], os.Stdout)
+	case len(args) > 0 && args[0] == "serve":
+		err = bare.ServeMain(ctx, args[1:])
+	default:
+		err = compare(ctx, args)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// measurement is one row of the table: a name and how to make it once.
-type measurement struct {
-	name string
-	run  func(context.Context, *node, string, time.Duration) (result, error)
+// settings is what a comparison is told.
+type settings struct {
+	peers    system.Peers
+	systems  []string
+	rounds   int
+	window   time.Duration
+	bytesMax int64
+	settle   time.Duration
+	only     string
+	quick    bool
+	data     string
+	out      string
+	logBytes int64 // of the log that a broker starts on after kill -9
+	flags    string
 }
 
-// result is what one measurement came to: figures by name, in the order of the table.
-type result struct {
-	Name    string   `json:"name"`
-	Round   int      `json:"round"`
-	Figures []figure `json:"figures"`
-}
-
-type figure struct {
-	Name  string  `json:"name"`
-	Value float64 `json:"value"`
-	Unit  string  `json:"unit"`
-}
-
-func (r *result) add(name string, value float64, unit string) {
-	r.Figures = append(r.Figures, figure{name, value, unit})
-}
-
-func measurements() []measurement {
-	ms := []measurement{
-		{"bare append 4 KiB + fdatasync", bareSync},
-		{"start and idle", startAndIdle},
+func compare(ctx context.Context, args []string) error {
+	var s settings
+	var systems string
+	var seconds, gigabytes, logGB float64
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.StringVar(&s.peers.Weir, "weir", "bin/weir", "the weir binary")
+	f.StringVar(&s.peers.Dir, "peers", "bin/peers", "what bench/peers/install.sh made")
+	f.StringVar(&s.peers.Heap, "kafka-heap", "1g", "of Kafka's JVM; its start script's default is 1g")
+	f.StringVar(&systems, "systems", "weir,floor,bare,kafka,nats", "what to measure")
+	f.IntVar(&s.rounds, "rounds", 5, "how often each cell is measured; medians are shown")
+	f.Float64Var(&seconds, "seconds", 3, "how long each cell is measured")
+	f.Float64Var(&gigabytes, "gb", 1.5, "a cell ends when it has moved so much")
+	f.Float64Var(&logGB, "log-gb", 8, "size of the log that a broker is started on after kill -9")
+	f.DurationVar(&s.settle, "settle", 4*time.Second, "how long to wait at most for a quiet moment before a cell")
+	f.StringVar(&s.only, "only", "", "only workloads whose name contains one of these, separated by commas")
+	f.BoolVar(&s.quick, "quick", false, "a sanity run: one round of short cells of weir, the floor program and the bare loops")
+	f.StringVar(&s.data, "data", "", "an existing directory for all data (default: the system's for temporary files)")
+	f.StringVar(&s.out, "out", "bin/compare", "prefix of the results: PREFIX.md, PREFIX.html, PREFIX.jsonl")
+	list := f.Bool("list", false, "list the cells and stop")
+	again := f.Bool("report", false, "write the page again from PREFIX.jsonl and stop")
+	if err := f.Parse(args); err != nil {
+		return err
 	}
-	for _, transport := range []string{"tcp", "quic"} {
-		for _, size := range []int{100, 1024} {
-			ms = append(ms, measurement{
-				fmt.Sprintf("produce kgo %s %d B", transport, size),
-				func(ctx context.Context, n *node, _ string, d time.Duration) (result, error) {
-					return produceThroughput(ctx, n, transport, size, d)
-				},
-			})
+	set := map[string]bool{}
+	f.Visit(func(fl *flag.Flag) { set[fl.Name] = true })
+	if s.quick {
+		for name, v := range map[string]string{
+			"systems": "weir,floor,bare", "rounds": "1", "seconds": "0.5", "gb": "0.2", "log-gb": "0.1", "settle": "0s",
+		} {
+			if !set[name] {
+				if err := f.Set(name, v); err != nil {
+					return err
+				}
+			}
 		}
 	}
-	for _, size := range []int{100, 1024} {
-		for _, batch := range []int{16 << 10, 1 << 20} {
-			ms = append(ms, measurement{
-				fmt.Sprintf("produce raw tcp %d B, %d KiB batches", size, batch>>10),
-				func(ctx context.Context, n *node, _ string, d time.Duration) (result, error) {
-					return produceRaw(ctx, n, size, batch, d)
-				},
-			})
-		}
+	s.systems = strings.Split(systems, ",")
+	s.window = time.Duration(seconds * float64(time.Second))
+	s.bytesMax, s.logBytes = int64(gigabytes*1e9), int64(logGB*1e9)
+	s.flags = strings.Join(args, " ")
+	if s.rounds < 1 || s.window < 100*time.Millisecond || s.bytesMax < 50e6 {
+		return errors.New("-rounds is 1 or more, -seconds 0.1, -gb 0.05")
 	}
-	for _, transport := range []string{"tcp", "quic"} {
-		ms = append(ms, measurement{
-			fmt.Sprintf("latency kgo %s 100 B at 10k/s", transport),
-			func(ctx context.Context, n *node, _ string, d time.Duration) (result, error) {
-				return produceLatency(ctx, n, transport, 100, 10_000, d)
-			},
-		}, measurement{
-			fmt.Sprintf("consume kgo %s 1024 B", transport),
-			func(ctx context.Context, n *node, _ string, d time.Duration) (result, error) {
-				return consumeThroughput(ctx, n, transport, 1024, d)
-			},
-		})
+	if f.NArg() > 0 {
+		return fmt.Errorf("%q is not understood", f.Args())
 	}
-	return ms
-}
-
-func run(weir string, rounds int, d time.Duration, data, only string) error {
-	if _, err := os.Stat(weir); err != nil {
-		return fmt.Errorf("%w (make build makes it)", err)
-	}
-	if data == "" {
-		dir, err := os.MkdirTemp("", "weir-bench-")
-		if err != nil {
+	var err error
+	for _, file := range []*string{&s.peers.Weir, &s.peers.Dir, &s.out} {
+		if *file, err = filepath.Abs(*file); err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
-		data = dir
 	}
-	ms := measurements()
-	ms = slices.DeleteFunc(ms, func(m measurement) bool { return !strings.Contains(m.name, only) })
-	results := make(map[string][]result)
-	out := json.NewEncoder(os.Stderr)
-	// Interleaved, so that a slow minute of the machine falls on every row alike.
-	for round := range rounds {
-		for _, m := range ms {
-			r, err := once(weir, data, m, d)
-			if err != nil {
-				return fmt.Errorf("%s: %w", m.name, err)
-			}
-			r.Name, r.Round = m.name, round
-			results[m.name] = append(results[m.name], r)
-			if err := out.Encode(r); err != nil {
-				return err
+	if *again {
+		return writeAgain(&s)
+	}
+	cells, err := plan(&s)
+	if err != nil {
+		return err
+	}
+	if *list {
+		for _, c := range cells {
+			fmt.Println(c)
+		}
+		return nil
+	}
+	if len(cells) == 0 {
+		return errors.New("nothing is left to measure: look at -only and -systems")
+	}
+	if err := s.ready(); err != nil {
+		return err
+	}
+	return run(ctx, &s, cells)
+}
+
+// known are the systems there are.
+var known = []string{"weir", "floor", "bare", "kafka", "nats"}
+
+// ready says what is missing, before anything is measured.
+func (s *settings) ready() error {
+	var errs []error
+	for _, name := range s.systems {
+		switch name {
+		case "weir":
+			errs = append(errs, system.Need(s.peers.Weir))
+		case "kafka":
+			errs = append(errs, system.Need(filepath.Join(s.peers.Dir, "kafka", "version")), system.Need(s.peers.Librdkafka()))
+		case "nats":
+			errs = append(errs, system.Need(s.peers.NATS()))
+		default:
+			if !slices.Contains(known, name) {
+				errs = append(errs, fmt.Errorf("there is no system %q; there are %v", name, known))
 			}
 		}
 	}
-	table(ms, results, rounds, d)
-	return nil
+	if s.data == "" {
+		s.data = os.TempDir()
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(s.data, &st); err != nil {
+		errs = append(errs, fmt.Errorf("%s: %w", s.data, err))
+	} else if free, want := int64(st.Bavail)*int64(st.Bsize), s.spaceBytes(); free < want {
+		errs = append(errs, fmt.Errorf("%s has %.1f GB free, and up to %.1f GB are used at a time (see -data, -gb, -log-gb)",
+			s.data, float64(free)/1e9, float64(want)/1e9))
+	}
+	return errors.Join(errs...)
 }
 
-// once makes one measurement on a node of its own.
-func once(weir, data string, m measurement, d time.Duration) (result, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*d+time.Minute)
-	defer cancel()
-	dir, err := os.MkdirTemp(data, "node-")
-	if err != nil {
-		return result{}, err
-	}
-	defer os.RemoveAll(dir)
-	n, err := startNode(ctx, weir, dir)
-	if err != nil {
-		return result{}, err
-	}
-	r, err := m.run(ctx, n, dir, d)
-	if stopErr := n.stop(); err == nil {
-		err = stopErr
-	}
-	return r, err
-}
-
-func table(ms []measurement, results map[string][]result, rounds int, d time.Duration) {
-	fmt.Printf("%d CPUs, %s, Go %s; %d rounds of %v, interleaved; median [min–max]\n\n", runtime.NumCPU(), runtime.GOOS, runtime.Version(), rounds, d)
-	fmt.Println("| measurement | figures |")
-	fmt.Println("|---|---|")
-	for _, m := range ms {
-		rs := results[m.name]
-		var cells []string
-		for i, f := range rs[0].Figures {
-			var values []float64
-			for _, r := range rs {
-				values = append(values, r.Figures[i].Value)
-			}
-			slices.Sort(values)
-			cells = append(cells, fmt.Sprintf("%s %s [%s–%s] %s", f.Name, short(values[len(values)/2]), short(values[0]), short(values[len(values)-1]), f.Unit))
-		}
-		fmt.Printf("| %s | %s |\n", m.name, strings.Join(cells, ", "))
-	}
-}
-
-func short(v float64) string {
-	switch {
-	case v >= 100:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10:
-		return fmt.Sprintf("%.1f", v)
-	}
-	return fmt.Sprintf("%.2f", v)
-}
+// spaceBytes is what is on the disk at a time at most: a cell's data twice (a journal beside segments), what Kafka
+// has not deleted yet, and the log that brokers are started on.
+func (s *settings) spaceBytes() int64 { return 4*s.bytesMax + 2*s.logBytes + 2e9 }
