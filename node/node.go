@@ -203,6 +203,7 @@ func (n *Node) brokerConfig(identity storage.Identity) broker.Config {
 		Advertised:             effect.Broker{ID: identity.NodeID, Host: host, Port: port, Rack: n.config.Rack},
 		RetentionCheckInterval: model.Time(n.config.Topics.RetentionCheck),
 		Fixed:                  n.fixed(),
+		FetchSessionsMax:       int(n.config.Limits.FetchSessionsMax),
 		Controller: controller.Config{
 			NodeID:            identity.NodeID,
 			PartitionCountMax: n.config.Topics.PartitionsMax,

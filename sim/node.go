@@ -218,7 +218,7 @@ func (p *process) brokerConfig() broker.Config {
 	c := broker.Config{
 		ClusterID:              clusterID,
 		Advertised:             effect.Broker{ID: model.NodeID(n.id), Host: fmt.Sprintf("node%d", n.id), Port: nodePort},
-		RetentionCheckInterval: k.RetentionCheck,
+		RetentionCheckInterval: k.RetentionCheck, FetchSessionsMax: 1000,
 		Controller: controller.Config{
 			NodeID: model.NodeID(n.id), PartitionCountMax: 10_000,
 			Node: controller.NodeConfig{

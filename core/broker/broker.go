@@ -20,6 +20,8 @@ type Config struct {
 	Advertised effect.Broker
 	// RetentionCheckInterval is how often each partition's retention is applied (log.retention.check.interval.ms).
 	RetentionCheckInterval model.Time
+	// FetchSessionsMax is how many fetch sessions there may be (max.incremental.fetch.session.cache.slots).
+	FetchSessionsMax int
 	// Fixed is the node's configuration that only a restart changes, for DescribeConfigs.
 	Fixed      []effect.ConfigEntry
 	Controller controller.Config
@@ -33,6 +35,8 @@ type Broker struct {
 	controller *controller.Controller
 	partitions partitions
 	fetches    fetches
+	fetchCount uint64 // of full fetches, to find partitions that one names twice
+	sessions   fetchSessions
 	listings   map[effect.RequestID]*listing
 	describes  map[effect.RequestID]*DescribeTopics // wait for topics to be created
 	deletions  []*deletion                          // by deadline
@@ -107,6 +111,7 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 		b.deleteOffsets(ev, out)
 	case *Disconnected:
 		b.fetches.drop(ev.Conn)
+		b.dropSessions(ev.Conn)
 	case *Completed:
 		b.completed(ev, out)
 	default:
@@ -184,7 +189,10 @@ func (b *Broker) completed(ev *Completed, out *effect.Set) {
 		switch {
 		case p == nil:
 		case r.Failure == effect.OK:
-			p.replica.Retained(r, out)
+			before := p.replica.Bounds().LogStartOffset
+			if p.replica.Retained(r, out); p.replica.Bounds().LogStartOffset != before {
+				p.changed()
+			}
 			b.deletedBelow(p, p.replica.Bounds().LogStartOffset, 0, out)
 		default:
 			b.deletedBelow(p, 0, kerr.KafkaStorageError.Code, out)
@@ -284,7 +292,7 @@ func (b *Broker) find(ref TopicRef, index model.Partition) (*partition, int16) {
 
 // topic is the topic that a request means, or the code to refuse it with.
 func (b *Broker) topic(ref TopicRef) (*controller.Topic, int16) {
-	if ref.Name != "" || ref.ID.IsZero() {
+	if !ref.ByID && (ref.Name != "" || ref.ID.IsZero()) {
 		if t := b.controller.Image().Named(ref.Name); t != nil {
 			return t, 0
 		}
@@ -313,6 +321,9 @@ func (b *Broker) OfflineCount() int {
 // TopicCount is how many topics there are.
 func (b *Broker) TopicCount() int { return b.controller.Image().TopicCount() }
 
+// FetchSessionCount is how many fetch sessions there are.
+func (b *Broker) FetchSessionCount() int { return len(b.sessions.byID) }
+
 // ParkedFetchCount is how many fetches wait for data.
 func (b *Broker) ParkedFetchCount() int { return len(b.fetches.heap) }
 
@@ -327,7 +338,10 @@ func (b *Broker) Check() error {
 	if err := b.groups.check(); err != nil {
 		return fmt.Errorf("groups: %w", err)
 	}
-	return b.fetches.check(&b.partitions)
+	if err := b.fetches.check(&b.partitions); err != nil {
+		return err
+	}
+	return b.checkSessions()
 }
 
 // Bounds is how far a partition may be read; the second result says whether it is here. The simulator

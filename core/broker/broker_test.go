@@ -29,7 +29,7 @@ type world struct {
 func newWorld() *world {
 	config := Config{
 		ClusterID: "test", Advertised: effect.Broker{ID: 1, Host: "localhost", Port: 9092},
-		RetentionCheckInterval: 1000,
+		RetentionCheckInterval: 1000, FetchSessionsMax: 3,
 		Controller: controller.Config{
 			NodeID: 1, PartitionCountMax: 100, Node: controller.DefaultNodeConfig(),
 			OffsetsPartitionCount: 2, OffsetsSegmentBytes: 1 << 20,
@@ -170,9 +170,9 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 		d.MaybeScanArgs(t, "min", &least)
 		d.MaybeScanArgs(t, "wait", &wait)
 		name, partition := target(t, d)
-		return &Fetch{To: to, Wait: model.Time(wait), BytesMin: int32(least), BytesMax: 1 << 20, Parts: []FetchPart{{
+		return &Fetch{To: to, Wait: model.Time(wait), BytesMin: int32(least), BytesMax: 1 << 20, SessionEpoch: -1, Parts: []FetchPart{{
 			Topic: TopicRef{Name: name}, Partition: partition, CurrentLeaderEpoch: model.NoLeaderEpoch,
-			Offset: model.Offset(from), BytesMax: 1 << 20,
+			LastFetchedEpoch: model.NoLeaderEpoch, Offset: model.Offset(from), BytesMax: 1 << 20,
 		}}}
 	case "list":
 		var at int

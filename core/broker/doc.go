@@ -12,8 +12,9 @@
 //  1. Every request is answered exactly once: a Produce with acks by one effect.Produced per part, a Fetch
 //     by one effect.Read, everything else by one effect.Reply, unless its connection is gone.
 //  2. A parked fetch is registered at every partition it waits for, and has a deadline: it always has a wake-up.
-//  3. Partitions exist here exactly for the topics of the controller's image.
-//  4. now never goes backwards.
+//  3. What a fetch session's client has not been told of a partition is in the session's queue.
+//  4. Partitions exist here exactly for the topics of the controller's image.
+//  5. now never goes backwards.
 //
 // Deliberately absent: versions and encoding (session), bytes on disk (storage), rules of a partition
 // (replica), rules of topics (controller).

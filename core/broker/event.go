@@ -18,6 +18,8 @@ type Event interface{ event() }
 type TopicRef struct {
 	Name string // empty if the request used the id
 	ID   model.TopicID
+	// ByID says that the request names topics by id: a zero id is then an unknown topic, and not no id.
+	ByID bool
 }
 
 // Produce asks for batches to be appended. Each part is answered by its own effect.Produced; with acks 0
@@ -56,7 +58,19 @@ type Fetch struct {
 	BytesMax int32
 	// ReadCommitted limits the answer to the last stable offset (KIP-98).
 	ReadCommitted bool
-	Parts         []FetchPart
+	// SessionID and SessionEpoch are those of KIP-227: epoch 0 would like a session, -1 wants none, any other
+	// goes on with one. ByID says that partitions are named by topic id, in the whole request.
+	SessionID, SessionEpoch int32
+	ByID                    bool
+	// Parts are all that is wanted or, of a session, what changed.
+	Parts  []FetchPart
+	Forget []ForgetPart // of a session
+}
+
+// ForgetPart is a partition that a session is to forget.
+type ForgetPart struct {
+	Topic     TopicRef
+	Partition model.Partition
 }
 
 // FetchPart is one partition of a Fetch.
@@ -65,8 +79,11 @@ type FetchPart struct {
 	Topic              TopicRef
 	Partition          model.Partition
 	CurrentLeaderEpoch model.LeaderEpoch // NoLeaderEpoch: not checked (KIP-320)
-	Offset             model.Offset
-	BytesMax           int32
+	// LastFetchedEpoch is the epoch of the record before Offset, for the leader to find out whether the two
+	// logs part there (KIP-595), or NoLeaderEpoch.
+	LastFetchedEpoch model.LeaderEpoch
+	Offset           model.Offset
+	BytesMax         int32
 }
 
 // ListOffsets asks for offsets by time. It is answered by one effect.OffsetsListed.

@@ -18,6 +18,7 @@ const fetchBytesMax = 55 << 20
 // parkedFetch is a fetch that waits until enough has arrived or its time is over.
 type parkedFetch struct {
 	ev       *Fetch
+	session  *fetchSession // nil: a full fetch
 	deadline model.Time
 	number   uint64 // breaks ties between deadlines: first parked, first out
 	place    int    // in fetches.heap
@@ -25,7 +26,7 @@ type parkedFetch struct {
 	// readableBytes is about what an answer now would hold.
 	readableBytes int64
 	woken         bool
-	at            []spot // where it waits: one for each part
+	at            []spot // where it waits: one for each part of a full fetch
 }
 
 // spot is a place in a partition's list of waiting fetches.
@@ -50,18 +51,29 @@ type fetches struct {
 
 // fetch answers at once if anything is wrong, if enough is there, or if the client will not wait.
 func (b *Broker) fetch(ev *Fetch, out *effect.Set) {
+	s, code := b.sessionFor(ev, out)
+	switch {
+	case code != 0:
+		out.Reads = append(out.Reads, effect.Read{To: ev.To, Fetch: &effect.FetchReply{Code: code}})
+		return
+	case s != nil:
+		b.poll(s, ev, out)
+		return
+	}
 	f := &parkedFetch{ev: ev, deadline: b.now + ev.Wait, bytesMin: int64(min(ev.BytesMin, ev.BytesMax, fetchBytesMax))}
 	ready := ev.Wait <= 0 || f.bytesMin <= 0 || len(ev.Parts) == 0
+	b.fetchCount++
 	for i := range ev.Parts {
 		part := &ev.Parts[i]
 		p, code := b.find(part.Topic, part.Partition)
 		if code == 0 {
 			code = b.fetchCode(p, part)
 		}
-		if code != 0 {
+		if code != 0 || p.fetchedBy == b.fetchCount || p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
 			ready = true
 			break
 		}
+		p.fetchedBy = b.fetchCount
 		f.readableBytes += p.replica.ReadableBytes(part.Offset)
 		f.at = append(f.at, spot{partition: p})
 	}
@@ -86,38 +98,73 @@ func (b *Broker) fetchCode(p *partition, part *FetchPart) int16 {
 	if bounds := p.replica.Bounds(); part.Offset < bounds.LogStartOffset || part.Offset > p.replica.LogEndOffset() {
 		return kerr.OffsetOutOfRange.Code
 	}
+	if part.LastFetchedEpoch >= 0 {
+		if epoch, _ := p.replica.EpochEnd(part.LastFetchedEpoch); epoch == model.NoLeaderEpoch {
+			return kerr.OffsetOutOfRange.Code // where it parted from us cannot be told
+		}
+	}
 	return 0
 }
 
-// answerFetch gives every part its bounds and hands the reading to storage.
+// answerFetch gives every part its bounds and hands the reading to storage. A partition that is named again is
+// refused: reading costs as often as it is named.
 func (b *Broker) answerFetch(ev *Fetch, out *effect.Set) {
 	reply := &effect.FetchReply{BytesMax: min(ev.BytesMax, fetchBytesMax), Parts: make([]effect.FetchPart, len(ev.Parts))}
+	b.fetchCount++
 	for i := range ev.Parts {
 		part, answer := &ev.Parts[i], &reply.Parts[i]
-		answer.Index, answer.BytesMax = part.Index, part.BytesMax
-		answer.HighWatermark, answer.LastStableOffset, answer.LogStartOffset = model.NoOffset, model.NoOffset, model.NoOffset
 		p, code := b.find(part.Topic, part.Partition)
-		if code != 0 {
+		if p != nil && p.fetchedBy == b.fetchCount {
+			p, code = nil, kerr.InvalidRequest.Code
+		} else if p != nil {
+			p.fetchedBy = b.fetchCount
+		}
+		b.answerPart(answer, p, part, ev.ReadCommitted)
+		answer.Index, answer.BytesMax = part.Index, part.BytesMax
+		if p == nil {
 			answer.Code = code
-			continue
 		}
-		answer.Partition = p.replica.Partition()
-		if answer.Code = b.fetchCode(p, part); answer.Code != 0 {
-			if answer.Code == kerr.OffsetOutOfRange.Code {
-				out.Marks.Set(effect.MarkFetchOutOfRange)
-			}
-			continue
+		if answer.Code == kerr.OffsetOutOfRange.Code {
+			out.Marks.Set(effect.MarkFetchOutOfRange)
 		}
-		bounds := p.replica.Bounds()
-		answer.HighWatermark, answer.LastStableOffset = bounds.HighWatermark, bounds.LastStableOffset
-		answer.LogStartOffset = bounds.LogStartOffset
-		to := bounds.HighWatermark
-		if ev.ReadCommitted {
-			to = bounds.LastStableOffset
-		}
-		answer.From, answer.To = part.Offset, max(part.Offset, to)
 	}
+	reply.SessionID = b.beginSession(ev, reply, out)
 	out.Reads = append(out.Reads, effect.Read{To: ev.To, Fetch: reply})
+}
+
+// answerPart says what there is to know of a part besides records, and which to read. Without a partition it
+// says nothing.
+func (b *Broker) answerPart(answer *effect.FetchPart, p *partition, part *FetchPart, readCommitted bool) {
+	answer.HighWatermark, answer.LastStableOffset, answer.LogStartOffset = model.NoOffset, model.NoOffset, model.NoOffset
+	answer.Partition = model.TopicPartition{Topic: part.Topic.ID, Partition: part.Partition}
+	if p == nil {
+		return
+	}
+	answer.Partition = p.replica.Partition()
+	if answer.Code = b.fetchCode(p, part); answer.Code != 0 {
+		answer.Leader = b.leaderHint(p, answer.Code)
+		return
+	}
+	bounds := p.replica.Bounds()
+	answer.HighWatermark, answer.LastStableOffset = bounds.HighWatermark, bounds.LastStableOffset
+	answer.LogStartOffset = bounds.LogStartOffset
+	to := bounds.HighWatermark
+	if readCommitted {
+		to = bounds.LastStableOffset
+	}
+	answer.From, answer.To = part.Offset, max(part.Offset, to)
+	if p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
+		epoch, end := p.replica.EpochEnd(part.LastFetchedEpoch)
+		answer.Diverging, answer.To = &effect.EpochEnd{LeaderEpoch: epoch, EndOffset: end}, answer.From
+	}
+}
+
+// leaderHint is who leads a partition, for a client that was refused because it does not know (KIP-951).
+func (b *Broker) leaderHint(p *partition, code int16) *effect.Leader {
+	if code != kerr.FencedLeaderEpoch.Code && code != kerr.NotLeaderForPartition.Code {
+		return nil
+	}
+	return &effect.Leader{Broker: b.config.Advertised, Epoch: p.replica.LeaderEpoch()}
 }
 
 // wakeFrom tells the fetches that wait at a partition that its high watermark has moved on from before.
@@ -136,6 +183,22 @@ func (b *Broker) wakeFrom(p *partition, before model.Offset, out *effect.Set) {
 			woken = append(woken, f)
 		}
 	}
+	for _, e := range p.watchers {
+		e.session.queue(e)
+		f := e.session.parked
+		if f == nil {
+			continue
+		}
+		if from := e.want.Offset; from > before {
+			f.readableBytes += p.replica.ReadableBytes(from)
+		} else {
+			f.readableBytes += bytes
+		}
+		if f.readableBytes >= f.bytesMin && !f.woken {
+			f.woken = true
+			woken = append(woken, f)
+		}
+	}
 	for _, f := range woken {
 		out.Marks.Set(effect.MarkFetchWoken)
 		b.finishFetch(f, out)
@@ -144,15 +207,36 @@ func (b *Broker) wakeFrom(p *partition, before model.Offset, out *effect.Set) {
 	b.fetches.woken = woken
 }
 
-// wake answers every fetch that waits at a partition: something about it has changed.
+// wake answers every fetch that waits at a partition: something about it has changed, or it is gone.
 func (b *Broker) wake(p *partition, out *effect.Set) {
 	for len(p.waiting) > 0 {
 		b.finishFetch(p.waiting[0].fetch, out)
+	}
+	p.changed()
+	var polls []*parkedFetch
+	gone := b.partitions.get(p.replica.Partition()) != p
+	for _, e := range p.watchers {
+		if f := e.session.parked; f != nil {
+			polls = append(polls, f)
+		}
+		if gone {
+			e.at = nil
+		}
+	}
+	if gone {
+		p.watchers = nil
+	}
+	for _, f := range polls {
+		b.finishFetch(f, out)
 	}
 }
 
 func (b *Broker) finishFetch(f *parkedFetch, out *effect.Set) {
 	b.fetches.remove(f)
+	if f.session != nil {
+		b.answerPoll(f, out)
+		return
+	}
 	b.answerFetch(f.ev, out)
 }
 
@@ -175,6 +259,9 @@ func (fs *fetches) park(f *parkedFetch) {
 
 // remove takes a fetch out of everything that knows it.
 func (fs *fetches) remove(f *parkedFetch) {
+	if f.session != nil {
+		f.session.parked = nil
+	}
 	for part := range f.at {
 		at := &f.at[part] // its place may change while the parts before it are removed
 		waiting := at.partition.waiting

@@ -18,6 +18,8 @@ type partition struct {
 	place    int        // in partitions.order
 	// coordinator leads the groups of a partition of the offsets topic; nil for others.
 	coordinator *coordinator
+	watchers    []*entry // of fetch sessions
+	fetchedBy   uint64   // the newest full fetch that named it
 }
 
 // partitions finds partitions by name and walks them in an order that depends on nothing but history.

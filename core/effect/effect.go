@@ -106,6 +106,10 @@ type Read struct {
 // engine fills Records for the parts that have something to read.
 type FetchReply struct {
 	Code int16 // a top-level error; Parts is then empty
+	// SessionID is the session that the reply belongs to or begins, 0 for none. An Incremental reply has only the
+	// partitions about which there is something to tell, by name (KIP-227).
+	SessionID   int32
+	Incremental bool
 	// BytesMax bounds the records of all parts together, filled in the order of Parts. It is soft: the first
 	// batch of the whole reply is returned even if it is larger (KIP-74).
 	BytesMax int32
@@ -114,9 +118,15 @@ type FetchReply struct {
 
 // FetchPart is one partition's share of a FetchReply.
 type FetchPart struct {
-	Index            int32 // which of the request's partitions this answers
-	Code             int16
+	Index int32 // which of the request's partitions this answers; -1 in an incremental reply
+	Code  int16
+	// TopicName is set in incremental replies if the session's requests name topics by name.
+	TopicName string
+	// OnlyRecords says that there is nothing to tell about the part but records: without any it is left out.
+	OnlyRecords      bool
 	Partition        model.TopicPartition
+	Leader           *Leader   // who leads, if the client was refused for not knowing
+	Diverging        *EpochEnd // where the client's log parts from this one; nil if it does not
 	HighWatermark    model.Offset
 	LastStableOffset model.Offset
 	LogStartOffset   model.Offset
@@ -126,6 +136,12 @@ type FetchPart struct {
 	// BytesMax bounds this part's records, softly as FetchReply's does.
 	BytesMax int32
 	Records  Records
+}
+
+// Leader is who leads a partition, and in which epoch (KIP-951).
+type Leader struct {
+	Broker Broker
+	Epoch  model.LeaderEpoch
 }
 
 // Records is what a read found: bytes in memory, or runs of bytes in files, never both.

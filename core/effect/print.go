@@ -45,7 +45,17 @@ func (s *Set) String() string {
 		b.WriteByte('\n')
 	}
 	for _, r := range s.Reads {
-		fmt.Fprintf(&b, "read for %v\n", r.To)
+		fmt.Fprintf(&b, "read for %v", r.To)
+		if r.Fetch.Code != 0 {
+			fmt.Fprintf(&b, ": %s", CodeName(r.Fetch.Code))
+		}
+		if r.Fetch.SessionID != 0 {
+			fmt.Fprintf(&b, ", session %d", r.Fetch.SessionID)
+		}
+		if r.Fetch.Incremental {
+			b.WriteString(", incremental")
+		}
+		b.WriteByte('\n')
 		for _, p := range r.Fetch.Parts {
 			if p.Code != 0 {
 				fmt.Fprintf(&b, "  part %d: %s\n", p.Index, CodeName(p.Code))

@@ -334,6 +334,16 @@ func (r *Replica) EpochEnd(asked model.LeaderEpoch) (model.LeaderEpoch, model.Of
 	return asked, r.state.StartOffset()
 }
 
+// Diverges reports whether a log that has a record of an epoch before an offset parts from this one below that
+// offset (KIP-595). An epoch that was not said, or of which this log knows nothing, parts nowhere.
+func (r *Replica) Diverges(epoch model.LeaderEpoch, offset model.Offset) bool {
+	if epoch < 0 {
+		return false
+	}
+	found, end := r.EpochEnd(epoch)
+	return found != model.NoLeaderEpoch && (found < epoch || end < offset)
+}
+
 // Partition is which partition this is a replica of.
 func (r *Replica) Partition() model.TopicPartition { return r.partition }
 

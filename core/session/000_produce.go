@@ -81,7 +81,7 @@ func (s *Session) checkBatches(with inflater, out *Out) {
 			answer.Name, answer.TopicID = topic.Name, topic.TopicID
 		}
 		answer := &p.response.Responses[c.topic]
-		ref := broker.TopicRef{Name: topic.Name, ID: model.TopicID(topic.TopicID)}
+		ref := broker.TopicRef{Name: topic.Name, ID: model.TopicID(topic.TopicID), ByID: c.rq.version >= 13}
 		for ; c.partition < len(topic.PartitionData); c.partition++ {
 			partition := &topic.PartitionData[c.partition]
 			header, fault, wants := s.validate(&c.rq, in, partition.Records.Bytes, with)

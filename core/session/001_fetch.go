@@ -1,7 +1,7 @@
 package session
 
 import (
-	"github.com/twmb/franz-go/pkg/kerr"
+	"slices"
 
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/effect"
@@ -13,6 +13,8 @@ import (
 type fetchSlot struct {
 	response protocol.FetchResponse
 	places   []place
+	active   bool // the response is of the request in flight, and not an older one's
+	byName   bool // the answer's parts are told apart by name, not by place
 }
 
 // reset makes the slot ready for the next request. It lets go of the records that were sent, and of
@@ -24,7 +26,7 @@ func (f *fetchSlot) reset() int {
 			partitions[i].Records = protocol.Records{}
 		}
 	}
-	f.places = f.places[:0]
+	f.places, f.active, f.byName = f.places[:0], false, false
 	kept := cap(f.places)
 	for _, r := range f.response.Responses[:cap(f.response.Responses)] {
 		kept += 1 + cap(r.Partitions)
@@ -37,8 +39,8 @@ func (f *fetchSlot) reset() int {
 
 // release lets go of the regions of an answer that will not be sent.
 func (f *fetchSlot) release() {
-	if len(f.places) == 0 {
-		return // the response is an older request's
+	if !f.active {
+		return
 	}
 	for t := range f.response.Responses {
 		partitions := f.response.Responses[t].Partitions
@@ -58,30 +60,38 @@ func (s *Session) receiveFetch(rq *request, out *Out) {
 	}
 	f := &rq.slot.fetched
 	f.response.Default()
-	if in.SessionID != 0 {
-		// Every session id that a client could have came from another broker or another life of this one.
-		f.response.ErrorCode = kerr.FetchSessionIDNotFound.Code
-		s.answer(rq.slot, &f.response, out)
-		return
-	}
+	f.active = true
 	ev := &broker.Fetch{
 		To: rq.id, Wait: model.Time(in.MaxWaitMs) * 1e6, BytesMin: in.MinBytes, BytesMax: in.MaxBytes,
-		ReadCommitted: in.IsolationLevel == 1,
+		ReadCommitted: in.IsolationLevel == 1, SessionID: in.SessionID, SessionEpoch: in.SessionEpoch, ByID: rq.version >= 13,
 	}
+	// A session's polls are answered by name: what they ask for is not what they get.
+	f.byName = in.SessionEpoch > 0
 	for t := range in.Topics {
 		topic := &in.Topics[t]
-		answer := protocol.Add(&f.response.Responses)
-		answer.Topic, answer.TopicID = topic.Topic, topic.TopicID
-		ref := broker.TopicRef{Name: topic.Topic, ID: model.TopicID(topic.TopicID)}
+		if !f.byName {
+			answer := protocol.Add(&f.response.Responses)
+			answer.Topic, answer.TopicID = topic.Topic, topic.TopicID
+		}
+		ref := broker.TopicRef{Name: topic.Topic, ID: model.TopicID(topic.TopicID), ByID: ev.ByID}
 		for i := range topic.Partitions {
 			partition := &topic.Partitions[i]
-			protocol.Add(&answer.Partitions).PartitionIndex = partition.Partition
 			ev.Parts = append(ev.Parts, broker.FetchPart{
 				Index: int32(len(f.places)), Topic: ref, Partition: model.Partition(partition.Partition),
-				CurrentLeaderEpoch: model.LeaderEpoch(partition.CurrentLeaderEpoch),
-				Offset:             model.Offset(partition.FetchOffset), BytesMax: partition.PartitionMaxBytes,
+				CurrentLeaderEpoch: model.LeaderEpoch(partition.CurrentLeaderEpoch), LastFetchedEpoch: model.LeaderEpoch(partition.LastFetchedEpoch),
+				Offset: model.Offset(partition.FetchOffset), BytesMax: partition.PartitionMaxBytes,
 			})
-			f.places = append(f.places, place{int32(t), int32(i)})
+			if !f.byName {
+				protocol.Add(&f.response.Responses[t].Partitions).PartitionIndex = partition.Partition
+				f.places = append(f.places, place{int32(t), int32(i)})
+			}
+		}
+	}
+	for t := range in.ForgottenTopicsData {
+		topic := &in.ForgottenTopicsData[t]
+		ref := broker.TopicRef{Name: topic.Topic, ID: model.TopicID(topic.TopicID), ByID: ev.ByID}
+		for _, p := range topic.Partitions {
+			ev.Forget = append(ev.Forget, broker.ForgetPart{Topic: ref, Partition: model.Partition(p)})
 		}
 	}
 	out.Events = append(out.Events, ev)
@@ -106,18 +116,47 @@ func (s *Session) Fetched(to effect.RequestID, in *effect.FetchReply, out *Out) 
 	}
 	f := &sl.fetched
 	if sl.version >= 7 {
-		f.response.ErrorCode = in.Code
+		f.response.ErrorCode, f.response.SessionID = in.Code, in.SessionID
 	}
 	for i := range in.Parts {
-		part := &in.Parts[i]
-		at := f.places[part.Index]
-		answer := &f.response.Responses[at.topic].Partitions[at.partition]
-		answer.ErrorCode, answer.HighWatermark = part.Code, int64(part.HighWatermark)
-		answer.LastStableOffset, answer.LogStartOffset = int64(part.LastStableOffset), int64(part.LogStartOffset)
-		answer.Records = protocol.Records{Bytes: part.Records.Bytes}
-		for _, r := range part.Records.Regions {
-			answer.Records.Regions = append(answer.Records.Regions, r)
+		if part := &in.Parts[i]; !f.byName {
+			at := f.places[part.Index]
+			f.fill(&f.response.Responses[at.topic].Partitions[at.partition], part, sl.version)
+		} else if !part.OnlyRecords || part.Code != 0 || part.Records.LenBytes() > 0 {
+			f.fill(f.add(part), part, sl.version)
 		}
 	}
 	s.answer(sl, &f.response, out)
+}
+
+// add makes room for a part in an incremental response. Parts of one topic that follow each other are together.
+func (f *fetchSlot) add(part *effect.FetchPart) *protocol.FetchResponsePartitionData {
+	n := len(f.response.Responses)
+	if n == 0 || f.response.Responses[n-1].Topic != part.TopicName || f.response.Responses[n-1].TopicID != [16]byte(part.Partition.Topic) {
+		topic := protocol.Add(&f.response.Responses)
+		topic.Topic, topic.TopicID = part.TopicName, [16]byte(part.Partition.Topic)
+		n++
+	}
+	to := protocol.Add(&f.response.Responses[n-1].Partitions)
+	to.PartitionIndex = int32(part.Partition.Partition)
+	return to
+}
+
+func (f *fetchSlot) fill(answer *protocol.FetchResponsePartitionData, part *effect.FetchPart, version int16) {
+	answer.ErrorCode, answer.HighWatermark = part.Code, int64(part.HighWatermark)
+	answer.LastStableOffset, answer.LogStartOffset = int64(part.LastStableOffset), int64(part.LogStartOffset)
+	answer.Records = protocol.Records{Bytes: part.Records.Bytes}
+	for _, r := range part.Records.Regions {
+		answer.Records.Regions = append(answer.Records.Regions, r)
+	}
+	if d := part.Diverging; d != nil && version >= 12 {
+		answer.DivergingEpoch.Epoch, answer.DivergingEpoch.EndOffset = int32(d.LeaderEpoch), int64(d.EndOffset)
+	}
+	if l := part.Leader; l != nil && version >= 12 {
+		answer.CurrentLeader.LeaderID, answer.CurrentLeader.LeaderEpoch = int32(l.Broker.ID), int32(l.Epoch)
+		if version >= 16 && !slices.ContainsFunc(f.response.NodeEndpoints, func(e protocol.FetchResponseNodeEndpoint) bool { return e.NodeID == int32(l.Broker.ID) }) {
+			to := protocol.Add(&f.response.NodeEndpoints)
+			to.NodeID, to.Host, to.Port, to.Rack = int32(l.Broker.ID), l.Broker.Host, l.Broker.Port, messageOf(l.Broker.Rack)
+		}
+	}
 }

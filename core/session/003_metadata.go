@@ -23,7 +23,7 @@ func (s *Session) receiveMetadata(rq *request, out *Out) {
 		ref := broker.TopicRef{Name: t.Name.Value}
 		// Ids in versions 10 and 11 were never usable (KIP-516).
 		if !t.Name.Valid && rq.version >= 12 {
-			ref.ID = model.TopicID(t.TopicID)
+			ref.ID, ref.ByID = model.TopicID(t.TopicID), true
 		}
 		if !named[ref] {
 			named[ref] = true

@@ -22,7 +22,4 @@
 //
 // Deliberately absent: sockets, buffers and time-outs (node), rules about topics and logs (broker), SASL
 // (every peer is trusted for now; the authorisation column of the table is where it will be asked).
-//
-// Fetch sessions (KIP-227) are optional in the protocol: this machine answers every fetch in full with
-// session id 0.
 package session

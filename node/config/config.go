@@ -86,6 +86,7 @@ type Limits struct {
 	RequestBytesMax          int32
 	QueuedBytesMax           int64
 	QueuedResponseBytesMax   int64
+	FetchSessionsMax         int32
 	InFlightMax              int32
 	ConnectionsMax           int32
 	ConnectionsPerAddressMax int32

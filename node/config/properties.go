@@ -84,6 +84,8 @@ var properties = []Property{
 		1, math.MaxInt32, func(c *Config) *int32 { return &c.Limits.ConnectionsMax }),
 	number("max.connections.per.ip", "2147483647", "Further connections from the same address are closed at once.",
 		1, math.MaxInt32, func(c *Config) *int32 { return &c.Limits.ConnectionsPerAddressMax }),
+	number("max.incremental.fetch.session.cache.slots", "1000", "Fetch sessions that are kept, so that a consumer of many partitions need not name all of them in every fetch. 0 keeps none.",
+		0, 1_000_000, func(c *Config) *int32 { return &c.Limits.FetchSessionsMax }),
 	number("max.in.flight.requests.per.connection", "64", "A connection with so many unanswered requests is not read from until one is answered.",
 		1, 1<<16, func(c *Config) *int32 { return &c.Limits.InFlightMax }),
 	number("memory.limit.bytes", "0", "A soft limit for the Go runtime's memory; near it the garbage collector works harder. 0 leaves it to GOMEMLIMIT.",
