@@ -126,7 +126,7 @@ func benchTopicReady(ctx context.Context, cl *client.Client, timeout time.Durati
 
 // progress prints a line a second to people until the returned function is called.
 func (a *app) progress(line func() string) (stop func()) {
-	if !isTerminal(a.stderr) {
+	if !a.showProgress && !isTerminal(a.stderr) {
 		return func() {}
 	}
 	quit, done := make(chan struct{}), make(chan struct{})

@@ -5,13 +5,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/clients/admin"
@@ -23,43 +23,119 @@ import (
 	"github.com/weirmq/weir/transport/tcp"
 )
 
-// connection is how a command reaches a cluster.
+// connection is how a command reaches a cluster. Each value is its flag's or else its variable's (WEIR_BROKERS
+// for --brokers), the profile's, or the default.
 type connection struct {
 	brokers   []string
 	transport string
+	tls       bool
 	ca        string
+	cert, key string
 	timeout   time.Duration
+	profile   string
+
+	set      *pflag.FlagSet
+	resolved bool
+	waiting  io.Writer // where to say that something takes long; nil: nowhere
 }
+
+const timeoutDefault = 30 * time.Second
 
 // flags adds the connection's flags to a command and its subcommands.
 func (k *connection) flags(c *cobra.Command) {
-	brokers := []string{defaultBroker}
-	if v := os.Getenv("WEIR_BROKERS"); v != "" {
-		brokers = strings.Split(v, ",")
-	}
 	f := c.PersistentFlags()
-	f.StringSliceVarP(&k.brokers, "brokers", "b", brokers, "some of the cluster's `HOST:PORT`s, or WEIR_BROKERS")
-	f.StringVar(&k.transport, "transport", "tcp", "tcp or quic")
-	f.StringVar(&k.ca, "ca", "", "PEM `FILE` with the certificates to trust (quic); the system's authorities if empty")
-	f.DurationVar(&k.timeout, "timeout", 30*time.Second, "give up what takes longer")
+	f.StringSliceVarP(&k.brokers, "brokers", "b", []string{defaultBroker}, "some of the cluster's `HOST:PORT`s (WEIR_BROKERS)")
+	f.StringVar(&k.transport, "transport", "tcp", "tcp or quic (WEIR_TRANSPORT)")
+	f.BoolVar(&k.tls, "tls", false, "speak TLS on tcp (WEIR_TLS); quic always does")
+	f.StringVar(&k.ca, "ca", "", "PEM `FILE` with the certificates to trust (WEIR_CA); the system's authorities if empty")
+	f.StringVar(&k.cert, "cert", "", "PEM `FILE` with the certificate to show (WEIR_CERT)")
+	f.StringVar(&k.key, "cert-key", "", "PEM `FILE` with the key of --cert (WEIR_CERT_KEY)")
+	f.DurationVar(&k.timeout, "timeout", timeoutDefault, "give up what takes longer (WEIR_TIMEOUT)")
+	f.StringVar(&k.profile, "profile", "", "the `NAME` of a profile (WEIR_PROFILE); default the one in use, see `weir profile --help`")
+	k.set = f
+	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if forced, _ := c.Flags().GetBool("progress"); forced || isTerminal(c.ErrOrStderr()) {
+			k.waiting = c.ErrOrStderr()
+		}
+		return k.resolve()
+	}
+}
+
+// resolve takes what no flag says from the environment and the profile.
+func (k *connection) resolve() error {
+	if k.resolved || k.set == nil {
+		return nil
+	}
+	k.resolved = true
+	name := k.profile
+	if name == "" {
+		name = os.Getenv("WEIR_PROFILE")
+	}
+	p, err := loadProfile(name)
+	if err != nil {
+		return err
+	}
+	for _, s := range profileSettings {
+		if k.set.Changed(s.flag) {
+			continue
+		}
+		value, from := os.Getenv(s.variable), s.variable
+		if value == "" {
+			value, from = p.values[s.flag], "profile "+p.name
+		}
+		if value == "" {
+			continue
+		}
+		// Set by the flag's own parser, and not marked as given.
+		if err := k.set.Lookup(s.flag).Value.Set(value); err != nil {
+			return usage("%s: %v", from, err)
+		}
+	}
+	return nil
+}
+
+// secure is the TLS configuration of the flags; nil if there is nothing to configure.
+func (k *connection) secure() (*tls.Config, error) {
+	var c *tls.Config
+	if k.ca != "" {
+		var err error
+		if c, err = certificate.ClientConfig(k.ca); err != nil {
+			return nil, fmt.Errorf("--ca: %w", err)
+		}
+	}
+	if k.cert != "" || k.key != "" {
+		if k.cert == "" || k.key == "" {
+			return nil, usage("--cert and --cert-key belong together")
+		}
+		pair, err := tls.LoadX509KeyPair(k.cert, k.key)
+		if err != nil {
+			return nil, fmt.Errorf("--cert: %w", err)
+		}
+		if c == nil {
+			c = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
 }
 
 // dialer makes the transport; done releases it.
 func (k *connection) dialer() (d transport.Dialer, done func(), err error) {
+	if k.transport == "tcp" && !k.tls && (k.ca != "" || k.cert != "" || k.key != "") {
+		return nil, nil, usage("--ca and --cert are for TLS: add --tls, or --transport quic")
+	}
+	c, err := k.secure()
+	if err != nil {
+		return nil, nil, err
+	}
 	switch k.transport {
 	case "tcp":
-		if k.ca != "" {
-			return nil, nil, usage("--ca is for --transport quic: tcp is plain here")
+		if k.tls && c == nil {
+			c = &tls.Config{MinVersion: tls.VersionTLS12}
 		}
-		return tcp.NewDialer(nil), func() {}, nil
+		return tcp.NewDialer(c), func() {}, nil
 	case "quic":
-		var trust *tls.Config
-		if k.ca != "" {
-			if trust, err = certificate.ClientConfig(k.ca); err != nil {
-				return nil, nil, fmt.Errorf("--ca: %w", err)
-			}
-		}
-		q := quic.NewDialer(trust, quic.Config{})
+		q := quic.NewDialer(c, quic.Config{})
 		return q, func() { _ = q.Close() }, nil
 	}
 	return nil, nil, usage("--transport is tcp or quic, not %q", k.transport)
@@ -68,11 +144,17 @@ func (k *connection) dialer() (d transport.Dialer, done func(), err error) {
 // open makes a client of a cluster that answers; done releases it. A cluster that does not answer is told
 // at once: the clients themselves would try for a long time.
 func (k *connection) open(ctx context.Context, options ...client.Option) (c *client.Client, done func(), err error) {
+	if err := k.resolve(); err != nil {
+		return nil, nil, err
+	}
 	d, done, err := k.dialer()
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := k.reach(ctx, d); err != nil {
+	stop := k.patience("waiting for an answer of %s", strings.Join(k.brokers, ", "))
+	err = k.reach(ctx, d)
+	stop()
+	if err != nil {
 		done()
 		return nil, nil, err
 	}
@@ -84,30 +166,15 @@ func (k *connection) open(ctx context.Context, options ...client.Option) (c *cli
 	return c, done, nil
 }
 
-// reach tries every broker until one lets itself be connected to.
-func (k *connection) reach(ctx context.Context, d transport.Dialer) error {
-	var errs []error
-	for _, b := range k.brokers {
-		if _, _, err := net.SplitHostPort(b); err != nil {
-			return usage("--brokers takes HOST:PORT, not %q", b)
-		}
-		dial, cancel := context.WithTimeout(ctx, min(5*time.Second, k.timeout))
-		conn, err := d.Dial(dial, b)
-		cancel()
-		if err == nil {
-			return conn.Close()
-		}
-		errs = append(errs, fmt.Errorf("%s: %w", b, err))
+// patience says what is being waited for when it takes longer than two seconds.
+func (k *connection) patience(format string, args ...any) (stop func()) {
+	if k.waiting == nil {
+		return func() {}
 	}
-	err := fmt.Errorf("no broker can be reached: %w", errors.Join(errs...))
-	var unknown *tls.CertificateVerificationError
-	switch {
-	case errors.As(err, &unknown):
-		return fail("untrusted", "give the broker's certificate with --ca; `weir dev` prints where its own is", err)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fail("unreachable", "start a broker with `weir dev`, or say where it is with --brokers", err)
-	}
-	return fail("unreachable", "look whether the address is right (--brokers), and whether the broker is up", err)
+	t := time.AfterFunc(2*time.Second, func() {
+		_, _ = fmt.Fprintf(k.waiting, format+" (at most %s, --timeout)\n", append(args, k.timeout)...)
+	})
+	return func() { t.Stop() }
 }
 
 // withAdmin runs f with an admin client.
@@ -117,6 +184,7 @@ func (k *connection) withAdmin(ctx context.Context, f func(context.Context, *adm
 		return err
 	}
 	defer done()
+	defer k.patience("waiting for the cluster")()
 	return withAdmin(ctx, c, k.timeout, f)
 }
 

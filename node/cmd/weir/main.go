@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // version is set by the linker.
@@ -38,7 +39,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	a.printError(err)
+	if !errors.Is(err, errFoundProblems) {
+		a.printError(err)
+	}
 	var u *usageError
 	if errors.As(err, &u) {
 		return 2
@@ -51,6 +54,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	output         string
+	showProgress   bool // also where nobody seems to look
 }
 
 func (a *app) json() bool { return a.output == "json" }
@@ -71,15 +75,27 @@ func (a *app) root() *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.SetVersionTemplate("weir {{.Version}}\n")
-	root.PersistentFlags().StringVar(&a.output, "output", "text", "text for people, json for scripts")
+	output := "text"
+	if v := os.Getenv("WEIR_OUTPUT"); v != "" {
+		output = v
+	}
+	root.PersistentFlags().StringVar(&a.output, "output", output, "text for people, json for scripts (WEIR_OUTPUT)")
+	root.PersistentFlags().BoolVar(&a.showProgress, "progress", false, "show progress on stderr even if that is no terminal")
+	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "bootstrap-server" || name == "bootstrap-servers" {
+			name = "brokers" // as other tools call it
+		}
+		return pflag.NormalizedName(name)
+	})
+	cobra.EnableTraverseRunHooks = true // of the root, and of the commands that connect
 	root.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if a.output != "text" && a.output != "json" {
 			return usage("--output is text or json, not %q", a.output)
 		}
 		return nil
 	}
-	root.AddCommand(a.devCommand(), a.nodeCommand(), a.topicCommand(), a.configCommand(), a.produceCommand(), a.consumeCommand(), a.benchCommand(),
-		a.simCommand(), a.errorsCommand(), a.docsCommand(), a.versionCommand())
+	root.AddCommand(a.devCommand(), a.nodeCommand(), a.topicCommand(), a.configCommand(), a.groupCommand(), a.produceCommand(), a.consumeCommand(), a.benchCommand(),
+		a.simCommand(), a.profileCommand(), a.errorsCommand(), a.docsCommand(), a.versionCommand())
 	finish(root)
 	return root
 }
