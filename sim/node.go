@@ -229,6 +229,11 @@ func (p *process) brokerConfig() broker.Config {
 		},
 		Groups: group.DefaultConfig(),
 	}
+	c.Groups.InitialRebalanceDelay, c.Groups.LogBytesMin = k.GroupDelay, k.GroupLogBytes
+	c.Groups.SessionTimeoutMsMin, c.Groups.MembersMax = int32(workload.GroupSessionMin/ms), workload.GroupMembersMax
+	if n.w.forgets() {
+		c.Groups.OffsetsRetentionMs, c.Groups.ExpiryInterval = k.ProducerExpiryMs, k.RetentionCheck
+	}
 	n.w.root.Stream("node.members", uint64(n.id)<<32|n.life).Fill(c.Groups.IDSeed[:])
 	n.w.root.Stream("node.ids", uint64(n.id)<<32|n.life).Fill(c.Controller.IDSeed[:])
 	return c

@@ -68,6 +68,8 @@ type Knobs struct {
 	ProducerExpiryMs   int64
 	DefaultPartitions  int64
 	AutoCreate         bool
+	GroupDelay         model.Time // group.initial.rebalance.delay.ms
+	GroupLogBytes      int64      // how large a coordinator's log may grow before it is rewritten
 	// A node's loop and its I/O turn start so long after there is something to do, on average: other
 	// interleavings of the same inputs.
 	LoopDelay model.Time
@@ -173,6 +175,8 @@ func (p *Plan) validate() error {
 		return fmt.Errorf("plan: a knob is too large")
 	case p.Knobs.DefaultPartitions < 1 || p.Knobs.DefaultPartitions > 100:
 		return fmt.Errorf("plan: default_partitions is 1 to 100")
+	case p.Knobs.GroupDelay < 0 || p.Knobs.GroupDelay > sc*60 || p.Knobs.GroupLogBytes < 0:
+		return fmt.Errorf("plan: group_delay is up to a minute, and group_log_bytes not negative")
 	case p.Knobs.LoopDelay < 0 || p.Knobs.IODelay < 0 || p.Net.DelayMin < 0 || p.Net.DelayMean < 0 || p.Disk.OpMean < 0 ||
 		p.Disk.SyncMin < 0 || p.Disk.SyncMean < 0 || p.Net.BytesPerSecond < 0:
 		return fmt.Errorf("plan: a delay or a rate is negative")

@@ -63,6 +63,8 @@ func (m *planner) knobs() {
 	k.SegmentBytes = r.LogUniform(1024, 1<<18)
 	k.IndexIntervalBytes = r.LogUniform(1, 8192)
 	k.DefaultPartitions = r.Between(1, 3)
+	k.GroupDelay = model.Time(m.stream("groups", 0).LogUniform(int64(ms), int64(300*ms)))
+	k.GroupLogBytes = m.stream("groups", 1).LogUniform(1000, 100_000)
 	k.AutoCreate = r.Percent(50)
 	if r.Percent(50) {
 		k.LoopDelay = model.Time(r.LogUniform(int64(us), int64(ms)))
@@ -97,7 +99,7 @@ func (m *planner) environment() {
 }
 
 // loadKinds are the workloads; a load's place in the list is its number.
-var loadKinds = [...]string{"log", "admin", "retention", "hostile", "odd"}
+var loadKinds = [...]string{"log", "admin", "retention", "hostile", "odd", "group"}
 
 // loads draws which workloads there are. Each is left out of half the seeds, but that lite and calm seeds
 // always write a log, and that somebody must be there who can succeed.
@@ -129,7 +131,9 @@ func (m *planner) load(i int, kind string) Load {
 	if r.Percent(50) {
 		l.Linger = model.Time(r.LogUniform(int64(100*us), int64(10*ms)))
 	}
-	if kind != "log" {
+	if kind == "group" {
+		l.Clients, l.Gap = r.Between(1, 4), model.Time(r.LogUniform(int64(5*ms), int64(60*ms)))
+	} else if kind != "log" {
 		l.Clients, l.Gap = r.Between(1, 2), model.Time(r.LogUniform(int64(10*ms), int64(60*ms)))
 	}
 	if m.p.Mode == Swarm {

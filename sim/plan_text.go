@@ -42,6 +42,8 @@ func (k *Knobs) fields() []field {
 		{"index_interval_bytes", &k.IndexIntervalBytes},
 		{"default_partitions", &k.DefaultPartitions},
 		{"auto_create", &k.AutoCreate},
+		{"group_delay", &k.GroupDelay},
+		{"group_log_bytes", &k.GroupLogBytes},
 		{"loop_delay", &k.LoopDelay},
 		{"io_delay", &k.IODelay},
 	}

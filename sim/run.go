@@ -167,7 +167,7 @@ func (w *world) populate() error {
 	return nil
 }
 
-// forgets reports whether producers may be forgotten while they live.
+// forgets reports whether producers may be forgotten while they live, and offsets while they are needed.
 func (w *world) forgets() bool { return w.plan.Knobs.ProducerExpiryMs < longExpiryMs }
 
 // damaged reports whether a planned fault may have made something unavailable for good.
@@ -413,6 +413,9 @@ func (w *world) checkLookups(load *workload.Load, f *check.Final, stamps []model
 func (w *world) judge(result *Result) {
 	found := slices.Concat(check.Log(&w.history), check.Places(&w.history))
 	found = append(found, check.Topics(&w.history, 5*time.Second)...)
+	if !w.forgets() {
+		found = append(found, check.Offsets(&w.history, 5*time.Second)...)
+	}
 	if w.plan.Seed%16 == 0 {
 		found = append(found, check.Window(&w.history, 200*time.Millisecond)...)
 	}

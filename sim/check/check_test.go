@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -259,6 +260,74 @@ func BenchmarkLog(b *testing.B) {
 	for b.Loop() {
 		if len(Log(h))+len(Places(h)) > 0 {
 			b.Fatal("anomaly")
+		}
+	}
+}
+
+// offsets is a history of one register, one operation a line: process, function, call, return, outcome, value.
+func offsets(t *testing.T, text string) *History {
+	t.Helper()
+	h := &History{}
+	for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
+		op := Op{Topic: "g|t"}
+		var value int64
+		n, err := fmt.Sscan(line, &op.Process, &op.F, &op.Call, &op.Return, &op.Outcome, &value)
+		if err != nil || n != 6 {
+			t.Fatalf("%q: %v", line, err)
+		}
+		if op.Outcome == Info {
+			op.Return = Never
+		}
+		if value >= 0 {
+			op.Values = []int64{value}
+		}
+		h.Ops = append(h.Ops, op)
+	}
+	return h
+}
+
+func TestCommittedOffsetsAreRegisters(t *testing.T) {
+	for _, test := range []struct{ name, kind, text string }{
+		{"in order", "", `
+			1 committed 1 2 ok -1
+			1 commit 3 4 ok 10
+			2 committed 5 6 ok 10
+			1 commit 7 8 ok 11
+			2 committed 9 10 ok 11`},
+		{"at the same time, either way", "", `
+			1 commit 1 9 ok 10
+			2 commit 2 8 ok 11
+			3 committed 10 11 ok 10
+			3 committed 12 13 ok 10`},
+		{"gone", NotOffset, `
+			1 commit 1 2 ok 10
+			2 committed 3 4 ok -1`},
+		{"went back", NotOffset, `
+			1 commit 1 2 ok 10
+			1 commit 3 4 ok 11
+			2 committed 5 6 ok 11
+			2 committed 7 8 ok 10`},
+		{"an unknown one appears late", "", `
+			1 commit 1 2 info 10
+			2 committed 3 4 ok -1
+			1 commit 5 6 ok 11
+			2 committed 7 8 ok 10`},
+		{"an unknown one appears and goes", NotOffset, `
+			1 commit 1 2 info 10
+			2 committed 3 4 ok 10
+			2 committed 5 6 ok -1`},
+		{"refused and there", OffsetFenced, `
+			1 commit 1 2 fail 10
+			2 committed 3 4 ok 10`},
+		{"of nobody", OffsetBorn, `
+			2 committed 3 4 ok 10`},
+	} {
+		kind := ""
+		if found := Offsets(offsets(t, test.text), time.Second); len(found) > 0 {
+			kind = found[0].Kind
+		}
+		if kind != test.kind {
+			t.Errorf("%s: %q instead of %q", test.name, kind, test.kind)
 		}
 	}
 }

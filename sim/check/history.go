@@ -8,11 +8,13 @@
 //	Places  linearizability of appends and of reads of the log's end, by the place each names
 //	Window  the same by porcupine, on short histories: a second opinion on Places
 //	Topics  linearizability of create, delete and describe, by porcupine
+//	Offsets linearizability of committed offsets, by porcupine
 //
 // Each returns anomalies; none means that nothing was found. Inconclusive results are anomalies of the kind
 // Undecided, never a pass.
 //
-// Deliberately absent: transactions and groups, until there are some.
+// Who owns which partition when is judged where it is seen, by the members of workload. Deliberately absent:
+// transactions, until there are some.
 package check
 
 import (
@@ -90,6 +92,8 @@ func (o *Op) String() string {
 		s += fmt.Sprintf(" from %d offsets %v values %v tail %d start %d", o.From, brief(o.Offsets), brief(o.Values), o.Tail, o.Start)
 	case Tail:
 		s += fmt.Sprintf(" tail %d", o.Tail)
+	case Commit, Committed:
+		s += fmt.Sprintf(" offset %v", o.Values)
 	default:
 		s += fmt.Sprintf(" found %v id %s", o.Found, o.TopicID)
 	}

@@ -41,7 +41,7 @@ type versions struct{ min, max int16 }
 type call struct {
 	request     protocol.Message
 	version     int16
-	versionMax  int16 // the caller's wish
+	wish        versions
 	correlation int32
 	deadline    model.Time
 	answer      func(now model.Time, m protocol.Message)
@@ -64,9 +64,15 @@ func (c *caller) knows(now model.Time) bool {
 	return c.ranges != nil
 }
 
-// ask sends a request, in a version up to versionMax, and hands its answer on; nil if none came in time.
-func (c *caller) ask(now model.Time, m protocol.Message, versionMax int16, patience model.Time, answer func(model.Time, protocol.Message)) {
-	k := &call{request: m, versionMax: versionMax, deadline: now + patience, answer: answer}
+// serves reports whether the broker serves a key in a version of a range.
+func (c *caller) serves(k protocol.Key, wish versions) bool {
+	v, ok := c.ranges[k]
+	return ok && min(v.max, wish.max) >= max(v.min, wish.min)
+}
+
+// ask sends a request, in a version of a range, and hands its answer on; nil if none came in time.
+func (c *caller) ask(now model.Time, m protocol.Message, wish versions, patience model.Time, answer func(model.Time, protocol.Message)) {
+	k := &call{request: m, wish: wish, deadline: now + patience, answer: answer}
 	if c.open {
 		c.send(k)
 		return
@@ -90,10 +96,10 @@ func (c *caller) connect(now model.Time) {
 func (c *caller) send(k *call) {
 	key := k.request.Key()
 	v := c.ranges[key]
-	if key == protocol.KeyAPIVersions && c.ranges == nil {
-		v = versions{0, 3}
+	if key == protocol.KeyAPIVersions {
+		v = k.wish
 	}
-	k.version = int16(c.rand.Between(int64(max(v.min, protocol.MinVersion(key))), int64(min(v.max, protocol.MaxVersion(key), k.versionMax))))
+	k.version = int16(c.rand.Between(int64(max(v.min, k.wish.min, protocol.MinVersion(key))), int64(min(v.max, k.wish.max))))
 	c.correlation++
 	k.correlation = c.correlation
 	w := &c.writer
@@ -136,7 +142,7 @@ func (m *callerMachine) Connected(now model.Time, id client.ConnID, _ *client.Ou
 		return
 	}
 	hello := &protocol.APIVersionsRequest{ClientSoftwareName: "sim", ClientSoftwareVersion: "1"}
-	c.send(&call{request: hello, versionMax: 3, deadline: now + dialPatience, answer: c.told})
+	c.send(&call{request: hello, wish: versions{0, 3}, deadline: now + dialPatience, answer: c.told})
 }
 
 // told takes what the broker serves, and sends what has been waiting for that.

@@ -80,7 +80,7 @@ func (o *odd) Wake(now model.Time) {
 func (o *odd) ask(now model.Time) {
 	m := protocol.NewRequest(protocol.KeyInitProducerID).(*protocol.InitProducerIDRequest)
 	m.TransactionalID = protocol.NullString{}
-	o.caller.ask(now, m, 5, o.patience(), func(_ model.Time, m protocol.Message) {
+	o.caller.ask(now, m, versions{0, 5}, o.patience(), func(_ model.Time, m protocol.Message) {
 		if in, ok := m.(*protocol.InitProducerIDResponse); ok && in.ErrorCode == 0 {
 			o.id, o.epoch, o.sequence, o.last = in.ProducerID, in.ProducerEpoch, 0, nil
 		}
@@ -163,7 +163,7 @@ func (o *odd) send(now model.Time) {
 	t.Name = o.topic
 	p := protocol.Add(&t.PartitionData)
 	p.Index, p.Records = o.partition, protocol.Records{Bytes: b.bytes}
-	o.caller.ask(now, m, 12, o.patience(), func(now model.Time, m protocol.Message) {
+	o.caller.ask(now, m, versions{3, 12}, o.patience(), func(now model.Time, m protocol.Message) {
 		in, ok := m.(*protocol.ProduceResponse)
 		if !ok {
 			o.unanswered(b)
@@ -221,83 +221,4 @@ func (o *odd) Waiting() string {
 		return ""
 	}
 	return "no batch got through since the faults"
-}
-
-// inventor asks for topics that nobody made. Where brokers make them, they stay; where not, they never are.
-type inventor struct {
-	g       *group
-	process int64
-	rand    *draw.Stream
-	line    Line
-	caller  *caller
-	at      model.Time
-	ids     map[string]protocol.UUID
-	names   int
-	settled bool
-	done    bool
-}
-
-func newInventor(g *group) *inventor {
-	v := &inventor{g: g, process: g.process(), ids: map[string]protocol.UUID{}}
-	v.rand = g.Root.Stream("inventor", uint64(v.process))
-	v.caller = newCaller(g, v.Name(), v.rand, &v.line)
-	v.at = model.Time(v.rand.Between(1, int64(50*millisecond)))
-	return v
-}
-
-func (v *inventor) Name() string            { return fmt.Sprintf("inventor%d", v.process) }
-func (v *inventor) Lines() []*Line          { return []*Line{&v.line} }
-func (v *inventor) After(model.Time, *Line) {}
-func (v *inventor) WakeAt() model.Time      { return v.at }
-func (v *inventor) Settle(now model.Time)   { v.settled, v.at = true, now }
-
-func (v *inventor) Wake(now model.Time) {
-	v.at = now + 1 + model.Time(v.rand.Exp(int64(4*v.g.spec.Gap)))
-	if v.done {
-		v.at = 0
-		return
-	}
-	if v.caller.asked() {
-		return
-	}
-	const namesMax = 4
-	n := v.rand.Intn(min(v.names+1, namesMax))
-	v.names = max(v.names, n+1)
-	name := fmt.Sprintf("invented%d-%d", v.process, n)
-	m := protocol.NewRequest(protocol.KeyMetadata).(*protocol.MetadataRequest)
-	m.AllowAutoTopicCreation = true
-	protocol.Add(&m.Topics).Name = protocol.String(name)
-	v.caller.ask(now, m, 13, 2*second, func(_ model.Time, m protocol.Message) {
-		in, ok := m.(*protocol.MetadataResponse)
-		if !ok || len(in.Topics) != 1 {
-			return
-		}
-		v.answered(name, &in.Topics[0])
-	})
-}
-
-func (v *inventor) answered(name string, t *protocol.MetadataResponseTopic) {
-	id, known := v.ids[name]
-	switch {
-	case t.ErrorCode == 0 && !v.g.AutoCreate:
-		v.g.Fail("auto-create", name+" is there, and nobody made it")
-	case t.ErrorCode == kerr.UnknownTopicOrPartition.Code && known:
-		v.g.Fail("lost-topic", name+" was made by asking for it, and is gone")
-	case t.ErrorCode == 0 && known && id != t.TopicID && id != protocol.UUID{} && t.TopicID != protocol.UUID{}:
-		v.g.Fail("lost-topic", fmt.Sprintf("%s was %x and is %x", name, id, t.TopicID))
-	case t.ErrorCode == 0 && len(t.Partitions) > 0:
-		if !known || id == (protocol.UUID{}) {
-			v.ids[name] = t.TopicID
-		}
-		v.done = v.done || v.settled
-	case t.ErrorCode == kerr.UnknownTopicOrPartition.Code:
-		v.done = v.done || v.settled && !v.g.AutoCreate
-	}
-}
-
-func (v *inventor) Waiting() string {
-	if v.done {
-		return ""
-	}
-	return "no answer about a topic since the faults"
 }

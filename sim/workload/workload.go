@@ -11,6 +11,7 @@
 //	admin      create, describe, delete and recreate names that several clients fight over
 //	rebirth    (part of admin) one client's topic, deleted and recreated under the same name with new records
 //	odd        requests in order and out of it: zombies, gaps, repeated batches, topics that nobody made
+//	group      consumer groups: members that come, go, crash and fall silent, and offsets committed by all of them
 //	hostile    frames that no client should send
 //
 // Invariants:
@@ -182,6 +183,21 @@ func New(w *World, spec Spec) (*Load, error) {
 			l.Programs = append(l.Programs, newOdd(g))
 		}
 		l.Programs = append(l.Programs, newInventor(g))
+	case "group":
+		g.topics = []string{fmt.Sprintf("group%d-0", spec.ID)}
+		l.Programs = append(l.Programs, newSetup(g))
+		for n := range max(1, spec.Topics) {
+			c := newCrew(g, n)
+			for range spec.Clients {
+				l.Programs = append(l.Programs, newMember(g, c))
+			}
+		}
+		if !spec.Calm {
+			l.Programs = append(l.Programs, newCrowd(g))
+		}
+		for range 2 {
+			l.Programs = append(l.Programs, newSolo(g, fmt.Sprintf("solo%d", spec.ID)))
+		}
 	case "hostile":
 		g.topics = []string{fmt.Sprintf("hostile%d-0", spec.ID)}
 		g.spec.Partitions = 1 // a turned bit must not send a good batch where nobody expects it
