@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/weirmq/weir/bench/openloop"
 	"github.com/weirmq/weir/bench/report"
 	"github.com/weirmq/weir/transport/certificate"
 	"github.com/weirmq/weir/transport/quic"
@@ -158,7 +159,7 @@ func kgoLatency(ctx context.Context, o *Options, w *window) (Result, error) {
 	go func() {
 		defer close(ended)
 		v := value(o.ValueBytes)
-		err := pace(time.Duration(float64(time.Second)/o.Rate), func(due time.Time) bool {
+		err := openloop.Pace(time.Now(), time.Duration(float64(time.Second)/o.Rate), func(due time.Time) bool {
 			slip.Record(time.Since(due))
 			r := &kgo.Record{Value: append([]byte(nil), v...)}
 			binary.BigEndian.PutUint64(r.Value, uint64(due.Sub(began)))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/weirmq/weir/bench/openloop"
 	"github.com/weirmq/weir/bench/report"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
@@ -168,7 +169,7 @@ func (r *replay) send() error {
 	if r.o.Rate > 0 {
 		each := float64(r.o.Connections) * float64(r.records) / r.o.Rate
 		var failed error
-		err := pace(time.Duration(each*float64(time.Second)), func(due time.Time) bool {
+		err := openloop.Pace(time.Now(), time.Duration(each*float64(time.Second)), func(due time.Time) bool {
 			r.slip.Record(time.Since(due))
 			failed = r.one(due)
 			return failed == nil && !r.w.full.Load()

@@ -3,11 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +15,7 @@ func (a *app) benchConsumeCommand(k *connection) *cobra.Command {
 	var topic string
 	var records int64
 	var consumers int
+	var m measuring
 	c := &cobra.Command{
 		Use: "consume", Short: "Read what is there as fast as can be", Args: cobra.NoArgs,
 		Long: `Read records from the beginning and report throughput. It stops at --records, or at the end of what is there:
@@ -28,17 +26,18 @@ func (a *app) benchConsumeCommand(k *connection) *cobra.Command {
 			if records < 1 || consumers < 1 {
 				return usage("--records and --consumers are 1 or more")
 			}
-			return a.runBenchConsume(cmd.Context(), k, topic, records, consumers)
+			return a.runBenchConsume(cmd.Context(), k, &m, topic, records, consumers)
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&topic, "topic", benchTopic, "topic to read")
 	f.Int64Var(&records, "records", 1_000_000, "how many, of all consumers together")
 	f.IntVar(&consumers, "consumers", 1, "consumers, each reading everything with connections of its own")
+	m.flags(c)
 	return c
 }
 
-func (a *app) runBenchConsume(ctx context.Context, k *connection, topic string, records int64, consumers int) error {
+func (a *app) runBenchConsume(ctx context.Context, k *connection, settings *measuring, topic string, records int64, consumers int) error {
 	cl, done, err := k.open(ctx)
 	if err != nil {
 		return err
@@ -47,9 +46,7 @@ func (a *app) runBenchConsume(ctx context.Context, k *connection, topic string, 
 	if err := topicExists(ctx, cl, k.timeout, topic, nil); err != nil {
 		return err
 	}
-	var read, bytes atomic.Int64
-	stop := a.progress(func() string { return fmt.Sprintf("%d of %d records", read.Load(), records) })
-	begin, cpu := time.Now(), processCPU()
+	m := a.newMeter(settings.quiet)
 	errs := make([]error, consumers)
 	var all sync.WaitGroup
 	for i := range consumers {
@@ -58,27 +55,21 @@ func (a *app) runBenchConsume(ctx context.Context, k *connection, topic string, 
 			return err
 		}
 		all.Go(func() {
-			errs[i] = errors.Join(benchRead(ctx, co, records, &read, &bytes), co.Close())
+			errs[i] = errors.Join(benchRead(ctx, co, records, m), co.Close())
 		})
 	}
 	all.Wait()
-	took, cpu := time.Since(begin), processCPU()-cpu
-	stop()
-
-	f := figures{Work: "consumed", Records: read.Load(), Bytes: bytes.Load(), Setting: map[string]any{
-		"transport": k.transport, "consumers": consumers, "topic": topic,
-	}}
-	f.rate(took, cpu)
+	f := m.stop("consumed", map[string]any{"transport": k.transport, "consumers": consumers, "topic": topic})
 	if f.Records < records && ctx.Err() == nil {
 		a.say("the topic held only %d records for these consumers", f.Records)
 	}
-	return errors.Join(a.printFigures(&f), clientError(errors.Join(errs...)))
+	return errors.Join(a.show(f, settings.html), clientError(errors.Join(errs...)))
 }
 
 // benchRead reads until the consumers together have enough, or the end.
-func benchRead(ctx context.Context, co *consumer.Consumer, enough int64, read, bytes *atomic.Int64) error {
+func benchRead(ctx context.Context, co *consumer.Consumer, enough int64, m *meter) error {
 	var batch []consumer.Record
-	for read.Load() < enough {
+	for m.records.Load() < enough {
 		var err error
 		clear(batch)
 		batch, err = co.PollInto(ctx, batch[:0])
@@ -86,8 +77,8 @@ func benchRead(ctx context.Context, co *consumer.Consumer, enough int64, read, b
 		for i := range batch {
 			n += int64(len(batch[i].Key) + len(batch[i].Value))
 		}
-		bytes.Add(n)
-		read.Add(int64(len(batch)))
+		m.bytes.Add(n)
+		m.records.Add(int64(len(batch)))
 		switch {
 		case err == nil:
 		case errors.Is(err, io.EOF), ctx.Err() != nil:

@@ -59,6 +59,15 @@ func TestReadmeWorks(t *testing.T) {
 		t.Errorf("bench consume: %v\n%s", err, out)
 	}
 	do("", "bench", "produce", "--records", "200", "--rate", "2000", "--producers", "3", "--acks", "1", "--topic", "rated")
+	page := filepath.Join(t.TempDir(), "page.html")
+	out = do("", "bench", "e2e", "--rate", "1000", "--duration", "1500ms", "--producers", "2", "--consumers", "2", "--partitions", "3",
+		"--topic", "both", "--output", "json", "--html", page)
+	if err := json.Unmarshal([]byte(out), &f); err != nil || f.Records < 1400 || f.EndToEnd.Count != 2*f.Records || f.EndToEnd.P50 <= 0 || len(f.Ticks) == 0 {
+		t.Errorf("bench e2e: %v\n%s", err, out)
+	}
+	if html, err := os.ReadFile(page); err != nil || strings.Count(string(html), "<svg") < 3 || !strings.Contains(string(html), "end to end") {
+		t.Errorf("the page: %v\n%s", err, html)
+	}
 }
 
 func TestAnyBytesComeBack(t *testing.T) {
