@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -238,15 +239,16 @@ func (b *Broker) produce(ev *Produce, out *effect.Set) {
 	for i := range ev.Parts {
 		part := &ev.Parts[i]
 		p, code := b.find(part.Topic, part.Partition)
+		why := ""
 		if code == 0 {
-			code = checkBatch(p.topic, part, ev)
+			code, why = checkBatch(p.topic, part, ev)
 		}
 		if code != 0 {
 			if ev.Acks == 0 {
-				out.Close(ev.To.Conn, fmt.Sprintf("a batch produced with acks=0 to %s was refused: %s", part.target(), effect.CodeName(code)))
+				out.Close(ev.To.Conn, fmt.Sprintf("a batch produced with acks=0 to %s was refused: %s", part.target(), strings.TrimSuffix(effect.CodeName(code)+": "+why, ": ")))
 			} else {
 				out.Produced = append(out.Produced, effect.Produced{
-					To: ev.To, Index: part.Index, Code: code,
+					To: ev.To, Index: part.Index, Code: code, Message: why,
 					BaseOffset: model.NoOffset, AppendTime: model.NoTimestamp, LogStartOffset: model.NoOffset,
 				})
 			}
@@ -263,19 +265,23 @@ func (b *Broker) produce(ev *Produce, out *effect.Set) {
 }
 
 // checkBatch applies the topic's configuration to a batch.
-func checkBatch(t *controller.Topic, part *ProducePart, ev *Produce) (code int16) {
-	c := &t.Config
+func checkBatch(t *controller.Topic, part *ProducePart, ev *Produce) (code int16, why string) {
+	c, h := &t.Config, &part.Header
 	switch {
-	case controller.IsInternal(t.Name):
-		return kerr.InvalidTopicException.Code
-	case part.Header.SizeBytes > int(c.MessageBytesMax):
-		return kerr.MessageTooLarge.Code
+	case h.SizeBytes > int(c.MessageBytesMax):
+		return kerr.MessageTooLarge.Code, fmt.Sprintf("the batch has %d bytes; max.message.bytes of topic %q is %d", h.SizeBytes, t.Name, c.MessageBytesMax)
 	case ev.Acks == -1 && c.MinInSyncReplicas > 1:
-		return kerr.NotEnoughReplicas.Code
-	case !c.LogAppendTime && int64(part.Header.MaxTimestamp-ev.Wall) > c.TimestampAfterMsMax:
-		return kerr.InvalidTimestamp.Code
+		return kerr.NotEnoughReplicas.Code, fmt.Sprintf("min.insync.replicas of topic %q is %d, and there is one", t.Name, c.MinInSyncReplicas)
+	case c.LogAppendTime || h.MaxTimestamp == model.NoTimestamp:
+		return 0, ""
+	case int64(h.MaxTimestamp-ev.Wall) > c.TimestampAfterMsMax:
+		return kerr.InvalidTimestamp.Code, fmt.Sprintf("a record's time, %d, is %d ms ahead of this broker's clock; message.timestamp.after.max.ms of topic %q is %d",
+			h.MaxTimestamp, int64(h.MaxTimestamp-ev.Wall), t.Name, c.TimestampAfterMsMax)
+	case h.MinTimestamp < ev.Wall-model.Timestamp(c.TimestampBeforeMsMax):
+		return kerr.InvalidTimestamp.Code, fmt.Sprintf("a record's time, %d, is %d ms behind this broker's clock; message.timestamp.before.max.ms of topic %q is %d",
+			h.MinTimestamp, int64(ev.Wall-h.MinTimestamp), t.Name, c.TimestampBeforeMsMax)
 	}
-	return 0
+	return 0, ""
 }
 
 // find is the partition that a request means, or the code to refuse it with.

@@ -44,7 +44,7 @@ func newWorld() *world {
 //
 //	create NAME [partitions=N] [config=(k,v)] | delete NAME | describe NAME [auto] | describe-all
 //	extend NAME to=N | alter NAME|node config=(k,v) | describe-config NAME|node KEY | describe-cluster
-//	produce NAME/P [count=N] [bytes=N] [acks=N] | fetch NAME/P from=N [min=N] [wait=N] [conn=N]
+//	produce NAME/P [count=N] [bytes=N] [acks=N] [time=N] | fetch NAME/P from=N [min=N] [wait=N] [conn=N]
 //	list NAME/P time=N | init-producer | disconnect conn=N
 //	delete-records NAME/P below=N [wait=N] | epoch-end NAME/P epoch=N [current=N]
 //	retained NAME/P start=N [disk-full]    storage says where the log starts
@@ -156,11 +156,14 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 		d.MaybeScanArgs(t, "count", &count)
 		d.MaybeScanArgs(t, "bytes", &bytes)
 		d.MaybeScanArgs(t, "acks", &acks)
+		at := 1000
+		d.MaybeScanArgs(t, "time", &at)
 		name, partition := target(t, d)
 		return &Produce{To: to, Acks: int16(acks), Wall: 1000, Parts: []ProducePart{{
 			Topic: TopicRef{Name: name}, Partition: partition, Batch: make([]byte, bytes),
 			Header: record.Header{
-				RecordCount: int32(count), LastOffsetDelta: int32(count - 1), SizeBytes: bytes, MaxTimestamp: 1000,
+				RecordCount: int32(count), LastOffsetDelta: int32(count - 1), SizeBytes: bytes,
+				MinTimestamp: model.Timestamp(at), MaxTimestamp: model.Timestamp(at),
 				ProducerID: model.NoProducerID, ProducerEpoch: model.NoProducerEpoch, BaseSequence: model.NoSequence,
 			},
 		}}}

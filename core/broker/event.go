@@ -109,6 +109,8 @@ const (
 	// -3 is effect.MaxTimestamp (KIP-734).
 	EarliestLocalTimestamp model.Timestamp = -4 // KIP-405: the earliest on local disks, here the earliest
 	LatestTieredTimestamp  model.Timestamp = -5 // KIP-1005: the latest in remote storage, here none
+	// KIP-1023: the earliest that is still to be copied to remote storage, here none.
+	EarliestPendingTimestamp model.Timestamp = -6
 )
 
 // DescribeTopics asks for topics by name or id, or for all of them. It is answered by one

@@ -287,7 +287,6 @@ func (b *Broker) makeRoom(conn effect.ConnID, entries int, out *effect.Set) bool
 		if victim == nil {
 			return false
 		}
-		out.Marks.Set(effect.MarkFetchSessionEvicted)
 		b.endSession(victim, out)
 	}
 }

@@ -55,7 +55,7 @@ func (b *Broker) listPart(ev *ListOffsets, i int, answer *effect.OffsetListed, o
 		answer.Offset, answer.LeaderEpoch = limit, p.replica.LeaderEpoch()
 	case EarliestTimestamp, EarliestLocalTimestamp:
 		answer.Offset, answer.LeaderEpoch = bounds.LogStartOffset, p.replica.EpochOf(bounds.LogStartOffset)
-	case LatestTieredTimestamp:
+	case LatestTieredTimestamp, EarliestPendingTimestamp:
 	default:
 		if part.Timestamp < 0 && part.Timestamp != effect.MaxTimestamp {
 			answer.Code = kerr.UnsupportedVersion.Code

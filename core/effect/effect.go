@@ -315,6 +315,8 @@ type Produced struct {
 	BaseOffset     model.Offset
 	AppendTime     model.Timestamp // NoTimestamp unless the topic stamps append times
 	LogStartOffset model.Offset
+	Message        string  // why it was refused, for people
+	Leader         *Leader // who leads, if the client was refused for not knowing
 }
 
 // Reply answers a request that has one answer.

@@ -30,7 +30,6 @@ const (
 	MarkOffsetsRewritten                   // live keys of a coordinator's log were written anew
 	MarkGroupsLoaded                       // a coordinator loaded groups from its log
 	MarkCoordinatorRefused                 // the log refused a coordinator's records
-	MarkFetchSessionEvicted                // a fetch session made room for another
 	MarkCount                              // how many there are; not a mark
 )
 
@@ -46,8 +45,7 @@ var markNames = [MarkCount]string{
 	MarkRebalance:         "group.rebalance", MarkMemberExpired: "group.member_expired", MarkStaticRejoin: "group.static_rejoin",
 	MarkInstanceFenced: "group.instance_fenced", MarkGroupFull: "group.full", MarkCommitFenced: "group.commit_fenced",
 	MarkOffsetsExpired: "group.offsets_expired", MarkOffsetsRewritten: "group.log_rewritten", MarkGroupsLoaded: "group.loaded",
-	MarkCoordinatorRefused:  "group.append_refused",
-	MarkFetchSessionEvicted: "fetch.session_evicted",
+	MarkCoordinatorRefused: "group.append_refused",
 }
 
 // String is the mark's name in reports.

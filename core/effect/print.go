@@ -42,6 +42,12 @@ func (s *Set) String() string {
 		if p.Code == 0 {
 			fmt.Fprintf(&b, " at %d", p.BaseOffset)
 		}
+		if p.AppendTime >= 0 {
+			fmt.Fprintf(&b, " time %d", p.AppendTime)
+		}
+		if p.Message != "" {
+			fmt.Fprintf(&b, ": %s", p.Message)
+		}
 		b.WriteByte('\n')
 	}
 	for _, r := range s.Reads {

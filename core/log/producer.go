@@ -25,6 +25,7 @@ type producer struct {
 type appended struct {
 	baseSequence, lastSequence model.Sequence
 	baseOffset                 model.Offset
+	appendTime                 model.Timestamp // NoTimestamp unless it was stamped
 }
 
 // last is the newest remembered batch.
@@ -39,6 +40,8 @@ type Verdict struct {
 	Kind VerdictKind
 	// BaseOffset is where the original of a Duplicate was written.
 	BaseOffset model.Offset
+	// AppendTime is when the original of a Duplicate was appended, NoTimestamp unless it was stamped with it.
+	AppendTime model.Timestamp
 	// Expected is the sequence that an OutOfOrder batch should have begun with.
 	Expected model.Sequence
 }
@@ -82,7 +85,7 @@ func (s *State) CheckSequence(h record.Header) Verdict {
 	}
 	for _, b := range p.batches[:p.count] {
 		if b.baseSequence == h.BaseSequence && b.lastSequence == h.LastSequence() {
-			return Verdict{Kind: Duplicate, BaseOffset: b.baseOffset}
+			return Verdict{Kind: Duplicate, BaseOffset: b.baseOffset, AppendTime: b.appendTime}
 		}
 	}
 	if expected := p.last().lastSequence.Add(1); h.BaseSequence != expected {
@@ -93,7 +96,12 @@ func (s *State) CheckSequence(h record.Header) Verdict {
 
 // applyProducer remembers a batch that was appended.
 func (s *State) applyProducer(h record.Header) {
-	b := appended{baseSequence: h.BaseSequence, lastSequence: h.LastSequence(), baseOffset: h.BaseOffset}
+	b := appended{
+		baseSequence: h.BaseSequence, lastSequence: h.LastSequence(), baseOffset: h.BaseOffset, appendTime: model.NoTimestamp,
+	}
+	if h.TimestampType() == record.LogAppendTime {
+		b.appendTime = h.MaxTimestamp
+	}
 	i, known := s.byID[h.ProducerID]
 	if !known {
 		if s.byID == nil {

@@ -16,11 +16,11 @@ var ErrSnapshot = errors.New("not a usable log state snapshot")
 
 const (
 	snapshotMagic   = 0x57_4c_53_54 // "WLST"
-	snapshotVersion = 1
+	snapshotVersion = 2
 	snapshotFixed   = 4 + 1 + 8 + 8 + 4 + 4
 	epochBytes      = 4 + 8
 	producerFixed   = 8 + 2 + 1 + 8
-	appendedBytes   = 4 + 4 + 8
+	appendedBytes   = 4 + 4 + 8 + 8
 )
 
 // AppendSnapshot appends the state's durable form to dst: magic, version, offsets, counts, epochs,
@@ -53,6 +53,7 @@ func (s *State) AppendSnapshot(dst []byte) []byte {
 			dst = be.AppendUint32(dst, uint32(b.baseSequence))
 			dst = be.AppendUint32(dst, uint32(b.lastSequence))
 			dst = be.AppendUint64(dst, uint64(b.baseOffset))
+			dst = be.AppendUint64(dst, uint64(b.appendTime))
 		}
 	}
 	return be.AppendUint64(dst, xxhash.Sum64(dst[from:]))
@@ -100,6 +101,7 @@ func LoadSnapshot(b []byte) (*State, error) {
 		for i := range int(p.count) {
 			p.batches[i] = appended{
 				model.Sequence(be.Uint32(body)), model.Sequence(be.Uint32(body[4:])), model.Offset(be.Uint64(body[8:])),
+				model.Timestamp(be.Uint64(body[16:])),
 			}
 			body = body[appendedBytes:]
 		}

@@ -75,7 +75,7 @@ func BenchmarkCheckRecords(b *testing.B) {
 			b.SetBytes(int64(len(batch)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := checkRecords(batch.Payload(), &h, &limits); err != nil {
+				if _, _, err := checkRecords(batch.Payload(), &h, &limits); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -61,6 +61,7 @@ func TestWhatIsBuiltReadsBack(t *testing.T) {
 		if opts.Transactional {
 			wantHeader.Attributes |= TransactionalBit
 		}
+		wantHeader.MinTimestamp = h.MinTimestamp // it is not in the batch
 		if h != wantHeader {
 			t.Fatalf("header %+v, want %+v", h, wantHeader)
 		}

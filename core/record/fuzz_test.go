@@ -67,10 +67,10 @@ func FuzzValidateProduced(f *testing.F) {
 		}
 		Stamp(b, 10, 1)
 		again, err := ReadHeader(b)
-		if err != nil || again != h.Stamped(10, 1) {
+		if again.MinTimestamp = h.MinTimestamp; err != nil || again != h.Stamped(10, 1) {
 			t.Fatalf("header %+v, returned %+v: %v", again, h, err)
 		}
-		most, n := model.NoTimestamp, int32(0)
+		least, most, n := model.NoTimestamp, model.NoTimestamp, int32(0)
 		for r, err := range Records(b, &d, fuzzLimit) {
 			if err != nil {
 				t.Fatalf("accepted, but record %d: %v", n, err)
@@ -79,9 +79,12 @@ func FuzzValidateProduced(f *testing.F) {
 				t.Fatalf("accepted record %d: %+v", n, r)
 			}
 			most = max(most, r.Timestamp)
+			if r.Timestamp != model.NoTimestamp && (least == model.NoTimestamp || r.Timestamp < least) {
+				least = r.Timestamp
+			}
 			n++
 		}
-		if n != h.RecordCount || most != h.MaxTimestamp {
+		if n != h.RecordCount || most != h.MaxTimestamp || least != h.MinTimestamp {
 			t.Fatalf("%d records up to %d, header %+v", n, most, h)
 		}
 	})

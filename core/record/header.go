@@ -21,6 +21,9 @@ type Header struct {
 	RecordCount     int32
 	ProducerEpoch   model.ProducerEpoch
 	Attributes      Attributes
+	// MinTimestamp is the smallest timestamp of a record that has one, NoTimestamp if none has. It stands in no
+	// batch: only ValidateProduced knows it.
+	MinTimestamp model.Timestamp
 }
 
 // LastOffset is the last record's offset.

@@ -39,6 +39,13 @@ func StampAppendTime(b Batch, ts model.Timestamp) {
 	stampCRC(b)
 }
 
+// StampedAt is the header of the batch after StampAppendTime with the same time, but for the CRC.
+func (h Header) StampedAt(ts model.Timestamp) Header {
+	h.Attributes |= AppendTimeBit
+	h.MaxTimestamp = ts
+	return h
+}
+
 // PatchProducer rewrites who sent the batch and recomputes the CRC: a producer does so when its epoch
 // is bumped while the batch waits.
 func PatchProducer(b Batch, id model.ProducerID, epoch model.ProducerEpoch, seq model.Sequence) {

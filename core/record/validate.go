@@ -78,7 +78,7 @@ func ValidateProduced(b []byte, limits Limits, d *Decompressor) (Header, error) 
 			return Header{}, err
 		}
 	}
-	maxTimestamp, err := checkRecords(payload, &h, &limits)
+	minTimestamp, maxTimestamp, err := checkRecords(payload, &h, &limits)
 	if err != nil {
 		return Header{}, err
 	}
@@ -86,6 +86,7 @@ func ValidateProduced(b []byte, limits Limits, d *Decompressor) (Header, error) 
 		stampMaxTimestamp(batch, maxTimestamp)
 		h.MaxTimestamp, h.CRC = maxTimestamp, batch.CRC()
 	}
+	h.MinTimestamp = minTimestamp
 	return h, nil
 }
 
@@ -121,17 +122,18 @@ func checkProducedHeader(h *Header, limits *Limits) error {
 // empty ones, no headers.
 const recordBytesMin = 6
 
-// checkRecords walks the inflated payload and returns the greatest timestamp, NoTimestamp at least. It
+// checkRecords walks the inflated payload and returns the smallest and the greatest timestamp, NoTimestamp if no
+// record has one. It
 // is the broker's hot loop: no allocation unless it fails.
-func checkRecords(p []byte, h *Header, limits *Limits) (model.Timestamp, error) {
-	maxTimestamp := model.NoTimestamp
+func checkRecords(p []byte, h *Header, limits *Limits) (model.Timestamp, model.Timestamp, error) {
+	minTimestamp, maxTimestamp := model.NoTimestamp, model.NoTimestamp
 	bounded := !limits.LogAppendTime && (limits.TimestampMin != 0 || limits.TimestampMax != 0)
 	requireKeys := limits.RequireKeys
 	pos := 0
 	for k := range h.RecordCount {
 		n, start := varint32(p, pos)
 		if start < 0 || n < recordBytesMin || int(n) > len(p)-start {
-			return 0, malformed(k, "length")
+			return 0, 0, malformed(k, "length")
 		}
 		pos = start + int(n)
 		r := p[start:pos]
@@ -139,14 +141,14 @@ func checkRecords(p []byte, h *Header, limits *Limits) (model.Timestamp, error) 
 		offsetDelta, i := varint32(r, i)
 		keyLen, i := varint32(r, i)
 		if i < 0 || keyLen < -1 || int(keyLen) > len(r)-i {
-			return 0, malformed(k, "key length")
+			return 0, 0, malformed(k, "key length")
 		}
 		if keyLen > 0 {
 			i += int(keyLen)
 		}
 		valueLen, i := varint32(r, i)
 		if i < 0 || valueLen < -1 || int(valueLen) > len(r)-i {
-			return 0, malformed(k, "value length")
+			return 0, 0, malformed(k, "value length")
 		}
 		if valueLen > 0 {
 			i += int(valueLen)
@@ -156,30 +158,33 @@ func checkRecords(p []byte, h *Header, limits *Limits) (model.Timestamp, error) 
 			i = skipHeaders(r, i, headerCount)
 		}
 		if i != len(r) {
-			return 0, malformed(k, "headers")
+			return 0, 0, malformed(k, "headers")
 		}
 		if offsetDelta != k {
-			return 0, malformed(k, "offset delta "+strconv.Itoa(int(offsetDelta)))
+			return 0, 0, malformed(k, "offset delta "+strconv.Itoa(int(offsetDelta)))
 		}
 		if keyLen < 0 && requireKeys {
-			return 0, &RecordError{Index: k, Err: ErrNullKey}
+			return 0, 0, &RecordError{Index: k, Err: ErrNullKey}
 		}
 		timestamp := h.BaseTimestamp + model.Timestamp(timestampDelta)
 		if (timestamp < h.BaseTimestamp) != (timestampDelta < 0) {
-			return 0, &RecordError{Index: k, Reason: "timestamp overflows", Err: ErrTimestamp}
+			return 0, 0, &RecordError{Index: k, Reason: "timestamp overflows", Err: ErrTimestamp}
 		}
 		if bounded && timestamp != model.NoTimestamp &&
 			(timestamp < limits.TimestampMin || timestamp > limits.TimestampMax) {
-			return 0, outOfRange(k, timestamp, limits)
+			return 0, 0, outOfRange(k, timestamp, limits)
 		}
 		if timestamp > maxTimestamp {
 			maxTimestamp = timestamp
 		}
+		if timestamp != model.NoTimestamp && (timestamp < minTimestamp || minTimestamp == model.NoTimestamp) {
+			minTimestamp = timestamp
+		}
 	}
 	if pos != len(p) {
-		return 0, fmt.Errorf("%w: %d stray bytes after the last record", ErrInvalid, len(p)-pos)
+		return 0, 0, fmt.Errorf("%w: %d stray bytes after the last record", ErrInvalid, len(p)-pos)
 	}
-	return maxTimestamp, nil
+	return minTimestamp, maxTimestamp, nil
 }
 
 // skipHeaders walks count headers at r[i] and returns the position after them, or -1.

@@ -63,26 +63,26 @@ type Produce struct {
 // waits, too; with acks=0 nothing is answered, and the connection is closed if the batch is not taken.
 func (r *Replica) Produce(in Produce, out *effect.Set) {
 	if r.offline != "" {
-		r.refuse(in, kerr.KafkaStorageError.Code, out)
+		r.refuse(in, kerr.KafkaStorageError.Code, "the partition is damaged and cannot be used until it is repaired", out)
 		return
 	}
 	verdict := r.state.CheckSequence(in.Header)
 	switch verdict.Kind {
 	case log.Fenced:
 		out.Marks.Set(effect.MarkProduceEpochFenced)
-		r.refuse(in, kerr.InvalidProducerEpoch.Code, out)
+		r.refuse(in, kerr.InvalidProducerEpoch.Code, fmt.Sprintf("producer %d has a newer epoch than %d", in.Header.ProducerID, in.Header.ProducerEpoch), out)
 		return
 	case log.OutOfOrder:
 		out.Marks.Set(effect.MarkProduceOutOfOrder)
+		why := fmt.Sprintf("producer %d epoch %d: sequence %d, expected %d",
+			in.Header.ProducerID, in.Header.ProducerEpoch, in.Header.BaseSequence, verdict.Expected)
 		out.Notes = append(out.Notes, effect.Note{
-			Kind: effect.NoteSequenceRefused, Partition: r.partition, Offset: r.state.EndOffset(),
-			Detail: fmt.Sprintf("producer %d epoch %d: sequence %d, expected %d",
-				in.Header.ProducerID, in.Header.ProducerEpoch, in.Header.BaseSequence, verdict.Expected),
+			Kind: effect.NoteSequenceRefused, Partition: r.partition, Offset: r.state.EndOffset(), Detail: why,
 		})
-		r.refuse(in, kerr.OutOfOrderSequenceNumber.Code, out)
+		r.refuse(in, kerr.OutOfOrderSequenceNumber.Code, why, out)
 		return
 	case log.Duplicate:
-		r.duplicate(in, verdict.BaseOffset, out)
+		r.duplicate(in, verdict, out)
 		return
 	case log.AcceptNewEpoch:
 		out.Marks.Set(effect.MarkProduceEpochBumped)
@@ -107,6 +107,9 @@ func (r *Replica) Append(h record.Header, batch []byte, out *effect.Set) (baseOf
 func (r *Replica) append(in Produce, out *effect.Set) {
 	h := in.Header
 	h.BaseOffset, h.LeaderEpoch = r.state.EndOffset(), r.epoch
+	if in.AppendTime != model.NoTimestamp {
+		h = h.StampedAt(in.AppendTime)
+	}
 	r.state.Apply(h)
 	r.sizes.note(h.NextOffset(), h.SizeBytes)
 	out.Appends = append(out.Appends, effect.Append{
@@ -121,7 +124,8 @@ func (r *Replica) append(in Produce, out *effect.Set) {
 
 // duplicate answers a retry with where its original stands, once the original is durable: the producer
 // must not take a retry's acknowledgement for more than the original's.
-func (r *Replica) duplicate(in Produce, base model.Offset, out *effect.Set) {
+func (r *Replica) duplicate(in Produce, original log.Verdict, out *effect.Set) {
+	base := original.BaseOffset
 	out.Marks.Set(effect.MarkProduceDuplicate)
 	out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteDuplicateBatch, Partition: r.partition, Offset: base})
 	if in.Acks == 0 {
@@ -130,7 +134,7 @@ func (r *Replica) duplicate(in Produce, base model.Offset, out *effect.Set) {
 	next := base + model.Offset(in.Header.RecordCount)
 	p := parked{
 		to: in.To, index: in.Index, baseOffset: base, nextOffset: next,
-		appendTime: in.AppendTime, duplicate: true,
+		appendTime: original.AppendTime, duplicate: true,
 	}
 	if next <= r.highWatermark {
 		r.acknowledge(p, out)
@@ -148,14 +152,14 @@ func (r *Replica) park(p parked) {
 	}
 }
 
-func (r *Replica) refuse(in Produce, code int16, out *effect.Set) {
+func (r *Replica) refuse(in Produce, code int16, why string, out *effect.Set) {
 	if in.Acks == 0 {
 		r.hangUp(in.To, code, out)
 		return
 	}
 	out.Produced = append(out.Produced, effect.Produced{
 		To: in.To, Index: in.Index, Code: code, BaseOffset: model.NoOffset, AppendTime: model.NoTimestamp,
-		LogStartOffset: r.state.StartOffset(),
+		LogStartOffset: r.state.StartOffset(), Message: why,
 	})
 }
 

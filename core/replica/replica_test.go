@@ -36,8 +36,10 @@ func TestScenarios(t *testing.T) {
 				d.MaybeScanArgs(t, "id", &id)
 				d.MaybeScanArgs(t, "epoch", &epoch)
 				d.MaybeScanArgs(t, "seq", &seq)
+				at := int(model.NoTimestamp)
+				d.MaybeScanArgs(t, "time", &at)
 				r.Produce(replica.Produce{
-					To: effect.RequestID{Conn: 1, Request: requests}, Acks: int16(acks), AppendTime: model.NoTimestamp,
+					To: effect.RequestID{Conn: 1, Request: requests}, Acks: int16(acks), AppendTime: model.Timestamp(at),
 					Header: record.Header{
 						LastOffsetDelta: int32(count - 1), RecordCount: int32(count), SizeBytes: bytes,
 						ProducerID: model.ProducerID(id), ProducerEpoch: model.ProducerEpoch(epoch), BaseSequence: model.Sequence(seq),

@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -198,6 +199,15 @@ func (s *Session) forget(sl *slot) {
 	s.recycleSlot(sl)
 }
 
+// endpoint says in the response where a node is reached, once (KIP-951).
+func (p *produceSlot) endpoint(b effect.Broker) {
+	if slices.ContainsFunc(p.response.NodeEndpoints, func(e protocol.ProduceResponseNodeEndpoint) bool { return e.NodeID == int32(b.ID) }) {
+		return
+	}
+	to := protocol.Add(&p.response.NodeEndpoints)
+	to.NodeID, to.Host, to.Port, to.Rack = int32(b.ID), b.Host, b.Port, messageOf(b.Rack)
+}
+
 // Produced takes in one partition's outcome of a produce request.
 func (s *Session) Produced(in effect.Produced, out *Out) {
 	sl := s.find(in.To)
@@ -211,6 +221,13 @@ func (s *Session) Produced(in effect.Produced, out *Out) {
 	answer.LogAppendTimeMs, answer.LogStartOffset = int64(in.AppendTime), int64(in.LogStartOffset)
 	if in.Code != 0 {
 		p.failed = true
+		if sl.version >= 8 {
+			answer.ErrorMessage = messageOf(in.Message)
+		}
+		if l := in.Leader; l != nil && sl.version >= 10 {
+			answer.CurrentLeader.LeaderID, answer.CurrentLeader.LeaderEpoch = int32(l.Broker.ID), int32(l.Epoch)
+			p.endpoint(l.Broker)
+		}
 	}
 	if p.missing--; p.missing > 0 {
 		return

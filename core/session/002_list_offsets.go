@@ -46,6 +46,10 @@ func (s *Session) receiveListOffsets(rq *request, out *Out) {
 				continue
 			}
 			seen[this] = true
+			if special := model.Timestamp(partition.Timestamp); special < 0 && rq.version < versionOfTimestamp(special) {
+				to.ErrorCode = kerr.UnsupportedVersion.Code
+				continue
+			}
 			ev.Parts = append(ev.Parts, broker.ListOffsetsPart{
 				Index: int32(len(asked.places) - 1), Topic: broker.TopicRef{Name: topic.Name},
 				Partition:          model.Partition(partition.PartitionIndex),
@@ -56,6 +60,21 @@ func (s *Session) receiveListOffsets(rq *request, out *Out) {
 	}
 	rq.slot.asked = asked
 	out.Events = append(out.Events, ev)
+}
+
+// versionOfTimestamp is the version from which on a special timestamp may be asked for.
+func versionOfTimestamp(t model.Timestamp) int16 {
+	switch {
+	case t == effect.MaxTimestamp:
+		return 7
+	case t == broker.EarliestLocalTimestamp:
+		return 8
+	case t == broker.LatestTieredTimestamp:
+		return 9
+	case t == broker.EarliestPendingTimestamp:
+		return 11
+	}
+	return 0
 }
 
 func respondListOffsets(sl *slot, in *effect.OffsetsListed) protocol.Message {
