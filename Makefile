@@ -108,6 +108,10 @@ crash: build ## kill -9 a broker under load, ROUNDS=100 times, and look for lost
 scale: build ## what 100,000 partitions cost: memory, start, stop, kill; ARGS='--bytes 20GiB --partitions 100' for much data
 	$(GO) run ./jepsen/scale --weir bin/weir $(or $(ARGS),--partitions 100000)
 
+.PHONY: abuse
+abuse: build ## let hostile clients loose on a broker while honest ones work: ARGS=--short, ARGS='--only idle,storm'
+	$(GO) run ./jepsen/abuse --weir bin/weir $(ARGS)
+
 .PHONY: interop
 interop: build ## let clients that others wrote work with a broker; needs kcat
 	@command -v kcat >/dev/null || { echo "interop: kcat is not installed; it is Debian's package kcat" >&2; exit 1; }

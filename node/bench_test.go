@@ -131,6 +131,25 @@ func BenchmarkFetch(b *testing.B) {
 	}
 }
 
+// What a description of many partitions costs: the loop makes it, and the session.
+func BenchmarkMetadataOfManyPartitions(b *testing.B) {
+	conn := inMemory(b)
+	buf := make([]byte, 4<<20)
+	r := kmsg.NewPtrCreateTopicsRequest()
+	r.Version, r.TimeoutMillis = 5, 10_000
+	t := kmsg.NewCreateTopicsRequestTopic()
+	t.Topic, t.NumPartitions, t.ReplicationFactor = "many", 5000, 1
+	r.Topics = append(r.Topics, t)
+	exchange(b, conn, request(r), buf)
+	m := kmsg.NewPtrMetadataRequest()
+	m.Version = 8
+	frame := request(m)
+	b.ReportAllocs()
+	for b.Loop() {
+		exchange(b, conn, frame, buf)
+	}
+}
+
 func BenchmarkMetadata(b *testing.B) {
 	conn := inMemory(b)
 	buf := make([]byte, 1<<20)

@@ -135,15 +135,18 @@ func (c *connection) receive() error {
 	if key >= 0 && int(key) < len(n.metrics.Requests) {
 		n.metrics.Requests[key].Add(1)
 	}
-	wants := c.receiveFrame(key, reserved)
+	isCostly := key != protocol.KeyProduce && size > costlyFrameBytes
+	if isCostly && !n.costly.enter(c.closed) {
+		n.responses.release(reserved)
+		return errSession
+	}
+	wants := c.receiveFrame(key, reserved, isCostly)
 	for wants != session.InflateNothing {
 		d := n.inflaters.borrow(wants, c.closed)
 		if d == nil {
 			return errSession
 		}
-		lane := wants
-		wants = c.inflate(lane, d)
-		n.inflaters.giveBack(lane, d)
+		wants = c.inflate(wants, d)
 	}
 	return nil
 }
@@ -151,6 +154,9 @@ func (c *connection) receive() error {
 // decodedFactor is how much larger than its frame a request may be once it is decoded, with the answer's
 // skeleton: a fetch of many partitions is the worst that an honest client sends.
 const decodedFactor = 16
+
+// costlyFrameBytes is from which size on the decoding of a request that brings no records is work to wait for.
+const costlyFrameBytes = 16 << 10
 
 // requestKey is the key at the beginning of a frame, -1 if there is none.
 func requestKey(frame []byte) protocol.Key {
@@ -161,7 +167,10 @@ func requestKey(frame []byte) protocol.Key {
 }
 
 // receiveFrame hands the frame to the session. It returns what the session needs to go on with it.
-func (c *connection) receiveFrame(key protocol.Key, reserved int64) session.Inflation {
+func (c *connection) receiveFrame(key protocol.Key, reserved int64, isCostly bool) session.Inflation {
+	if isCostly {
+		defer c.node.costly.leave()
+	}
 	in := &c.in
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -179,6 +188,7 @@ func (c *connection) receiveFrame(key protocol.Key, reserved int64) session.Infl
 
 // inflate lets the session go on with a request that has compressed batches.
 func (c *connection) inflate(lane session.Inflation, d *record.Decompressor) session.Inflation {
+	defer c.node.inflaters.giveBack(lane, d)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.session.Inflate(lane, d, &c.out)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -28,12 +29,15 @@ func (c *connection) write() error {
 		case <-c.closed:
 			return nil
 		}
+		isCostly := c.isCostly()
+		if isCostly && !c.node.costly.enter(c.closed) {
+			return nil
+		}
 		c.answersMu.Lock()
 		answers, c.answers = c.answers, answers[:0]
 		c.answersMu.Unlock()
-
 		frames = frames[:0]
-		closing := c.round(answers, &frames)
+		closing := c.round(answers, &frames, isCostly)
 		err := w.send(frames)
 		c.sent(frames)
 		c.node.work.Add(-int64(len(answers)))
@@ -55,13 +59,23 @@ func (c *connection) write() error {
 
 // round gives the session the answers and takes the frames that are to be written, swapping slices. It reports
 // that they are the last.
-func (c *connection) round(answers []answer, frames *[]session.Frame) (closing bool) {
+func (c *connection) round(answers []answer, frames *[]session.Frame, isCostly bool) (closing bool) {
+	if isCostly {
+		defer c.node.costly.leave()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.take(answers)
 	c.drain()
 	*frames, c.frames = c.frames, *frames
 	return c.closing
+}
+
+// isCostly reports whether an answer waits that may be long in the making.
+func (c *connection) isCostly() bool {
+	c.answersMu.Lock()
+	defer c.answersMu.Unlock()
+	return slices.ContainsFunc(c.answers, func(a answer) bool { return a.kind == answerReply })
 }
 
 // rest ends the writer if it was told to and there is nothing to do.

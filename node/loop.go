@@ -1,6 +1,7 @@
 package node
 
 import (
+	"runtime"
 	"time"
 
 	"github.com/weirmq/weir/core/broker"
@@ -59,7 +60,11 @@ func (l *loop) run() {
 		l.steps(batch)
 		l.tick()
 		l.node.work.Add(-int64(len(batch)))
-		if l.stepOthers() || len(batch) > 0 {
+		if l.stepOthers() {
+			runtime.Gosched() // who produces is to have a turn between two of these
+			continue
+		}
+		if len(batch) > 0 {
 			continue // more may have come meanwhile
 		}
 		l.arm(timer)

@@ -64,6 +64,7 @@ type Node struct {
 	requests, responses *budget
 	costs               costs
 	inflaters           inflaters
+	costly              gate
 	pace                pace
 	complaints          *complaints
 	advice              advice
@@ -103,7 +104,7 @@ func Start(o Options) (*Node, error) {
 	}
 	n := &Node{
 		config: o.Config, log: log, clock: newClock(), failed: make(chan struct{}), idle: make(chan struct{}),
-		inflaters: newInflaters(), complaints: newComplaints(log), pace: pace{perSecond: int(o.Config.Limits.ConnectionRateMax)},
+		inflaters: newInflaters(), costly: newGate(), complaints: newComplaints(log), pace: pace{perSecond: int(o.Config.Limits.ConnectionRateMax)},
 	}
 	n.accepting, n.stopAccept = context.WithCancel(context.Background())
 	n.connections.byID, n.connections.byHost = map[effect.ConnID]*connection{}, map[string]int{}

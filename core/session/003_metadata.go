@@ -63,22 +63,31 @@ func respondMetadata(sl *slot, in *effect.TopicsDescribed) protocol.Message {
 		if asked.topics && t.Code == 0 {
 			to.TopicAuthorizedOperations = topicOperations
 		}
+		count := 0
+		for k := range t.Partitions {
+			p := &t.Partitions[k]
+			count += len(p.Replicas) + len(p.ISR) + len(p.Offline)
+		}
+		to.Partitions = make([]protocol.MetadataResponsePartition, 0, len(t.Partitions))
+		ids := make([]int32, 0, count) // of all partitions
 		for k := range t.Partitions {
 			p := &t.Partitions[k]
 			at := protocol.Add(&to.Partitions)
 			at.ErrorCode, at.PartitionIndex, at.LeaderID = p.Code, int32(p.Partition), int32(p.Leader)
 			at.LeaderEpoch = int32(p.LeaderEpoch)
-			at.ReplicaNodes, at.IsrNodes = nodeIDs(at.ReplicaNodes, p.Replicas), nodeIDs(at.IsrNodes, p.ISR)
-			at.OfflineReplicas = nodeIDs(at.OfflineReplicas, p.Offline)
+			at.ReplicaNodes, ids = nodeIDs(ids, p.Replicas)
+			at.IsrNodes, ids = nodeIDs(ids, p.ISR)
+			at.OfflineReplicas, ids = nodeIDs(ids, p.Offline)
 		}
 	}
 	return r
 }
 
-func nodeIDs(to []int32, ids []model.NodeID) []int32 {
-	to = to[:0]
+// nodeIDs puts ids behind those in to, and returns them and what they stand in.
+func nodeIDs(to []int32, ids []model.NodeID) (these, all []int32) {
+	from := len(to)
 	for _, id := range ids {
 		to = append(to, int32(id))
 	}
-	return to
+	return to[from:len(to):len(to)], to
 }
