@@ -229,6 +229,7 @@ func (n *Node) groupsConfig() group.Config {
 	c.InitialRebalanceDelay = model.Time(g.InitialRebalanceDelay)
 	c.SessionTimeoutMsMin, c.SessionTimeoutMsMax = g.SessionTimeoutMsMin, g.SessionTimeoutMsMax
 	c.MembersMax, c.MetadataBytesMax = int(g.MembersMax), int(g.MetadataBytesMax)
+	c.MemoryBytesMax = g.MemoryBytesMax
 	c.OffsetsRetentionMs, c.ExpiryInterval = g.OffsetsRetention.Milliseconds(), model.Time(g.OffsetsCheck)
 	return c
 }

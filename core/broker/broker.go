@@ -54,7 +54,7 @@ func newBroker(config Config, image *controller.Image, end model.Offset) *Broker
 		listings:   make(map[effect.RequestID]*listing),
 		describes:  make(map[effect.RequestID]*DescribeTopics),
 		retention:  retention{next: 1},
-		groups:     groups{finding: make(map[effect.RequestID]*FindCoordinator)},
+		groups:     groups{finding: make(map[effect.RequestID]*FindCoordinator), memory: group.Memory{BytesMax: config.Groups.MemoryBytesMax}},
 	}
 }
 
@@ -268,6 +268,8 @@ func (b *Broker) produce(ev *Produce, out *effect.Set) {
 func checkBatch(t *controller.Topic, part *ProducePart, ev *Produce) (code int16, why string) {
 	c, h := &t.Config, &part.Header
 	switch {
+	case controller.Internal(t.Name):
+		return kerr.InvalidTopicException.Code, fmt.Sprintf("topic %q is the cluster's own: clients cannot write to it", t.Name)
 	case h.SizeBytes > int(c.MessageBytesMax):
 		return kerr.MessageTooLarge.Code, fmt.Sprintf("the batch has %d bytes; max.message.bytes of topic %q is %d", h.SizeBytes, t.Name, c.MessageBytesMax)
 	case ev.Acks == -1 && c.MinInSyncReplicas > 1:

@@ -19,6 +19,8 @@ type groups struct {
 	finding     map[effect.RequestID]*FindCoordinator // wait for the offsets topic to be created
 	// loading are coordinators whose logs are not read yet, oldest first; one is read at a time.
 	loading []*coordinator
+	memory  group.Memory
+	wall    model.Timestamp // the newest time of day that a Tick brought
 }
 
 // coordinator is one group coordinator and the partition that it writes to.
@@ -42,7 +44,7 @@ func (t imageTopics) TopicID(name string) (model.TopicID, bool) {
 
 // coordinate makes the coordinator of a partition of the offsets topic. It loads when the loop gets to it.
 func (b *Broker) coordinate(p *partition) {
-	c := &coordinator{partition: p, machine: group.New(&b.config.Groups, p.replica.Partition(), p.replica, imageTopics{b})}
+	c := &coordinator{partition: p, machine: group.New(&b.config.Groups, p.replica.Partition(), p.replica, imageTopics{b}, &b.groups.memory)}
 	c.timer.Owner = c
 	p.coordinator = c
 	b.groups.byPartition = append(b.groups.byPartition, c)
@@ -50,12 +52,12 @@ func (b *Broker) coordinate(p *partition) {
 }
 
 // loadGroups lets the next coordinator read its log once the one before it has.
-func (b *Broker) loadGroups(wall model.Timestamp, out *effect.Set) {
+func (b *Broker) loadGroups(out *effect.Set) {
 	for len(b.groups.loading) > 0 {
 		c := b.groups.loading[0]
 		if !c.begun {
 			c.begun = true
-			c.machine.Load(b.now, wall, c.partition.replica.Bounds().LogStartOffset, c.partition.replica.LogEndOffset(), out)
+			c.machine.Load(b.now, b.groups.wall, c.partition.replica.Bounds().LogStartOffset, c.partition.replica.LogEndOffset(), out)
 			b.scheduleGroups(c)
 		}
 		if c.machine.Loading() {
@@ -76,11 +78,12 @@ func (b *Broker) scheduleGroups(c *coordinator) {
 }
 
 func (b *Broker) tickGroups(now model.Time, wall model.Timestamp, out *effect.Set) {
+	b.groups.wall = wall
 	for t := b.groups.deadlines.Due(now); t != nil; t = b.groups.deadlines.Due(now) {
 		t.Owner.machine.Tick(now, wall, out)
 		b.scheduleGroups(t.Owner)
 	}
-	b.loadGroups(wall, out)
+	b.loadGroups(out)
 }
 
 // groupsDeadline is when tickGroups has something to do.
@@ -177,7 +180,9 @@ func (b *Broker) commitOffsets(ev *CommitOffsets, out *effect.Set) {
 	}
 	codes := make([]int16, len(ev.Parts))
 	for i := range codes {
-		codes[i] = kerr.NotCoordinator.Code
+		if codes[i] = ev.Parts[i].Code; codes[i] == 0 {
+			codes[i] = kerr.NotCoordinator.Code
+		}
 	}
 	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: &effect.OffsetsCommitted{Codes: codes}})
 }
@@ -202,7 +207,8 @@ func (b *Broker) fetchOffsets(ev *FetchOffsets, out *effect.Set) {
 // nameTopic gives a topic its other name. Offsets of a topic that is gone are not known to anybody.
 func (b *Broker) nameTopic(t *group.FetchTopic, byID bool) {
 	if !byID {
-		if topic := b.controller.Image().Named(t.Name); topic != nil {
+		topic := b.controller.Image().Named(t.Name)
+		if t.Missing = topic == nil; !t.Missing {
 			t.ID = topic.ID
 		}
 		return
@@ -285,7 +291,7 @@ func (b *Broker) groupsScanned(s *effect.Scanned, out *effect.Set) {
 	if p := b.partitions.get(s.Partition); p != nil && p.coordinator != nil {
 		p.coordinator.machine.Scanned(b.now, s, out)
 		b.scheduleGroups(p.coordinator)
-		b.loadGroups(0, out)
+		b.loadGroups(out)
 	}
 }
 

@@ -38,7 +38,7 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 			if t.Name == controller.OffsetsTopic {
 				b.coordinate(p)
 			}
-			opens.Opens = append(opens.Opens, effect.Open{Partition: tp, Config: t.Config.Log})
+			opens.Opens = append(opens.Opens, effect.Open{Partition: tp, Config: logConfig(t)})
 		}
 	}
 	var done effect.Completions

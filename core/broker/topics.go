@@ -58,7 +58,7 @@ func (b *Broker) answerDescribe(ev *DescribeTopics, out *effect.Set) {
 
 // describe says of an offline partition that it has no leader; everything else is the image's.
 func (b *Broker) describe(t *controller.Topic) effect.TopicDescribed {
-	d := effect.TopicDescribed{Name: t.Name, ID: t.ID, Internal: controller.IsInternal(t.Name), Partitions: t.Partitions}
+	d := effect.TopicDescribed{Name: t.Name, ID: t.ID, Internal: controller.Internal(t.Name), Partitions: t.Partitions}
 	copied := false
 	for i := range t.Partitions {
 		p := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: t.Partitions[i].Partition})
@@ -129,9 +129,9 @@ func (b *Broker) partitionAdded(t *controller.Topic, out *effect.Set) {
 	b.partitions.add(p)
 	if t.Name == controller.OffsetsTopic {
 		b.coordinate(p)
-		b.loadGroups(0, out)
+		b.loadGroups(out)
 	}
-	out.Opens = append(out.Opens, effect.Open{Partition: tp, Config: t.Config.Log})
+	out.Opens = append(out.Opens, effect.Open{Partition: tp, Config: logConfig(t)})
 }
 
 // configured shows storage a topic's configuration, unless nothing in it is for storage to know.
@@ -144,7 +144,7 @@ func (b *Broker) configured(t *controller.Topic, out *effect.Set) {
 	}
 	for _, d := range t.Partitions {
 		out.Opens = append(out.Opens, effect.Open{
-			Partition: model.TopicPartition{Topic: t.ID, Partition: d.Partition}, Config: t.Config.Log,
+			Partition: model.TopicPartition{Topic: t.ID, Partition: d.Partition}, Config: logConfig(t),
 		})
 	}
 }
@@ -165,6 +165,10 @@ func (b *Broker) topicDeleted(t *controller.Topic, out *effect.Set) {
 		b.wake(p, out)
 		b.deletedBelow(p, 0, kerr.UnknownTopicOrPartition.Code, out)
 		out.Deletes = append(out.Deletes, effect.Delete{Partition: tp})
+	}
+	for _, c := range b.groups.byPartition {
+		c.machine.TopicsDeleted(b.now, out)
+		b.scheduleGroups(c)
 	}
 	out.Notes = append(out.Notes, effect.Note{
 		Kind: effect.NoteTopicDeleted, Topic: t.Name, Count: int64(len(t.Partitions)),
@@ -216,4 +220,14 @@ func (b *Broker) blockAllocated(done controller.Done, out *effect.Set) {
 		}
 		b.ids.waiting = nil
 	}
+}
+
+// logConfig is how a topic's logs are kept. A topic of the cluster's own is kept whatever the node's defaults
+// are: nothing of it goes by age or size, and nothing is acknowledged before it is synced.
+func logConfig(t *controller.Topic) effect.LogConfig {
+	c := t.Config.Log
+	if controller.Internal(t.Name) {
+		c.RetentionMs, c.RetentionBytes, c.FlushMessages, c.FlushMs = -1, -1, 0, 0
+	}
+	return c
 }

@@ -101,6 +101,9 @@ func (c *Controller) decideAlter(a *AlterResource) ([][]byte, *refusal) {
 		if topic == nil {
 			return nil, &refusal{kerr.UnknownTopicOrPartition, fmt.Sprintf("topic %q does not exist", a.Name)}
 		}
+		if Internal(a.Name) {
+			return nil, &refusal{kerr.InvalidTopicException, fmt.Sprintf("topic %q is the cluster's own: its configuration cannot change", a.Name)}
+		}
 		config := NodeConfig{Topic: topic.Config}
 		after, why := operate(a, topic.Settings, ofTopic, func(s *Setting) string { return s.get(&config) })
 		if why != nil {

@@ -318,7 +318,7 @@ func (c *Controller) decideCreate(in *CreateTopic, t *turn, ensured bool) (effec
 	if why := NameProblem(in.Name); why != "" {
 		return refuse(kerr.InvalidTopicException, "topic name %q %s", shown(in.Name), why)
 	}
-	if _, ours := c.internalTopic(in.Name); IsInternal(in.Name) && !(ensured && ours) {
+	if _, ours := c.internalTopic(in.Name); Internal(in.Name) && !(ensured && ours) {
 		return refuse(kerr.InvalidTopicException, "topic %q is the cluster's own: it is created when it is needed", in.Name)
 	}
 	if c.image.Named(in.Name) != nil {
@@ -431,7 +431,7 @@ func (c *Controller) decideDelete(in DeleteTopic, twice bool, t *turn) effect.To
 	case topic == nil:
 		answer.Code, answer.Message = kerr.UnknownTopicOrPartition.Code, fmt.Sprintf("topic %q does not exist", shown(in.Name))
 		return answer
-	case IsInternal(topic.Name):
+	case Internal(topic.Name):
 		answer.Code, answer.Message = kerr.InvalidTopicException.Code, fmt.Sprintf("topic %q is the cluster's own: it cannot be deleted", topic.Name)
 		return answer
 	}

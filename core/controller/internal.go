@@ -5,10 +5,6 @@ import "strconv"
 // OffsetsTopic is where group coordinators keep their state.
 const OffsetsTopic = "__consumer_offsets"
 
-// IsInternal reports whether a topic is the cluster's own: clients may read it, and neither write, create, change nor
-// delete it. The name alone says so, as in Kafka.
-func IsInternal(name string) bool { return name == OffsetsTopic || name == "__transaction_state" }
-
 // internalTopic is how a topic of the cluster's own is made; false says that it cannot be made yet.
 func (c *Controller) internalTopic(name string) (CreateTopic, bool) {
 	if name != OffsetsTopic {

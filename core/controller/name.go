@@ -27,7 +27,7 @@ func NameProblem(name string) string {
 }
 
 // Internal reports whether a topic of this name is the brokers' own: clients read it, and leave it alone.
-func Internal(name string) bool { return name == "__consumer_offsets" || name == "__transaction_state" }
+func Internal(name string) bool { return name == OffsetsTopic || name == "__transaction_state" }
 
 // shapeOf is what two topic names share that metrics cannot tell apart, prefixed so that it is no topic's
 // name. Names without '.' and '_' have none.

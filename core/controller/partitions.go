@@ -58,6 +58,9 @@ func (c *Controller) decideAdd(in *AddPartitions, t *turn) *refusal {
 	}
 	has := int32(len(topic.Partitions))
 	switch {
+	case Internal(in.Name):
+		// A group belongs to a partition by their number: with another it would be looked for in the wrong one.
+		return &refusal{kerr.InvalidTopicException, fmt.Sprintf("topic %q is the cluster's own: its partitions cannot change", in.Name)}
 	case in.Count == has:
 		return &refusal{kerr.InvalidPartitions, fmt.Sprintf("topic %q has %d partitions already", in.Name, has)}
 	case in.Count < has:

@@ -25,6 +25,7 @@ const (
 	MarkStaticRejoin                       // a static member came back under a new id (KIP-345)
 	MarkInstanceFenced                     // a static member was told that another has its place
 	MarkGroupFull                          // a join was refused for group.max.size
+	MarkGroupMemoryFull                    // a join or commit was refused for lack of memory
 	MarkCommitFenced                       // a commit of no member of the generation was refused
 	MarkOffsetsExpired                     // offsets of an empty group expired
 	MarkOffsetsRewritten                   // live keys of a coordinator's log were written anew
@@ -43,7 +44,8 @@ var markNames = [MarkCount]string{
 	MarkDiskFullRefused: "disk.full_refused", MarkPartitionOffline: "partition.offline",
 	MarkRetentionAdvanced: "retention.advanced",
 	MarkRebalance:         "group.rebalance", MarkMemberExpired: "group.member_expired", MarkStaticRejoin: "group.static_rejoin",
-	MarkInstanceFenced: "group.instance_fenced", MarkGroupFull: "group.full", MarkCommitFenced: "group.commit_fenced",
+	MarkInstanceFenced: "group.instance_fenced", MarkGroupFull: "group.full", MarkGroupMemoryFull: "group.memory_full",
+	MarkCommitFenced:   "group.commit_fenced",
 	MarkOffsetsExpired: "group.offsets_expired", MarkOffsetsRewritten: "group.log_rewritten", MarkGroupsLoaded: "group.loaded",
 	MarkCoordinatorRefused: "group.append_refused",
 }

@@ -25,7 +25,9 @@ func (c *Coordinator) Commit(now model.Time, in *Commit, out *effect.Set) {
 func refuseCommit(in *Commit, code int16, out *effect.Set) {
 	codes := make([]int16, len(in.Parts))
 	for i := range codes {
-		codes[i] = code
+		if codes[i] = in.Parts[i].Code; codes[i] == 0 {
+			codes[i] = code
+		}
 	}
 	reply(in.To, &effect.OffsetsCommitted{Codes: codes}, out)
 }
@@ -40,7 +42,7 @@ func (c *Coordinator) commit(in *Commit, out *effect.Set) {
 	}
 	d := decision{kind: decideCommitted, commit: in, codes: make([]int16, len(in.Parts))}
 	c.writer.Begin(c.wall)
-	count := 0
+	count, grows := 0, 0
 	for i := range in.Parts {
 		p := &in.Parts[i]
 		switch d.codes[i] = p.Code; {
@@ -54,6 +56,9 @@ func (c *Coordinator) commit(in *Commit, out *effect.Set) {
 		c.key = appendOffsetKey(c.key[:0], in.Group, p.key())
 		c.value = appendOffsetValue(c.value[:0], &v)
 		c.writer.Add(c.key, c.value)
+		if g := c.groups[in.Group]; g == nil || g.offsets.get(p.key()) == nil {
+			grows += entryBytes + recordBytes + len(in.Group) + len(p.Topic) + len(p.Metadata)
+		}
 		if count++; c.writer.SizeBytes() > coord.BatchBytesMax {
 			refuseCommit(in, kerr.InvalidCommitOffsetSize.Code, out)
 			return
@@ -61,6 +66,11 @@ func (c *Coordinator) commit(in *Commit, out *effect.Set) {
 	}
 	if count == 0 {
 		reply(in.To, &effect.OffsetsCommitted{Codes: d.codes}, out)
+		return
+	}
+	if grows > 0 && !c.memory.room(grows) {
+		out.Marks.Set(effect.MarkGroupMemoryFull)
+		refuseCommit(in, kerr.CoordinatorNotAvailable.Code, out)
 		return
 	}
 	d.group = c.group(in.Group, true)
@@ -76,7 +86,7 @@ func (c *Coordinator) commitValue(in *Commit, p *CommitPart) committed {
 	}
 	if in.RetentionMs >= 0 {
 		v.expireTimestamp = in.Wall + model.Timestamp(min(in.RetentionMs, 1<<50))
-		v.leaderEpoch = model.NoLeaderEpoch
+		v.leaderEpoch, v.topicID = model.NoLeaderEpoch, model.TopicID{} // the record that can say so lacks these
 	}
 	return v
 }

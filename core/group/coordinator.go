@@ -31,6 +31,8 @@ type Config struct {
 	MetadataBytesMax int
 	// LogBytesMin is how large a coordinator's log may grow before it is rewritten, however little is live in it.
 	LogBytesMin int64
+	// MemoryBytesMax bounds what all groups of the node hold together (group.memory.bytes.max).
+	MemoryBytesMax int64
 	// IDSeed makes member ids: it must be random and differ at every start.
 	IDSeed [16]byte
 }
@@ -40,6 +42,7 @@ func DefaultConfig() Config {
 	return Config{
 		InitialRebalanceDelay: 3 * second, SessionTimeoutMsMin: 6_000, SessionTimeoutMsMax: 1_800_000, MembersMax: 1<<31 - 1,
 		OffsetsRetentionMs: 7 * 24 * 3600 * 1000, ExpiryInterval: 600 * second, MetadataBytesMax: 4096, LogBytesMin: 1 << 20,
+		MemoryBytesMax: 1 << 30,
 	}
 }
 
@@ -68,7 +71,7 @@ type Coordinator struct {
 	topics    Topics
 	partition model.TopicPartition
 	now       model.Time
-	wall      model.Timestamp // the newest time of day that an input brought
+	wall      model.Timestamp // the time of day that the newest input brought
 
 	loading loading
 	groups  map[string]*group
@@ -79,6 +82,9 @@ type Coordinator struct {
 	expiry  coord.Timers[*group] // by time of day
 	log     keyLog
 	idCount uint64
+
+	memory *Memory
+	sweep  sweep
 
 	expiryTimer coord.Timer[owner]
 	key, value  []byte // memory of the encoder
@@ -101,13 +107,17 @@ const (
 	syncTimer                         // a member never asked for its assignment
 	expiryTimer                       // expired offsets are looked for
 	loadTimer                         // the log is read on
+	sweepTimer                        // offsets of deleted topics are looked for
 )
 
-// New makes the coordinator of a partition, whose log is written through log.
-func New(config *Config, tp model.TopicPartition, log coord.Log, topics Topics) *Coordinator {
+// New makes the coordinator of a partition, whose log is written through log. memory is shared by the coordinators
+// of a loop.
+func New(config *Config, tp model.TopicPartition, log coord.Log, topics Topics, memory *Memory) *Coordinator {
 	c := &Coordinator{
 		config: config, topics: topics, partition: tp, groups: make(map[string]*group), writer: coord.NewWriter[decision](log),
+		memory: memory, log: keyLog{memory: memory, markBytes: config.LogBytesMin / 32},
 	}
+	c.sweep.timer.Owner.kind = sweepTimer
 	c.expiryTimer.Owner.kind = expiryTimer
 	c.loading.timer.Owner.kind = loadTimer
 	return c
@@ -133,6 +143,8 @@ func (c *Coordinator) wentOff(o *owner, out *effect.Set) {
 		c.expire(out)
 	case o.kind == loadTimer:
 		c.loadOn(out)
+	case o.kind == sweepTimer:
+		c.sweepOn(out)
 	case o.group.writes > 0:
 		o.group.queue = append(o.group.queue, o)
 	default:
@@ -144,8 +156,7 @@ func (c *Coordinator) advance(now model.Time, wall model.Timestamp) {
 	if now < c.now {
 		invariant.Checkf(false, "time went back from %d to %d", c.now, now)
 	}
-	c.now = now
-	c.wall = max(c.wall, wall)
+	c.now, c.wall = now, wall
 }
 
 // submit performs an operation, or puts it off while its group waits for a write.
@@ -204,7 +215,7 @@ func (c *Coordinator) timerDue(o *owner, out *effect.Set) {
 		}
 	case pendingTimer:
 		if g.pending[o.pending.id] == o.pending {
-			delete(g.pending, o.pending.id)
+			c.dropPending(g, o.pending)
 			note(g, effect.NoteMemberExpired, o.pending.id, "never joined with the member id that it was given", out)
 			c.tryCompleteJoin(g, out)
 		}
@@ -236,7 +247,7 @@ func (c *Coordinator) refusal() int16 {
 func (c *Coordinator) group(id string, create bool) *group {
 	g := c.groups[id]
 	if g == nil && create {
-		g = &group{id: id, place: len(c.order), stateTimestamp: model.NoTimestamp, emptySince: model.NoTimestamp}
+		g = &group{id: id, memory: c.memory, place: len(c.order), stateTimestamp: model.NoTimestamp, emptySince: model.NoTimestamp}
 		g.due.Owner, g.meta.group = g, g
 		g.joinTimer.Owner = owner{kind: joinTimer, group: g}
 		g.syncTimer.Owner = owner{kind: syncTimer, group: g}
@@ -298,7 +309,10 @@ func reply(to effect.RequestID, body effect.Body, out *effect.Set) {
 func note(g *group, kind effect.NoteKind, member, detail string, out *effect.Set) {
 	text := detail
 	if member != "" {
-		text = "member " + member + ": " + detail
+		text = "member " + member
+		if detail != "" {
+			text += ": " + detail
+		}
 	}
 	out.Notes = append(out.Notes, effect.Note{Kind: kind, Group: g.id, Count: int64(g.generation), Detail: text})
 }

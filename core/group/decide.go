@@ -183,10 +183,13 @@ func (c *Coordinator) settled(d *decision, base model.Offset, out *effect.Set) {
 			c.assigned(g, out)
 		}
 		if d.kind == decideRejoined {
-			c.rejoined(g, d.rejoin, out)
+			c.cameBack(g, d.rejoin, out)
 		}
 	}
 	c.log.grow(base+records, d.sizeBytes)
+	if d.kind != decideRewritten {
+		c.log.freshBytes += int64(d.sizeBytes)
+	}
 	if g != nil {
 		c.drain(g, out)
 	}
@@ -261,46 +264,3 @@ func (c *Coordinator) applyRemoved(g *group, k offsetKey) {
 
 // recordBytes is about what a record takes beside its names.
 const recordBytes = 64
-
-// writeRejoin writes that a static member has a new id (KAFKA-10284).
-func (c *Coordinator) writeRejoin(g *group, m *member, in *Join, id string, out *effect.Set) {
-	given := make(map[string][]byte, len(g.ordered))
-	for _, m := range g.ordered {
-		given[m.id] = m.assignment
-	}
-	v := g.record(given)
-	r := &rejoin{in: in, member: m, id: id, leader: g.leader}
-	for i := range v.Members {
-		to := &v.Members[i]
-		if to.MemberID != m.id {
-			continue
-		}
-		to.MemberID, to.ClientID, to.ClientHost = id, in.ClientID, in.ClientHost
-		to.SessionTimeout, to.RebalanceTimeout = in.SessionTimeoutMs, in.RebalanceTimeoutMs
-		for k := range in.Protocols {
-			if in.Protocols[k].Name == g.protocol {
-				to.Subscription = in.Protocols[k].Metadata
-			}
-		}
-	}
-	if g.leader == m.id {
-		v.Leader = protocol.String(id)
-	}
-	c.writeGroup(g, decision{kind: decideRejoined, group: g, saved: v, rejoin: r}, out)
-}
-
-// rejoined lets a static member go on under its new id, with the assignment that it had.
-func (c *Coordinator) rejoined(g *group, r *rejoin, out *effect.Set) {
-	c.replace(g, r.member, r.in, r.id, out)
-	g.subscribed = g.subscriptions()
-	answer := g.joined(r.member, nil)
-	switch {
-	case !r.in.CanSkipAssignment:
-		// It is told of the leader of old, lest it believe that it must assign.
-		answer.Leader = r.leader
-	case g.leader == r.member.id:
-		answer.SkipAssignment = true
-		answer.Members = g.roster()
-	}
-	reply(r.in.To, answer, out)
-}

@@ -31,6 +31,8 @@ func (in *deletion) removed(code int16, out *effect.Set) {
 		to.Message = "the group has members; stop them first"
 	case kerr.GroupIDNotFound.Code:
 		to.Message = "there is no such group"
+	case 0:
+		out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteGroupDeleted, Group: in.group, Detail: "deleted by a client"})
 	}
 	in.of.Done(out)
 }
@@ -43,11 +45,9 @@ func (c *Coordinator) deleteGroup(in *deletion, out *effect.Set) {
 	case g.state != Empty:
 		in.removed(kerr.NonEmptyGroup.Code, out)
 	default:
-		for _, m := range g.pending { //determ:allow every one of them is stopped and none is looked at
-			c.timers.Stop(&m.timer)
+		for _, p := range g.pending { //determ:allow all of them go, in whatever order
+			c.dropPending(g, p)
 		}
-		clear(g.pending)
-		note(g, effect.NoteGroupDeleted, "", "deleted by a client", out)
 		c.removeKeys(g, g.offsets.ordered, true, in, out)
 	}
 }

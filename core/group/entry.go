@@ -76,8 +76,13 @@ type keyLog struct {
 	marks          []logMark
 	// highWatermark is the newest that was heard of.
 	highWatermark model.Offset
-	rewriting     bool // records are in flight that were written anew
-	freedBytes    int64
+	memory        *Memory
+	rewriting     bool         // records are in flight that were written anew
+	running       bool         // keys are being written anew, up to those whose records are at until
+	until         model.Offset // of a run
+	freedBytes    int64        // and not yet asked to be dropped
+	freshBytes    int64        // written since the last run, but for what was written anew
+	markBytes     int64        // how finely the log's size is known
 }
 
 // logMark says how many bytes of log end at an offset, so that it is known what a new start frees.
@@ -86,13 +91,10 @@ type logMark struct {
 	sizeBytes int64
 }
 
-// markBytes is how finely the log's size is known.
-const markBytes = 32 << 10
-
 // grow takes in that bytes were added to the log.
 func (l *keyLog) grow(next model.Offset, sizeBytes int) {
 	l.sizeBytes += int64(sizeBytes)
-	if n := len(l.marks); n > 0 && l.marks[n-1].sizeBytes < markBytes {
+	if n := len(l.marks); n > 0 && l.marks[n-1].sizeBytes < l.markBytes {
 		l.marks[n-1].next = next
 		l.marks[n-1].sizeBytes += int64(sizeBytes)
 		return
@@ -108,7 +110,9 @@ func (l *keyLog) cut(below model.Offset) {
 		l.freedBytes += l.marks[n].sizeBytes
 		n++
 	}
-	l.marks = append(l.marks[:0], l.marks[n:]...)
+	if n > 0 {
+		l.marks = append(l.marks[:0], l.marks[n:]...)
+	}
 }
 
 // needed is the first offset that the log still needs.
@@ -127,6 +131,7 @@ func (l *keyLog) move(e *entry, at model.Offset, sizeBytes int) {
 	}
 	e.at, e.sizeBytes = at, int32(sizeBytes)
 	l.liveBytes += int64(sizeBytes)
+	l.memory.usedBytes += int64(sizeBytes) + entryBytes
 	e.older = l.newest
 	if l.newest == nil {
 		l.oldest = e
@@ -142,6 +147,7 @@ func (l *keyLog) unlink(e *entry) {
 		return
 	}
 	l.liveBytes -= int64(e.sizeBytes)
+	l.memory.usedBytes -= int64(e.sizeBytes) + entryBytes
 	if e.older == nil {
 		l.oldest = e.newer
 	} else {

@@ -68,11 +68,8 @@ func (c *Coordinator) expireGroup(g *group, out *effect.Set) {
 	}
 	all := g.state == Empty && len(gone) == len(g.offsets.ordered) && len(g.pending) == 0
 	if len(gone) > 0 || all {
-		out.Marks.Set(effect.MarkOffsetsExpired)
-		note(g, effect.NoteOffsetsExpired, "", "", out)
-		out.Notes[len(out.Notes)-1].Count = int64(len(gone))
 		c.schedule(g, next) // if the removal is refused
-		c.removeKeys(g, gone, all, expired{}, out)
+		c.removeKeys(g, gone, all, expired{g, len(gone), "older than the retention"}, out)
 		c.forgetEmpty(g.id)
 		return
 	}
@@ -98,7 +95,16 @@ func (c *Coordinator) expiresAt(g *group, e *entry) (model.Timestamp, bool) {
 	return at + model.Timestamp(c.config.OffsetsRetentionMs), true
 }
 
-// expired hears how the removal of expired offsets ended; if it was refused, the next look tries again.
-type expired struct{}
+// expired hears how the removal of what nobody needs ended; if it was refused, the next look tries again.
+type expired struct {
+	group *group
+	count int
+	why   string
+}
 
-func (expired) removed(int16, *effect.Set) {}
+func (x expired) removed(code int16, out *effect.Set) {
+	if code == 0 && x.count > 0 {
+		out.Marks.Set(effect.MarkOffsetsExpired)
+		out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteOffsetsExpired, Group: x.group.id, Count: int64(x.count), Detail: x.why})
+	}
+}

@@ -44,7 +44,7 @@ func (c *Coordinator) FetchOffsets(in *Fetch) effect.GroupOffsets {
 
 func (c *Coordinator) offsetOf(g *group, t *FetchTopic, k offsetKey) effect.PartitionOffset {
 	none := effect.PartitionOffset{Partition: k.partition, Code: t.Code, Offset: model.NoOffset, LeaderEpoch: model.NoLeaderEpoch}
-	if t.Code != 0 || g == nil {
+	if t.Code != 0 || t.Missing || g == nil {
 		return none
 	}
 	e := g.offsets.get(k)

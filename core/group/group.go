@@ -13,8 +13,9 @@ import (
 
 // group is one consumer group: what the log says of it, and the round of the classic protocol that it is in.
 type group struct {
-	id    string
-	place int // in Coordinator.order
+	id     string
+	place  int // in Coordinator.order
+	memory *Memory
 
 	// What the log says, changed by Apply only.
 	saved   *protocol.GroupMetadataValue // nil: nothing was ever written of its members
@@ -42,6 +43,7 @@ type group struct {
 	instances    map[string]*member
 	pending      map[string]*pending
 	offered      map[string]int // how many members offer each protocol
+	sizeBytes    int            // of what the members say of themselves
 	joiningCount int            // members that wait for the round of joins to end
 	syncOwed     int            // members that have not asked for their assignment
 
@@ -62,6 +64,7 @@ type member struct {
 	rebalanceTimeoutMs   int32
 	protocols            []Protocol
 	assignment           []byte
+	sizeBytes            int // about what it takes in memory
 	place                int // in group.ordered
 	isNew                bool
 	syncOwed             bool
@@ -103,6 +106,7 @@ func (g *group) add(m *member) {
 	m.place = len(g.ordered)
 	g.ordered = append(g.ordered, m)
 	g.members[m.id] = m
+	g.grow(m.sizeBytes)
 	if m.instance != "" {
 		g.instances[m.instance] = m
 	}
@@ -113,6 +117,7 @@ func (g *group) add(m *member) {
 func (g *group) remove(m *member) {
 	invariant.Check(!m.joining.waits && !m.syncing.waits, "a member that goes is told so first")
 	g.owes(m, false)
+	g.grow(-m.sizeBytes)
 	g.offer(m.protocols, -1)
 	delete(g.members, m.id)
 	if m.instance != "" && g.instances[m.instance] == m {
@@ -129,6 +134,12 @@ func (g *group) remove(m *member) {
 			g.leader = g.ordered[0].id
 		}
 	}
+}
+
+// grow counts what members take.
+func (g *group) grow(bytes int) {
+	g.sizeBytes += bytes
+	g.memory.usedBytes += int64(bytes)
 }
 
 // rename gives a static member the id of its new process.
@@ -154,6 +165,9 @@ func (g *group) update(m *member, in *Join) {
 	g.offer(m.protocols, -1)
 	m.protocols = in.Protocols
 	g.offer(m.protocols, 1)
+	size := joinBytes(in)
+	g.grow(size - m.sizeBytes)
+	m.sizeBytes = size
 	m.sessionTimeoutMs, m.rebalanceTimeoutMs = in.SessionTimeoutMs, in.RebalanceTimeoutMs
 	m.clientID, m.clientHost = in.ClientID, in.ClientHost
 }
@@ -190,10 +204,13 @@ func (g *group) choose() string {
 }
 
 // metadata is what a member says to the leader in the group's protocol.
-func (g *group) metadata(m *member) []byte {
-	for i := range m.protocols {
-		if m.protocols[i].Name == g.protocol {
-			return m.protocols[i].Metadata
+func (g *group) metadata(m *member) []byte { return offered(m.protocols, g.protocol) }
+
+// offered is what is said in one of some protocols.
+func offered(protocols []Protocol, name string) []byte {
+	for i := range protocols {
+		if protocols[i].Name == name {
+			return protocols[i].Metadata
 		}
 	}
 	return nil

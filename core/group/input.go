@@ -95,10 +95,12 @@ type Fetch struct {
 	Topics []FetchTopic
 }
 
-// FetchTopic is one topic of a Fetch. Code, unless 0, answers for all of its partitions.
+// FetchTopic is one topic of a Fetch. Code, unless 0, answers for all of its partitions; of a topic that is Missing
+// nothing is committed.
 type FetchTopic struct {
 	Name       string
 	ID         model.TopicID
+	Missing    bool
 	Code       int16
 	Partitions []model.Partition
 }

@@ -1,10 +1,13 @@
 package group
 
 import (
+	"slices"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/protocol"
 )
 
 // protocolsMax is how many protocols a member may offer: every join is compared with them.
@@ -13,6 +16,9 @@ const protocolsMax = 100
 // Join takes in a JoinGroup request.
 func (c *Coordinator) Join(now model.Time, in *Join, out *effect.Set) {
 	c.advance(now, in.Wall)
+	if in.RebalanceTimeoutMs <= 0 {
+		in.RebalanceTimeoutMs = in.SessionTimeoutMs
+	}
 	if code := c.joinRefusal(in); code != 0 {
 		refuseJoin(in, in.Member, code, out)
 		return
@@ -59,9 +65,12 @@ func (c *Coordinator) join(in *Join, out *effect.Set) {
 	switch {
 	case g == nil:
 		refuseJoin(in, in.Member, kerr.UnknownMemberID.Code, out)
-	case !c.hasRoom(g, in):
+	case !c.hasRoom(g, in, g.placeOf(in)):
 		out.Marks.Set(effect.MarkGroupFull)
 		refuseJoin(in, "", kerr.GroupMaxSizeReached.Code, out)
+	case !c.memory.room(joinBytes(in) - g.placeOf(in).size()):
+		out.Marks.Set(effect.MarkGroupMemoryFull)
+		refuseJoin(in, in.Member, kerr.CoordinatorNotAvailable.Code, out)
 	case !g.supports(in.ProtocolType, in.Protocols):
 		refuseJoin(in, in.Member, kerr.InconsistentGroupProtocol.Code, out)
 	case in.Member == "" && in.Instance != "":
@@ -71,8 +80,7 @@ func (c *Coordinator) join(in *Join, out *effect.Set) {
 	case in.Member == "":
 		c.addMember(g, in, c.newID(in.ClientID), out)
 	case g.pending[in.Member] != nil && in.Instance == "":
-		c.timers.Stop(&g.pending[in.Member].timer)
-		delete(g.pending, in.Member)
+		c.dropPending(g, g.pending[in.Member])
 		c.addMember(g, in, in.Member, out)
 	default:
 		c.rejoin(g, in, out)
@@ -81,12 +89,30 @@ func (c *Coordinator) join(in *Join, out *effect.Set) {
 
 // hasRoom reports whether a join fits group.max.size. While a round is open only those count who have come back to
 // it: whoever comes too late finds it full.
-func (c *Coordinator) hasRoom(g *group, in *Join) bool {
-	m := g.members[in.Member]
+func (c *Coordinator) hasRoom(g *group, in *Join, m *member) bool {
+	if g.sizeBytes-m.size()+joinBytes(in) > groupBytesMax {
+		return false
+	}
 	if g.state == PreparingRebalance {
 		return m != nil && m.joining.waits || g.joiningCount < c.config.MembersMax
 	}
 	return m != nil || len(g.members) < c.config.MembersMax
+}
+
+// placeOf is the member whose place a join takes: its own, or that of its instance's last process; nil if none.
+func (g *group) placeOf(in *Join) *member {
+	if in.Member == "" && in.Instance != "" {
+		return g.instances[in.Instance]
+	}
+	return g.members[in.Member]
+}
+
+// size is about what a member takes in memory; nobody takes nothing.
+func (m *member) size() int {
+	if m == nil {
+		return 0
+	}
+	return m.sizeBytes
 }
 
 // giveOutID answers a first join with a member id to come back with, so that a client which gives up and tries
@@ -98,8 +124,16 @@ func (c *Coordinator) giveOutID(g *group, in *Join, out *effect.Set) {
 		g.pending = map[string]*pending{}
 	}
 	g.pending[p.id] = p
+	c.memory.usedBytes += pendingBytes
 	c.timers.Set(&p.timer, c.now+model.Time(in.SessionTimeoutMs)*millisecond)
 	refuseJoin(in, p.id, kerr.MemberIDRequired.Code, out)
+}
+
+// dropPending forgets a member id that was given out.
+func (c *Coordinator) dropPending(g *group, p *pending) {
+	c.timers.Stop(&p.timer)
+	delete(g.pending, p.id)
+	c.memory.usedBytes -= pendingBytes
 }
 
 // addMember takes in a new member, and begins a round or joins the one that is open.
@@ -107,6 +141,7 @@ func (c *Coordinator) addMember(g *group, in *Join, id string, out *effect.Set) 
 	m := &member{
 		id: id, instance: in.Instance, clientID: in.ClientID, clientHost: in.ClientHost,
 		sessionTimeoutMs: in.SessionTimeoutMs, rebalanceTimeoutMs: in.RebalanceTimeoutMs, protocols: in.Protocols, isNew: true,
+		sizeBytes: joinBytes(in),
 	}
 	if g.state == PreparingRebalance && g.initial {
 		g.memberAdded = true
@@ -189,20 +224,78 @@ func (c *Coordinator) joinStatic(g *group, in *Join, out *effect.Set) {
 		return
 	}
 	out.Marks.Set(effect.MarkStaticRejoin)
-	if g.state == Stable && g.chooseWith(m, in) == g.protocol {
-		// Its assignment stays what it is. The new id must be durable before anybody hears of it: after a
-		// failover the old one would be valid again, and the new one fenced (KAFKA-10284).
-		c.writeRejoin(g, m, in, id, out)
+	r := &rejoin{in: in, member: m, id: id, leader: g.leader}
+	if v := g.renamed(r); v != nil {
+		// The new id must be durable before anybody hears of it: after a failover the old one would be valid
+		// again, and the new one fenced for good (KAFKA-10284).
+		c.writeGroup(g, decision{kind: decideRejoined, group: g, saved: v, rejoin: r}, out)
 		return
 	}
-	c.replace(g, m, in, id, out)
-	g.parkJoin(m, in.To)
-	if g.state == PreparingRebalance {
-		c.tryCompleteJoin(g, out)
+	c.cameBack(g, r, out)
+}
+
+// renamed is what the log says of a group, with a new id for a static member; nil if the log does not have it.
+func (g *group) renamed(r *rejoin) *protocol.GroupMetadataValue {
+	if g.saved == nil {
+		return nil
+	}
+	v := *g.saved
+	v.Members = slices.Clone(v.Members)
+	at := slices.IndexFunc(v.Members, func(m protocol.GroupMetadataValueMemberMetadata) bool {
+		return m.GroupInstanceID.Value == r.in.Instance
+	})
+	if at < 0 {
+		return nil
+	}
+	m := &v.Members[at]
+	if v.Leader.Value == m.MemberID {
+		v.Leader.Value = r.id
+	}
+	m.MemberID, m.ClientID, m.ClientHost = r.id, r.in.ClientID, r.in.ClientHost
+	m.SessionTimeout, m.RebalanceTimeout = r.in.SessionTimeoutMs, r.in.RebalanceTimeoutMs
+	if said := offered(r.in.Protocols, v.Protocol.Value); said != nil {
+		m.Subscription = said
+	}
+	return &v
+}
+
+// cameBack lets a static member go on under its new id. In a stable group its assignment stays what it is and nobody
+// rebalances, unless it offers what changes the choice of the protocol, or wants other topics.
+func (c *Coordinator) cameBack(g *group, r *rejoin, out *effect.Set) {
+	stays := g.state == Stable && g.chooseWith(r.member, r.in) == g.protocol && !g.wantsOther(r.member, r.in)
+	c.replace(g, r.member, r.in, r.id, out)
+	if !stays {
+		// In a round the leader may have been told of the old id, and would assign nothing to the new one.
+		g.parkJoin(r.member, r.in.To)
+		c.rebalance(g, "a static member came back", out)
 		return
 	}
-	// The leader may have been told of the old id, so the round in hand would assign nothing to the new one.
-	c.rebalance(g, "a static member came back", out)
+	g.subscribed = g.subscriptions()
+	answer := g.joined(r.member, nil)
+	switch {
+	case !r.in.CanSkipAssignment:
+		// It is told of the leader of old, lest it believe that it must assign.
+		answer.Leader = r.leader
+	case g.leader == r.member.id:
+		answer.SkipAssignment = true
+		answer.Members = g.roster()
+	}
+	reply(r.in.To, answer, out)
+}
+
+// wantsOther reports whether a static member came back for other topics, which its assignment does not have. What
+// else it says (what it owned, in which generation) differs whenever it was started again.
+func (g *group) wantsOther(m *member, in *Join) bool {
+	if g.protocolType != consumerType {
+		return false
+	}
+	var before, now protocol.ConsumerProtocolSubscription
+	if !readSubscription(g.metadata(m), &before) || !readSubscription(offered(in.Protocols, g.protocol), &now) {
+		return false
+	}
+	slices.Sort(before.Topics)
+	slices.Sort(now.Topics)
+	return !slices.Equal(before.Topics, now.Topics)
 }
 
 // chooseWith is the protocol of the next generation if a member offered what it brings now.

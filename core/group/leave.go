@@ -58,8 +58,7 @@ func (c *Coordinator) leaving(g *group, l *LeavingMember, _ *effect.Set) (*membe
 		return nil, kerr.UnknownMemberID.Code
 	}
 	if p := g.pending[l.Member]; p != nil && l.Instance == "" {
-		c.timers.Stop(&p.timer)
-		delete(g.pending, l.Member)
+		c.dropPending(g, p)
 		return nil, 0
 	}
 	return g.check(l.Member, l.Instance)

@@ -86,6 +86,7 @@ func (c *Coordinator) loadBatch(b record.Batch) error {
 		return nil
 	}
 	c.log.grow(b.NextOffset(), len(b))
+	c.log.freshBytes += int64(len(b))
 	h, err := record.ReadHeader(b)
 	if err != nil {
 		return err
@@ -126,7 +127,7 @@ func (c *Coordinator) restoreSome(out *effect.Set) {
 		c.restore(c.order[l.restored])
 		l.restored++
 	}
-	c.timers.Set(&l.timer, c.now)
+	c.timers.Set(&l.timer, c.now+1)
 }
 
 func (c *Coordinator) loaded(out *effect.Set) {
@@ -135,6 +136,7 @@ func (c *Coordinator) loaded(out *effect.Set) {
 	l.decompressor = record.Decompressor{}
 	c.log.highWatermark = l.end
 	c.timers.Set(&c.expiryTimer, c.now+c.config.ExpiryInterval)
+	c.beginSweep(c.now + 1) // topics may have gone while nobody looked
 	detail := ""
 	if l.skippedCount > 0 {
 		detail = fmt.Sprintf("%d records were passed over", l.skippedCount)
@@ -171,6 +173,7 @@ func (c *Coordinator) restore(g *group) {
 			id: s.MemberID, instance: s.GroupInstanceID.Value, clientID: s.ClientID, clientHost: s.ClientHost,
 			sessionTimeoutMs: s.SessionTimeout, rebalanceTimeoutMs: s.RebalanceTimeout, assignment: s.Assignment,
 			protocols: []Protocol{{Name: v.Protocol.Value, Metadata: s.Subscription}},
+			sizeBytes: memberBytes + len(s.Subscription),
 		}
 		if m.rebalanceTimeoutMs < 0 {
 			m.rebalanceTimeoutMs = m.sessionTimeoutMs

@@ -75,6 +75,7 @@ type Groups struct {
 	SessionTimeoutMsMax   int32
 	MembersMax            int32
 	MetadataBytesMax      int32
+	MemoryBytesMax        int64
 	OffsetsRetention      time.Duration
 	OffsetsCheck          time.Duration
 	OffsetsPartitions     int32

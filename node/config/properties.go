@@ -45,6 +45,8 @@ var properties = []Property{
 		1, math.MaxInt32, func(c *Config) *int32 { return &c.Groups.SessionTimeoutMsMax }),
 	number("group.max.size", "2147483647", "Members that a consumer group may have. More are refused.",
 		1, math.MaxInt32, func(c *Config) *int32 { return &c.Groups.MembersMax }),
+	number("group.memory.bytes.max", "1073741824", "About what all consumer groups may take in memory: their members and committed offsets. More are refused until it is less.",
+		1<<20, 1<<50, func(c *Config) *int64 { return &c.Groups.MemoryBytesMax }),
 	number("group.min.session.timeout.ms", "6000", "The shortest session timeout that a member may ask for. Short ones mean more heartbeats.",
 		1, math.MaxInt32, func(c *Config) *int32 { return &c.Groups.SessionTimeoutMsMin }),
 	text("http.listener", "127.0.0.1:9644", "HOST:PORT of /healthz, /readyz and /metrics. Empty turns it off. It has no authentication: keep it on a private address.",
