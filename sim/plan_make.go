@@ -99,7 +99,7 @@ func (m *planner) environment() {
 }
 
 // loadKinds are the workloads; a load's place in the list is its number.
-var loadKinds = [...]string{"log", "admin", "retention", "hostile", "odd", "group"}
+var loadKinds = [...]string{"log", "admin", "retention", "hostile", "odd", "group", "keep"}
 
 // loads draws which workloads there are. Each is left out of half the seeds, but that lite and calm seeds
 // always write a log, and that somebody must be there who can succeed.

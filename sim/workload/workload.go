@@ -6,8 +6,9 @@
 // operation goes into a check.History: called, and returned with what the client was told. Every value
 // produced is unique, and can be verified on its own.
 //
-//	log        producers of all kinds, consumers that rewind, a tailer that asks for ends and times
+//	log        producers of all kinds, consumers that rewind, fetch sessions, a tailer that asks for ends and times
 //	retention  the same on topics that remove old segments
+//	keep       the same on topics whose records are deleted, whose configurations change, beside one that grows
 //	admin      create, describe, delete and recreate names that several clients fight over
 //	rebirth    (part of admin) one client's topic, deleted and recreated under the same name with new records
 //	odd        requests in order and out of it: zombies, gaps, repeated batches, topics that nobody made
@@ -140,7 +141,7 @@ func New(w *World, spec Spec) (*Load, error) {
 	g := &group{World: w, spec: spec, ends: map[check.Key]int64{}, keep: true}
 	l := &Load{group: g}
 	switch spec.Kind {
-	case "log", "retention":
+	case "log", "retention", "keep":
 		for t := range spec.Topics {
 			g.topics = append(g.topics, fmt.Sprintf("%s%d-%d", spec.Kind, spec.ID, t))
 		}
@@ -155,6 +156,10 @@ func New(w *World, spec Spec) (*Load, error) {
 				g.configs[1] = client.TopicConfig{Name: "retention.ms", Value: fmt.Sprint(r.LogUniform(50, 5000))}
 			}
 		}
+		if spec.Kind == "keep" {
+			g.keep = false
+			l.Programs = append(l.Programs, newKeeper(g), newKeeper(g))
+		}
 		if r.Percent(25) {
 			g.configs = append(g.configs, client.TopicConfig{Name: "message.timestamp.type", Value: "LogAppendTime"})
 		}
@@ -168,6 +173,9 @@ func New(w *World, spec Spec) (*Load, error) {
 			l.Programs = append(l.Programs, newConsumer(g))
 		}
 		l.Programs = append(l.Programs, newTailer(g))
+		if spec.Kind == "log" && r.Percent(60) {
+			l.Programs = append(l.Programs, newPoller(g))
+		}
 	case "admin":
 		for t := range max(2, spec.Topics) {
 			g.topics = append(g.topics, fmt.Sprintf("admin%d-%d", spec.ID, t))
