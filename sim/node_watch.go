@@ -52,7 +52,7 @@ func (p *process) watchFetches(ev broker.Event, set *effect.Set) {
 		p.parked = slices.DeleteFunc(p.parked, func(f *broker.Fetch) bool { return f.To.Conn == ev.Conn })
 	case *broker.Produce, *broker.ListOffsets, *broker.DescribeTopics, *broker.CreateTopics, *broker.DeleteTopics,
 		*broker.InitProducerID, *broker.CreatePartitions, *broker.AlterConfigs, *broker.DescribeConfigs,
-		*broker.DescribeCluster, *broker.DeleteRecords, *broker.EpochEnds, *broker.Completed:
+		*broker.DescribeCluster, *broker.DescribePage, *broker.ListResources, *broker.DeleteRecords, *broker.EpochEnds, *broker.Completed:
 	case *broker.FindCoordinator, *broker.JoinGroup, *broker.SyncGroup, *broker.Heartbeat, *broker.LeaveGroup, *broker.CommitOffsets,
 		*broker.FetchOffsets, *broker.DescribeGroups, *broker.ListGroups, *broker.DeleteGroups, *broker.DeleteOffsets:
 	}

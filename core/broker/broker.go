@@ -84,6 +84,10 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 		b.deleteRecords(ev, out)
 	case *EpochEnds:
 		b.epochEnds(ev, out)
+	case *DescribePage:
+		b.describePage(ev, out)
+	case *ListResources:
+		b.listResources(ev, out)
 	case *DescribeCluster:
 		b.describeCluster(ev, out)
 	case *InitProducerID:

@@ -80,3 +80,20 @@ type EpochEndsPart struct {
 
 func (*DeleteRecords) event() {}
 func (*EpochEnds) event()     {}
+
+// DescribePage asks for a page of partitions. It is answered by one effect.PageDescribed.
+type DescribePage struct {
+	To    effect.RequestID
+	Names []string // empty: all topics
+	From  effect.PageCursor
+	Limit int32 // of partitions
+}
+
+// ListResources asks which resources have a configuration. It is answered by one effect.ResourcesListed.
+type ListResources struct {
+	To              effect.RequestID
+	Topics, Brokers bool
+}
+
+func (*DescribePage) event()  {}
+func (*ListResources) event() {}

@@ -56,17 +56,23 @@ func (b *Broker) answerDescribe(ev *DescribeTopics, out *effect.Set) {
 	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: answer})
 }
 
-// describe says of an offline partition that it has no leader; everything else is the image's.
+// describe is all of a topic as clients see it.
 func (b *Broker) describe(t *controller.Topic) effect.TopicDescribed {
-	d := effect.TopicDescribed{Name: t.Name, ID: t.ID, Internal: controller.Internal(t.Name), Partitions: t.Partitions}
+	return b.describePart(t, 0, len(t.Partitions))
+}
+
+// describePart is a topic with its partitions from one to another. It says of an offline partition that it has no
+// leader; everything else is the image's.
+func (b *Broker) describePart(t *controller.Topic, from, to int) effect.TopicDescribed {
+	d := effect.TopicDescribed{Name: t.Name, ID: t.ID, Internal: controller.Internal(t.Name), Partitions: t.Partitions[from:to:to]}
 	copied := false
-	for i := range t.Partitions {
-		p := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: t.Partitions[i].Partition})
+	for i := range d.Partitions {
+		p := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: d.Partitions[i].Partition})
 		if p == nil || p.replica.Offline() == "" {
 			continue
 		}
 		if !copied {
-			d.Partitions = append([]effect.PartitionDescribed(nil), t.Partitions...)
+			d.Partitions = append([]effect.PartitionDescribed(nil), d.Partitions...)
 			copied = true
 		}
 		at := &d.Partitions[i]

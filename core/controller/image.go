@@ -66,6 +66,18 @@ func (i *Image) Topics(yield func(*Topic) bool) {
 	}
 }
 
+// TopicsFrom walks the topics from a name on, that one included if it is there.
+func (i *Image) TopicsFrom(name string) func(yield func(*Topic) bool) {
+	at, _ := slices.BinarySearch(i.names, name)
+	return func(yield func(*Topic) bool) {
+		for _, name := range i.names[at:] {
+			if !yield(i.byName[name]) {
+				return
+			}
+		}
+	}
+}
+
 // TopicCount is how many topics there are.
 func (i *Image) TopicCount() int { return len(i.names) }
 

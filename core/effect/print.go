@@ -139,6 +139,17 @@ func bodyString(body Body) string {
 		for _, p := range body.Parts {
 			parts = append(parts, fmt.Sprintf("part %d: %s epoch %d ends at %d", p.Index, CodeName(p.Code), p.LeaderEpoch, p.EndOffset))
 		}
+	case *PageDescribed:
+		for _, t := range body.Topics {
+			parts = append(parts, fmt.Sprintf("topic %q: %s, %d partitions", t.Name, CodeName(t.Code), len(t.Partitions)))
+		}
+		if body.Next != nil {
+			parts = append(parts, fmt.Sprintf("next %s/%d", body.Next.Topic, body.Next.Partition))
+		}
+	case *ResourcesListed:
+		for _, r := range body.Resources {
+			parts = append(parts, fmt.Sprintf("resource %d %q", r.Type, r.Name))
+		}
 	case *PartitionsCreated:
 		for _, t := range body.Topics {
 			parts = append(parts, strings.TrimSpace(fmt.Sprintf("topic %q: %s %s", t.Name, CodeName(t.Code), t.Message)))

@@ -86,6 +86,28 @@ type TopicExtended struct {
 	Message string
 }
 
+// PageDescribed answers a request for topics that comes page by page (KIP-966). Next, unless nil, is where the next
+// page begins.
+type PageDescribed struct {
+	Topics []TopicDescribed
+	Next   *PageCursor
+}
+
+// PageCursor is a place among all partitions, by name of the topic and partition.
+type PageCursor struct {
+	Topic     string
+	Partition model.Partition
+}
+
+// ResourcesListed answers a request for the resources that have a configuration.
+type ResourcesListed struct{ Resources []ResourceListed }
+
+// ResourceListed is one of them.
+type ResourceListed struct {
+	Type int8
+	Name string
+}
+
 // ConfigsDescribed answers a request for configurations, in the request's order.
 type ConfigsDescribed struct{ Resources []ConfigDescribed }
 
@@ -151,6 +173,8 @@ func (*TopicsDeleted) body()      {}
 func (*ProducerIDAssigned) body() {}
 func (*RecordsDeleted) body()     {}
 func (*EpochEndsFound) body()     {}
+func (*PageDescribed) body()      {}
+func (*ResourcesListed) body()    {}
 func (*PartitionsCreated) body()  {}
 func (*ConfigsDescribed) body()   {}
 func (*ConfigsAltered) body()     {}

@@ -24,6 +24,9 @@ func (s *Session) receiveAPIVersions(rq *request, out *Out) {
 	for _, a := range apis {
 		addVersions(r, a)
 	}
+	if rq.version >= 3 {
+		addFeatures(r, apis, rq.version)
+	}
 	s.answer(rq.slot, r, out)
 }
 

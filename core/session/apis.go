@@ -37,6 +37,16 @@ const (
 	Configured // the topic or, for a broker's configuration, the cluster
 )
 
+// String is Kafka's name of the operation.
+func (o Operation) String() string {
+	return [...]string{"none", "Describe", "Read", "Write", "Create", "Delete", "Alter", "DescribeConfigs", "AlterConfigs", "IdempotentWrite"}[o]
+}
+
+// String says what the resource is.
+func (r Resource) String() string {
+	return [...]string{"none", "Cluster", "Topic", "Group", "Topic or Cluster"}[r]
+}
+
 // API is one row of the table: everything about a key but what its handler does.
 type API struct {
 	Key protocol.Key
@@ -55,8 +65,8 @@ func APIs() []API { return slices.Clone(apis) }
 // apis is every request that a client may send, by ascending key.
 var apis = []API{
 	{protocol.KeyProduce, 0, 3, 13, Write, Topic, "Versions 0 to 2 are told, or librdkafka up to 2.11.0 stops compressing, and not served. acks=0 is not answered; a refusal closes the connection."},
-	{protocol.KeyFetch, 4, 4, 18, Read, Topic, ""},
-	{protocol.KeyListOffsets, 1, 1, 11, Describe, Topic, ""},
+	{protocol.KeyFetch, 4, 4, 18, Read, Topic, "Sessions (KIP-227) belong to their connection."},
+	{protocol.KeyListOffsets, 1, 1, 11, Describe, Topic, "Nothing is tiered: -4 is the earliest offset, -5 and -6 are none."},
 	{protocol.KeyMetadata, 0, 0, 13, Describe, Topic, ""},
 	{protocol.KeyOffsetCommit, 2, 2, 10, Read, Group, "Topics by id from version 10 on."},
 	{protocol.KeyOffsetFetch, 1, 1, 10, Describe, Group, "RequireStable is taken; there are no transactions to wait for yet."},
@@ -68,10 +78,10 @@ var apis = []API{
 	{protocol.KeyDescribeGroups, 0, 0, 6, Describe, Group, ""},
 	{protocol.KeyListGroups, 0, 0, 5, Describe, Group, ""},
 	{protocol.KeyAPIVersions, 0, 0, 5, None, Nothing, "Answered before authentication, and in version 0 when the version is unknown."},
-	{protocol.KeyCreateTopics, 2, 2, 7, Create, Cluster, ""},
+	{protocol.KeyCreateTopics, 2, 2, 7, Create, Cluster, "A name given twice is refused wherever it stands."},
 	{protocol.KeyDeleteTopics, 1, 1, 6, Delete, Topic, ""},
 	{protocol.KeyDeleteRecords, 0, 0, 2, Delete, Topic, "Answered when the new log start is durable."},
-	{protocol.KeyInitProducerID, 0, 0, 5, IdempotentWrite, Cluster, ""},
+	{protocol.KeyInitProducerID, 0, 0, 5, IdempotentWrite, Cluster, "Idempotent producers; a transactional id is refused."},
 	{protocol.KeyOffsetForLeaderEpoch, 2, 2, 4, Describe, Topic, "librdkafka asks for version 2 exactly."},
 	{protocol.KeyDescribeConfigs, 1, 1, 4, DescribeConfigs, Configured, "Topics and brokers."},
 	{protocol.KeyAlterConfigs, 0, 0, 2, AlterConfigs, Configured, "Replaces every setting of a resource; IncrementalAlterConfigs does not."},
@@ -79,7 +89,9 @@ var apis = []API{
 	{protocol.KeyDeleteGroups, 0, 0, 3, Delete, Group, ""},
 	{protocol.KeyIncrementalAlterConfigs, 0, 0, 1, AlterConfigs, Configured, "Topics, this broker, and all brokers by the empty name."},
 	{protocol.KeyOffsetDelete, 0, 0, 0, Delete, Group, ""},
-	{protocol.KeyDescribeCluster, 0, 0, 2, Describe, Cluster, ""},
+	{protocol.KeyDescribeCluster, 0, 0, 2, Describe, Cluster, "Brokers; controllers are not told on a broker's listener."},
+	{protocol.KeyListConfigResources, 0, 0, 1, DescribeConfigs, Cluster, "Topics and brokers. Version 0 asks for client metrics, of which there are none."},
+	{protocol.KeyDescribeTopicPartitions, 0, 0, 0, Describe, Topic, "Page by page."},
 }
 
 // handle gives a request to the handler of its key. A test holds this switch against the table.
@@ -135,6 +147,10 @@ func (s *Session) handle(rq *request, out *Out) {
 		s.receiveCreatePartitions(rq, out)
 	case protocol.KeyIncrementalAlterConfigs:
 		s.receiveIncrementalAlterConfigs(rq, out)
+	case protocol.KeyListConfigResources:
+		s.receiveListConfigResources(rq, out)
+	case protocol.KeyDescribeTopicPartitions:
+		s.receiveDescribeTopicPartitions(rq, out)
 	case protocol.KeyDescribeCluster:
 		s.receiveDescribeCluster(rq, out)
 	default:
@@ -167,6 +183,10 @@ func respond(sl *slot, body effect.Body) protocol.Message {
 		return respondDeleteRecords(sl, body)
 	case *effect.EpochEndsFound:
 		return respondOffsetForLeaderEpoch(sl, body)
+	case *effect.PageDescribed:
+		return respondDescribeTopicPartitions(body)
+	case *effect.ResourcesListed:
+		return respondListConfigResources(body)
 	case *effect.PartitionsCreated:
 		return respondCreatePartitions(body)
 	case *effect.ConfigsDescribed:

@@ -16,6 +16,7 @@ type Property struct {
 	Aliases []string // other names of the same setting
 	Type    string   // for people: integer, boolean, milliseconds, ...
 	Default string
+	Range   string // for people: of numbers
 	Doc     string // what it does and when to change it
 	set     func(*Config, string) error
 	get     func(*Config) string
@@ -255,7 +256,7 @@ func boolean(name, value, doc string, field func(*Config) *bool) Property {
 
 func number[T int | int32 | int64](name, value, doc string, from, last int64, field func(*Config) *T) Property {
 	return Property{
-		Name: name, Type: "integer", Default: value, Doc: doc,
+		Name: name, Type: "integer", Default: value, Range: fmt.Sprintf("%d to %d", from, last), Doc: doc,
 		set: func(c *Config, v string) error {
 			n, err := strconv.ParseInt(v, 10, 64)
 			if err != nil || n < from || n > last {
@@ -270,7 +271,7 @@ func number[T int | int32 | int64](name, value, doc string, from, last int64, fi
 
 func minutes(name, value, doc string, from, last int64, field func(*Config) *time.Duration) Property {
 	return Property{
-		Name: name, Type: "minutes", Default: value, Doc: doc,
+		Name: name, Type: "minutes", Default: value, Range: fmt.Sprintf("%d to %d", from, last), Doc: doc,
 		set: func(c *Config, v string) error {
 			n, err := strconv.ParseInt(v, 10, 64)
 			if err != nil || n < from || n > last {
@@ -288,7 +289,7 @@ const msMax = int64(math.MaxInt64 / time.Millisecond)
 
 func millis(name, value, doc string, from, last int64, field func(*Config) *time.Duration) Property {
 	return Property{
-		Name: name, Type: "milliseconds", Default: value, Doc: doc,
+		Name: name, Type: "milliseconds", Default: value, Range: fmt.Sprintf("%d to %d", from, last), Doc: doc,
 		set: func(c *Config, v string) error {
 			n, err := strconv.ParseInt(v, 10, 64)
 			if err != nil || n < from || n > last {

@@ -19,7 +19,9 @@ func (a *app) docsCommand() *cobra.Command {
 		Use: "docs DIR", Short: "Write the generated pages of the documentation", Args: cobra.ExactArgs(1), Hidden: true,
 		Example: "  weir docs docs",
 		RunE: func(_ *cobra.Command, args []string) error {
-			for name, write := range map[string]func(io.Writer) error{"ERRORS.md": explain.Markdown} {
+			for name, write := range map[string]func(io.Writer) error{
+				"ERRORS.md": explain.Markdown, "PROTOCOL.md": writeProtocol, "CONFIGURATION.md": writeConfiguration,
+			} {
 				var b bytes.Buffer
 				if err := write(&b); err != nil {
 					return err
