@@ -336,7 +336,9 @@ func (in *reading) interrupted(err error) error {
 	idle := time.Duration(c.still(c.node.clock.now()))
 	if !waits && idle >= c.node.config.Limits.ConnectionIdleMax {
 		c.node.metrics.IdleClosed.Add(1)
-		c.node.log.Debug("connection closed: nothing happened on it for connections.max.idle.ms", zap.String("peer", c.peer))
+		entry := explain.Of(explain.IdleConnection)
+		c.node.log.Debug(entry.Title, zap.String("code", string(entry.Code)), zap.String("peer", c.peer),
+			zap.String("reason", fmt.Sprintf("nothing happened on it for %v", idle.Round(time.Millisecond))), zap.String("fix", entry.Fix))
 		return io.EOF
 	}
 	return nil

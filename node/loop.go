@@ -228,5 +228,7 @@ func isOther(ev broker.Event) bool {
 	}
 	_, produces := ev.(*broker.Produce)
 	_, completes := ev.(*broker.Completed)
-	return !produces && !completes
+	_, beats := ev.(*broker.Heartbeat)
+	_, commits := ev.(*broker.CommitOffsets)
+	return !produces && !completes && !beats && !commits
 }

@@ -52,9 +52,6 @@ func addVersions(r *protocol.APIVersionsResponse, a API) {
 	to.APIKey, to.MinVersion, to.MaxVersion = int16(a.Key), a.VersionMin, a.VersionMax
 }
 
-// softwareNameBytesMax bounds what is kept of a client for as long as its connection lives.
-const softwareNameBytesMax = 249
-
 // softwareName is KIP-511's rule for what clients call themselves: letters, digits, and inside also dots
 // and hyphens.
 func softwareName(s string) bool {
@@ -66,5 +63,5 @@ func softwareName(s string) bool {
 			return false
 		}
 	}
-	return s != "" && len(s) <= softwareNameBytesMax
+	return s != "" && len(s) <= nameBytesMax
 }

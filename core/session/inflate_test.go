@@ -221,3 +221,14 @@ func TestClosingSaysWhatKindOfReasonItHas(t *testing.T) {
 		}
 	}
 }
+
+func TestALongClientIDIsNotKept(t *testing.T) {
+	s, out := newSession(), Out{}
+	r := kmsg.NewPtrMetadataRequest()
+	r.SetVersion(8)
+	f := kmsg.NewRequestFormatter(kmsg.FormatterClientID(strings.Repeat("x", 30000))).AppendRequest(nil, r, 1)[4:]
+	s.Receive(1000, f, &out)
+	if len(out.Events) != 1 || len(s.ClientID) != nameBytesMax || len(s.header.ClientID.Value) != 0 {
+		t.Errorf("%d events; a client id of %d bytes is kept, and one of %d in the header", len(out.Events), len(s.ClientID), len(s.header.ClientID.Value))
+	}
+}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/effect"
@@ -142,6 +143,10 @@ func (s *Session) Receive(wall model.Timestamp, frame []byte, out *Out) (key pro
 	}
 	if s.header.ClientID.Valid {
 		s.ClientID = s.header.ClientID.Value
+		if len(s.ClientID) > nameBytesMax {
+			s.ClientID = strings.Clone(s.ClientID[:nameBytesMax])
+			s.header.ClientID = protocol.NullString{}
+		}
 	}
 	a, served := lookup(key)
 	if !served {
@@ -160,6 +165,9 @@ func (s *Session) Receive(wall model.Timestamp, frame []byte, out *Out) (key pro
 	}
 	return key, version
 }
+
+// nameBytesMax bounds what is kept of a client's name for itself for as long as its connection lives.
+const nameBytesMax = 249
 
 // request is what a handler gets.
 type request struct {
