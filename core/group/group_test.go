@@ -28,6 +28,7 @@ type testLog struct {
 	batches                   []record.Batch // from start to end
 	refuses                   int16          // the code that appends get at once
 	appended                  []string       // what was appended since the last command
+	forgets                   bool           // batches are only counted
 }
 
 func (l *testLog) Append(h record.Header, batch []byte, _ *effect.Set) (model.Offset, int16) {
@@ -36,6 +37,10 @@ func (l *testLog) Append(h record.Header, batch []byte, _ *effect.Set) (model.Of
 	}
 	base := l.end
 	record.Stamp(batch, base, 0)
+	if l.forgets {
+		l.end += model.Offset(h.RecordCount)
+		return base, 0
+	}
 	l.batches = append(l.batches, batch)
 	l.end += model.Offset(h.RecordCount)
 	for _, r := range recordsOf(batch) {
@@ -107,9 +112,16 @@ func (l *testLog) upTo(end model.Offset) []record.Batch {
 	return out
 }
 
+// tester is what a scenario and a random life have in common.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // world drives one coordinator by script.
 type world struct {
-	t        testing.TB
+	t        tester
 	config   Config
 	c        *Coordinator
 	log      *testLog
@@ -119,6 +131,7 @@ type world struct {
 	requests uint64
 	ids      map[string]string // member ids by the script's names
 	asked    map[effect.RequestID]string
+	open     map[effect.RequestID]string // requests without an answer, and what they were
 	life     byte
 }
 
@@ -128,10 +141,10 @@ func (w *world) TopicID(name string) (model.TopicID, bool) {
 	return id, ok
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t tester) *world {
 	w := &world{
 		t: t, config: DefaultConfig(), log: &testLog{}, topics: map[string]model.TopicID{}, ids: map[string]string{},
-		asked: map[effect.RequestID]string{},
+		asked: map[effect.RequestID]string{}, open: map[effect.RequestID]string{},
 	}
 	w.config.ExpiryInterval = second
 	for _, topic := range []string{"t", "u"} {
@@ -259,6 +272,9 @@ func (w *world) do(d *datadriven.TestData, out *effect.Set) string {
 	to := effect.RequestID{Conn: 1, Request: w.requests}
 	group := value(d, "group", "g")
 	generation := int32(number(w.t, d, "generation", -1))
+	if slices.Contains([]string{"join", "sync", "heartbeat", "leave", "commit", "fetch", "fetch-all", "describe", "list", "delete", "delete-offsets"}, d.Cmd) {
+		w.open[to] = d.Cmd
+	}
 	switch d.Cmd {
 	case "join":
 		w.c.Join(w.time(), w.joinOf(d, to, group), out)
@@ -347,6 +363,7 @@ func (w *world) doWorld(d *datadriven.TestData, out *effect.Set) string {
 		w.tick(d, out)
 		return fmt.Sprintf("now %d, deadline %d\n", w.now, (w.c.Deadline()-1)/millisecond)
 	case "reload":
+		clear(w.open)
 		w.log.end = w.log.highWatermark
 		w.log.batches = w.log.upTo(w.log.end)
 		w.start(out)
@@ -356,6 +373,7 @@ func (w *world) doWorld(d *datadriven.TestData, out *effect.Set) string {
 		}
 		w.now++
 	case "loading":
+		clear(w.open)
 		w.start(out)
 		out.Scans = nil
 	case "config":
@@ -478,9 +496,13 @@ func (w *world) id(n string) string {
 	return n
 }
 
-// learn remembers the member ids that joins were answered with.
+// learn takes in answers: each request has one, and joins are answered with member ids.
 func (w *world) learn(out *effect.Set) {
 	for _, r := range out.Replies {
+		if w.open[r.To] == "" {
+			w.t.Fatalf("request %v is answered twice, or was never asked", r.To)
+		}
+		delete(w.open, r.To)
 		if j, ok := r.Body.(*effect.GroupJoined); ok && j.Member != "" && (j.Code == 0 || j.Code == kerr.MemberIDRequired.Code) {
 			w.ids[w.asked[r.To]] = j.Member
 		}
@@ -519,7 +541,7 @@ func value(d *datadriven.TestData, key, otherwise string) string {
 	return otherwise
 }
 
-func number(t testing.TB, d *datadriven.TestData, key string, otherwise int) int {
+func number(t tester, d *datadriven.TestData, key string, otherwise int) int {
 	for _, a := range d.CmdArgs {
 		if a.Key == key {
 			n, err := strconv.Atoi(a.Vals[0])

@@ -175,7 +175,7 @@ func (c *Coordinator) restore(g *group) {
 			protocols: []Protocol{{Name: v.Protocol.Value, Metadata: s.Subscription}},
 			sizeBytes: memberBytes + len(s.Subscription),
 		}
-		if m.rebalanceTimeoutMs < 0 {
+		if m.rebalanceTimeoutMs <= 0 {
 			m.rebalanceTimeoutMs = m.sessionTimeoutMs
 		}
 		g.add(m)

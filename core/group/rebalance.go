@@ -72,7 +72,7 @@ func (c *Coordinator) completeJoin(g *group, out *effect.Set) {
 	if len(g.members) > 0 && !g.electLeader() {
 		// Only static members are left, none of whom has come: wait for them, or for their sessions to end.
 		g.initial = false
-		c.timers.Set(&g.joinTimer, c.now+max(g.rebalanceTimeout(), millisecond))
+		c.timers.Set(&g.joinTimer, c.now+max(g.rebalanceTimeout(), second))
 		return
 	}
 	g.initial = false
