@@ -31,6 +31,7 @@ type storageIO struct {
 	done    chan struct{}
 
 	journal, checkpoint syncer
+	flush               *time.Timer // nil until a topic with flush.ms is written to
 
 	completions *effect.Completions
 	appends     int64 // staged since the last sync began
@@ -74,6 +75,7 @@ func (s *storageIO) run() {
 			s.appends += int64(len(t.set.Appends))
 			s.staged += t.unanswered
 		}
+		s.engine.Tick(s.node.clock.now())
 		s.beginSync()
 		for _, t := range batch {
 			s.resolve(t.set)
@@ -86,6 +88,7 @@ func (s *storageIO) run() {
 			continue
 		}
 		select {
+		case <-s.flushDue():
 		case <-s.turns.signal:
 		case r := <-s.journal.ended:
 			s.endSync(r)
@@ -98,6 +101,21 @@ func (s *storageIO) run() {
 			return
 		}
 	}
+}
+
+// flushDue fires when the engine wants to be told the time: a topic with flush.ms has something to sync.
+func (s *storageIO) flushDue() <-chan time.Time {
+	d := s.engine.Deadline()
+	if d == 0 {
+		return nil
+	}
+	wait := max(0, time.Duration(d-s.node.clock.now()))
+	if s.flush == nil {
+		s.flush = time.NewTimer(wait)
+	} else {
+		s.flush.Reset(wait)
+	}
+	return s.flush.C
 }
 
 // reap takes in syncs that have ended, without waiting: however much keeps coming, those who wait for the

@@ -31,6 +31,7 @@ func DefaultTopicConfig() TopicConfig {
 		Log: effect.LogConfig{
 			SegmentBytes: 1 << 30, SegmentMs: 7 * 24 * 3600 * 1000, IndexIntervalBytes: 4096,
 			RetentionMs: 7 * 24 * 3600 * 1000, RetentionBytes: -1,
+			IndexBytesMax: 10 << 20, FlushMessages: 1, FlushMs: math.MaxInt64,
 		},
 		MessageBytesMax: 1<<20 + 12, MinInSyncReplicas: 1,
 		TimestampAfterMsMax: 3600 * 1000, TimestampBeforeMsMax: math.MaxInt64,

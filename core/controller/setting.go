@@ -42,6 +42,18 @@ var settings = []Setting{
 		Topic: "compression.type", Node: "compression.type", Type: effect.ConfigString,
 		Doc: "The codec that records are kept in: producer keeps what the producer chose.",
 	}, "producer"),
+	only(Setting{
+		Topic: "file.delete.delay.ms", Node: "log.segment.delete.delay.ms", Type: effect.ConfigLong,
+		Doc: "How long files of deleted records are kept: none; who is reading them goes on reading.",
+	}, "0"),
+	whole64(Setting{
+		Topic: "flush.messages",
+		Doc:   "1 syncs records before they are acknowledged. More acknowledges when they are written and syncs after so many: a power loss takes the last ones.",
+	}, 1, func(c *NodeConfig) *int64 { return &c.Topic.Log.FlushMessages }),
+	whole64(Setting{
+		Topic: "flush.ms",
+		Doc:   "With flush.messages above 1, sync at the latest after so long; 0 syncs records before they are acknowledged.",
+	}, 0, func(c *NodeConfig) *int64 { return &c.Topic.Log.FlushMs }),
 	whole32(Setting{
 		Topic: "index.interval.bytes", Node: "log.index.interval.bytes",
 		Doc: "An entry goes into a segment's index after so many bytes.",
@@ -79,6 +91,10 @@ var settings = []Setting{
 		Topic: "min.insync.replicas", Node: "min.insync.replicas",
 		Doc: "How many replicas must have a batch before acks=all is answered.",
 	}, 1, 1<<15, func(c *NodeConfig) *int32 { return &c.Topic.MinInSyncReplicas }),
+	only(Setting{
+		Topic: "preallocate", Node: "log.preallocate", Type: effect.ConfigBoolean,
+		Doc: "Whether a segment's space is taken when it is made: it is not, only the journal's is.",
+	}, "false"),
 	whole64(Setting{
 		Topic: "retention.bytes", Node: "log.retention.bytes",
 		Doc: "A partition that grows past this loses its oldest segments; -1 is unlimited.",
@@ -91,6 +107,14 @@ var settings = []Setting{
 		Topic: "segment.bytes", Node: "log.segment.bytes",
 		Doc: "A segment is closed when it reaches this size.",
 	}, 1<<10, math.MaxInt32, func(c *NodeConfig) *int32 { return &c.Topic.Log.SegmentBytes }),
+	whole32(Setting{
+		Topic: "segment.index.bytes", Node: "log.index.size.max.bytes",
+		Doc: "A segment is closed when one of its index files would grow past this.",
+	}, 24, math.MaxInt32, func(c *NodeConfig) *int32 { return &c.Topic.Log.IndexBytesMax }),
+	whole64(Setting{
+		Topic: "segment.jitter.ms", Node: "log.roll.jitter.ms",
+		Doc: "A segment is closed up to so much before segment.ms, each at another time.",
+	}, 0, func(c *NodeConfig) *int64 { return &c.Topic.Log.SegmentJitterMs }),
 	whole64(Setting{
 		Topic: "segment.ms", Node: "log.roll.ms",
 		Doc: "A segment is closed when it is this old, so that retention can delete it.",

@@ -220,11 +220,14 @@ type Open struct {
 type LogConfig struct {
 	SegmentBytes       int32
 	SegmentMs          int64
+	SegmentJitterMs    int64 // a segment's SegmentMs is less by up to this
 	IndexIntervalBytes int32
+	IndexBytesMax      int32 // of one index file of a segment; 0: unlimited
 	RetentionMs        int64 // -1: for ever
 	RetentionBytes     int64 // -1: unlimited
-	// FlushMessages and FlushMs relax durability (flush.messages, flush.ms): see docs/GUARANTEES.md. 0, the
-	// default, is a sync before every acknowledgement.
+	// FlushMessages above 1 relaxes durability (flush.messages): an append is reported when it is written, and a
+	// sync begins at the latest after so many messages, or FlushMs after the first of them (flush.ms). 0 or 1,
+	// the default, and FlushMs 0 are a sync before every acknowledgement. See docs/GUARANTEES.md.
 	FlushMessages, FlushMs int64
 }
 

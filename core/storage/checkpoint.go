@@ -59,6 +59,7 @@ type pendingSync struct {
 type snapshotted struct {
 	p     *partition
 	state model.Offset
+	end   model.Offset // what its segments held
 }
 
 // CheckpointDue reports whether BeginCheckpoint should be called: enough was appended since the last
@@ -115,10 +116,12 @@ func (e *Engine) beginManifest(clean bool) {
 	}
 	c.inline = c.inline[:0]
 	for _, p := range e.sorted {
-		if p.gone || p.empty() {
+		isLoose := p.manifestLoose() && !clean
+		if p.gone || p.empty() && !isLoose {
 			continue
 		}
 		d := describe(p)
+		d.Loose = isLoose
 		if p.damage == "" {
 			from := len(c.inline)
 			c.inline = p.state.AppendSnapshot(c.inline)
@@ -184,7 +187,7 @@ func (e *Engine) takeUp(p *partition, d *manifestPartition) {
 	if len(pend.segs) > 0 || pend.state != model.NoOffset || p.names != p.namesSynced {
 		c.pending = append(c.pending, pend)
 	}
-	c.parts = append(c.parts, snapshotted{p, d.StateOffset})
+	c.parts = append(c.parts, snapshotted{p, d.StateOffset, p.end})
 }
 
 // drawUpData puts the next files to sync into the work.
@@ -332,6 +335,7 @@ func (e *Engine) completeCheckpoint() error {
 			continue
 		}
 		s.p.stateOffset = s.state
+		s.p.settled(s.end)
 		if err := e.dropStates(s.p); err != nil {
 			return err
 		}

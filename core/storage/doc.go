@@ -52,6 +52,9 @@
 // In the place of the next group, and under its LSN, may stand a remark about the last one: that it is
 // durable (a mark), or that its sync failed, which the page cache would not show a new process.
 //
+// A topic that asks for Kafka's trade is loose: its batches go to their segments only and are reported when they
+// are written. See the type loose.
+//
 // Batches are also written to their segments at once, without sync. A turn's appends to one partition that
 // reach InPlaceBytesMin are synced there instead of being copied to the journal, which then holds only
 // their headers.
@@ -59,7 +62,8 @@
 // # Invariants
 //
 //  1. Nothing is reported as durable before the sync that covers it has returned without error; and, if it
-//     is in a segment only, before that segment's name is durable, too.
+//     is in a segment only, before that segment's name is durable, too. Of a loose partition, appends are
+//     reported when they are written; nothing else is.
 //  2. A group is written only after the sync of the group before it has ended. So group n+1, or a mark in
 //     its place, proves that group n was durable.
 //  3. After a failed sync nothing is retried or reported any more, and nothing written but the remark.
@@ -104,6 +108,11 @@
 // Replay writes journaled batches even where the segment already has them, because after a failed sync the
 // page cache may show bytes as clean that the disk does not have, and the process may have been killed before it
 // could remark so. For the same reason it writes the batches in place of the last group over themselves.
+//
+// Of loose partitions it then takes up from the segments what follows on the known end and checks out, batch by
+// batch, before the rest is cut. A journal entry or the manifest must have said durably that the partition is
+// loose, and the sync of that entry has cleared away what earlier lives left in its place: nothing that was not
+// reported in this life comes back.
 //
 // How a crash leaves a partition's segment, and what recovery makes of it:
 //

@@ -27,6 +27,7 @@ type Engine struct {
 	files   openFiles
 
 	staged  []op // in order of arrival
+	direct  []op // appends that are written at once
 	turn    []op // those that a sync is making durable
 	parts   []*partition
 	run     run
@@ -40,6 +41,9 @@ type Engine struct {
 	window  window
 	scratch []byte
 	decode  record.Decompressor
+
+	timed   []*partition // loose ones that flush.ms is running for
+	flushAt model.Time   // when to look at them; 0 is never
 
 	// Names added to the partitions directory, and how many of them a sync of it has covered.
 	names, namesSynced uint64
@@ -60,6 +64,8 @@ const (
 	opAppend opKind = iota + 1
 	opLogStart
 	opDelete
+	opMark  // a partition becomes loose
+	opFlush // what is loose of one is synced
 )
 
 // op is one staged operation.
@@ -88,15 +94,17 @@ type op struct {
 
 // Perform carries out the opens, appends, retains, lookups, scans and deletes of a set, in that order; reads
 // are ResolveRead's. Appends, deletes and retains that remove something are only staged: BeginSync writes
-// them. done gets what is known at once.
+// them. Appends to loose partitions are written and reported at once. done gets what is known at once.
 func (e *Engine) Perform(set *effect.Set, done *effect.Completions) {
 	invariant.Check(!e.closed, "a closed engine is left alone")
 	for i := range set.Opens {
 		e.open(&set.Opens[i])
 	}
+	e.direct = slices.Grow(e.direct[:0], len(set.Appends))
 	for i := range set.Appends {
-		e.stageAppend(&set.Appends[i], done)
+		e.takeAppend(&set.Appends[i], done)
 	}
+	e.writeDirect(done)
 	for i := range set.Retains {
 		e.retain(&set.Retains[i], done)
 	}
@@ -163,7 +171,8 @@ func (e *Engine) open(o *effect.Open) {
 	e.note(effect.Note{Kind: effect.NotePartitionOpened, Partition: p.tp, Offset: p.end})
 }
 
-func (e *Engine) stageAppend(a *effect.Append, done *effect.Completions) {
+// takeAppend stages an append, or keeps it for writeDirect if its partition is loose.
+func (e *Engine) takeAppend(a *effect.Append, done *effect.Completions) {
 	p := e.partitions[a.Partition]
 	failure := effect.OK
 	switch {
@@ -182,10 +191,42 @@ func (e *Engine) stageAppend(a *effect.Append, done *effect.Completions) {
 		})
 		return
 	}
-	e.staged = append(e.staged, op{
+	o := op{
 		kind: opAppend, p: p, batch: a.Batch, base: a.BaseOffset, epoch: a.LeaderEpoch,
 		appendTime: a.AppendTime, attempt: a.Attempt,
-	})
+	}
+	if e.writesLoose(p, a.LeaderEpoch) {
+		if n := len(e.direct); n > 0 && e.direct[n-1].p != p {
+			e.writeDirect(done)
+		}
+		e.direct = append(e.direct, o)
+		return
+	}
+	e.stage(o)
+	e.mark(p)
+}
+
+// writeDirect writes the appends that were kept, all of one partition.
+func (e *Engine) writeDirect(done *effect.Completions) {
+	if len(e.direct) == 0 {
+		return
+	}
+	e.appendLoose(e.direct[0].p, e.direct, done)
+	clear(e.direct)
+	e.direct = e.direct[:0]
+}
+
+func (e *Engine) stage(o op) {
+	o.p.staged += o.ordered()
+	e.staged = append(e.staged, o)
+}
+
+// ordered is 1 if the order of the operation among its partition's matters.
+func (o *op) ordered() int {
+	if o.kind == opMark || o.kind == opFlush {
+		return 0
+	}
+	return 1
 }
 
 // Partitions lists every partition that the engine knows, in order.

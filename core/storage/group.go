@@ -42,6 +42,8 @@ const (
 	entryLogStart
 	// entryDelete: the partition is gone.
 	entryDelete
+	// entryLoose: from here on there may be batches of the partition in its segments only.
+	entryLoose
 
 	entryKindCount
 )

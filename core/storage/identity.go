@@ -10,7 +10,7 @@ import (
 
 // FormatVersion is the version of everything under a data directory. A directory of another version is
 // refused: versions are converted, never guessed.
-const FormatVersion = 1
+const FormatVersion = 2
 
 const (
 	metaPath  = "meta"

@@ -159,6 +159,11 @@ func (x *index) encodeUnsaved() (offsets, times []byte) {
 	return offsets, times
 }
 
+// fileBytes is what the larger of the two files needs with one entry more, and the one at the segment's end.
+func (x *index) fileBytes() int64 {
+	return max(int64(len(x.offsets)+1)*offsetEntryBytes, int64(len(x.times)+2)*timeEntryBytes)
+}
+
 // unsaved reports whether the files lack something, or hold too much.
 func (x *index) unsaved() bool {
 	return !x.exact || x.saved != len(x.offsets) || x.savedTimes != len(x.times)

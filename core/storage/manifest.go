@@ -17,7 +17,7 @@ const (
 	manifestA     = "checkpoint.a"
 	manifestB     = "checkpoint.b"
 
-	manifestPartitionBytes = 16 + 4 + 8 + 8 + 8 + 4 + 2 + 4
+	manifestPartitionBytes = 16 + 4 + 1 + 8 + 8 + 8 + 4 + 2 + 4
 	manifestSegmentBytes   = 8 + 8 + 8 + 8 + 8
 )
 
@@ -40,6 +40,7 @@ type manifestPartition struct {
 	State       []byte
 	StateOffset model.Offset // NoOffset if there is none
 	Damage      string
+	Loose       bool // there may be batches behind EndOffset that the journal does not know of
 	Segments    []manifestSegment
 }
 
@@ -55,11 +56,7 @@ func (m *manifest) appendTo(dst []byte) []byte {
 	be := binary.BigEndian
 	dst = beginFrame(dst, manifestMagic, FormatVersion)
 	dst = be.AppendUint64(dst, m.Generation)
-	clean := byte(0)
-	if m.Clean {
-		clean = 1
-	}
-	dst = append(dst, clean)
+	dst = append(dst, flag(m.Clean))
 	dst = be.AppendUint32(dst, m.Epoch)
 	dst = be.AppendUint64(dst, uint64(m.LSN))
 	dst = be.AppendUint64(dst, m.JournalFile)
@@ -69,6 +66,7 @@ func (m *manifest) appendTo(dst []byte) []byte {
 		p := &m.Partitions[i]
 		dst = append(dst, p.Partition.Topic[:]...)
 		dst = be.AppendUint32(dst, uint32(p.Partition.Partition))
+		dst = append(dst, flag(p.Loose))
 		dst = be.AppendUint64(dst, uint64(p.StartOffset))
 		dst = be.AppendUint64(dst, uint64(p.EndOffset))
 		dst = be.AppendUint64(dst, uint64(p.StateOffset))
@@ -87,6 +85,13 @@ func (m *manifest) appendTo(dst []byte) []byte {
 		}
 	}
 	return endFrame(dst)
+}
+
+func flag(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func decodeManifest(b []byte) (*manifest, error) {
@@ -109,6 +114,9 @@ func decodeManifest(b []byte) (*manifest, error) {
 		p := &m.Partitions[i]
 		copy(p.Partition.Topic[:], c.take(16))
 		p.Partition.Partition = model.Partition(c.u32())
+		if loose := c.take(1); loose != nil {
+			p.Loose = loose[0] != 0
+		}
 		p.StartOffset, p.EndOffset, p.StateOffset = model.Offset(c.u64()), model.Offset(c.u64()), model.Offset(c.u64())
 		p.State = c.take(int(c.u32()))
 		p.Damage = string(c.take(int(c.u16())))

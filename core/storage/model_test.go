@@ -21,13 +21,17 @@ import (
 type modelBatch struct {
 	base, next model.Offset
 	bytes      []byte
+	loose      bool // asked for while the log was loose
 }
 
 // modelLog is what one partition's log must look like.
 type modelLog struct {
 	tp      model.TopicPartition
 	batches []modelBatch
-	acked   model.Offset // everything below was reported durable
+	acked   model.Offset // everything below was reported durable, or written if the log is loose
+	safe    model.Offset // everything below was reported durable
+	loose   bool         // flush.messages relaxes durability
+	frail   bool         // it did, and nothing proves that everything is durable since
 	start   model.Offset // reported log start
 	pending model.Offset // a log start that was asked for
 	below   model.Offset // a log start that a retain demanded
@@ -57,6 +61,9 @@ type world struct {
 	names int
 	tag   uint64
 	ts    model.Timestamp
+	now   model.Time
+	// of loose logs; 0 if there are none
+	flushMessages, flushMs int64
 
 	sync, checkpoint *storage.SyncWork
 	closed           bool
@@ -87,10 +94,12 @@ func (w *world) take() {
 		l := w.find(a.Partition)
 		switch a.Failure {
 		case effect.OK:
-			if a.NextOffset <= l.acked && !l.deleted || a.NextOffset > l.end() {
+			if a.NextOffset <= l.acked && !l.deleted && !l.frail || a.NextOffset > l.end() {
 				w.t.Fatalf("%v: reported durable to %d, was %d, log end %d", l.tp, a.NextOffset, l.acked, l.end())
 			}
-			l.acked = a.NextOffset
+			if l.acked = max(l.acked, a.NextOffset); !l.loose && w.strictly(l, a.NextOffset) {
+				l.safe, l.frail = a.NextOffset, false
+			}
 		case effect.DiskFull:
 			if a.State == nil || a.State.EndOffset() != a.NextOffset {
 				w.t.Fatalf("%v: refused at %d with state %v", l.tp, a.NextOffset, a.State)
@@ -146,6 +155,44 @@ func (w *world) take() {
 	w.done.Reset()
 }
 
+// strictly reports whether the batch that ends at an offset was asked for under a strict configuration.
+func (w *world) strictly(l *modelLog, next model.Offset) bool {
+	for _, b := range l.batches {
+		if b.next == next {
+			return !b.loose
+		}
+	}
+	return false
+}
+
+// config is the configuration of a log.
+func (w *world) config(l *modelLog) effect.LogConfig {
+	c := w.logc
+	if l.loose {
+		c.FlushMessages, c.FlushMs = w.flushMessages, w.flushMs
+	}
+	return c
+}
+
+// reconfigure makes a log loose, or strict again, and lets time pass.
+func (w *world) reconfigure() {
+	if w.flushMessages > 0 {
+		l := w.pick()
+		l.loose = !l.loose
+		l.frail = l.frail || l.loose
+		w.perform(effect.Set{Opens: []effect.Open{{Partition: l.tp, Config: w.config(l)}}})
+	}
+	w.tick()
+}
+
+func (w *world) tick() {
+	w.now += model.Time(rapid.Int64Range(0, 30_000_000).Draw(w.t, "time"))
+	w.e.Tick(w.now)
+	if d := w.e.Deadline(); d != 0 && d <= w.now {
+		w.t.Fatalf("at %d the next deadline is %d", w.now, d)
+	}
+}
+
 func (w *world) setStart(l *modelLog, start model.Offset) {
 	l.start = start
 	l.pending = max(l.pending, start)
@@ -174,8 +221,10 @@ func (w *world) pick() *modelLog {
 	if len(live) == 0 || len(live) < 4 && rapid.IntRange(0, 3).Draw(w.t, "new") == 0 {
 		w.names++
 		l := &modelLog{tp: topic(w.names)}
+		l.loose = w.flushMessages > 0 && rapid.Bool().Draw(w.t, "loose")
+		l.frail = l.loose
 		w.logs = append(w.logs, l)
-		w.perform(effect.Set{Opens: []effect.Open{{Partition: l.tp, Config: w.logc}}})
+		w.perform(effect.Set{Opens: []effect.Open{{Partition: l.tp, Config: w.config(l)}}})
 		return l
 	}
 	return live[rapid.IntRange(0, len(live)-1).Draw(w.t, "partition")]
@@ -193,7 +242,7 @@ func (w *world) append() {
 		base := l.end()
 		stored := bytes.Clone(b)
 		record.Stamp(stored, base, 1)
-		l.batches = append(l.batches, modelBatch{base, base + model.Offset(count), stored})
+		l.batches = append(l.batches, modelBatch{base, base + model.Offset(count), stored, l.loose})
 		set.Appends = append(set.Appends, effect.Append{
 			Partition: l.tp, BaseOffset: base, LeaderEpoch: 1, AppendTime: model.NoTimestamp, Attempt: l.attempt, Batch: b,
 		})
@@ -322,7 +371,7 @@ func (w *world) crash() {
 		w.disk.Crash(loss, rapid.Uint64().Draw(w.t, "seed"))
 	}
 	w.open()
-	w.compare()
+	w.compare(loss != storagetest.LoseNothing)
 	if rapid.Bool().Draw(w.t, "twice") {
 		before := w.observe()
 		w.disk.Crash(storagetest.LoseNothing, 0)
@@ -333,7 +382,7 @@ func (w *world) crash() {
 	}
 	for _, l := range w.logs {
 		if !l.deleted {
-			w.perform(effect.Set{Opens: []effect.Open{{Partition: l.tp, Config: w.logc}}})
+			w.perform(effect.Set{Opens: []effect.Open{{Partition: l.tp, Config: w.config(l)}}})
 		}
 	}
 }
@@ -351,7 +400,7 @@ func (w *world) dieAfter(n int, f func()) {
 }
 
 // compare holds what recovery found against what was promised, and adopts what it may.
-func (w *world) compare() {
+func (w *world) compare(power bool) {
 	found := map[model.TopicPartition]*storage.Recovered{}
 	for i := range w.rec.Partitions {
 		found[w.rec.Partitions[i].Partition] = &w.rec.Partitions[i]
@@ -370,17 +419,21 @@ func (w *world) compare() {
 		kept = append(kept, l)
 		l.deleted = false
 		if p == nil {
-			if l.acked > 0 || l.start > 0 {
+			if l.acked > 0 && !(power && l.frail && l.safe == 0) || l.start > 0 {
 				w.t.Fatalf("%v: lost", l.tp)
 			}
-			l.batches = nil
+			l.batches, l.acked = nil, 0
 			continue
 		}
 		if p.Damage != "" {
 			w.t.Fatalf("%v: damaged: %s", l.tp, p.Damage)
 		}
 		end, start := p.State.EndOffset(), p.State.StartOffset()
-		if end < l.acked || end > l.end() || start < l.start || start > max(l.pending, l.start) {
+		least := l.acked
+		if power && l.frail {
+			least = l.safe
+		}
+		if end < least || end > l.end() || start < l.start || start > max(l.pending, l.start) {
 			w.t.Fatalf("%v: recovered [%d,%d); reported durable [%d,%d), asked for [%d,%d)", l.tp, start, end, l.start, l.acked, l.pending, l.end())
 		}
 		i := len(l.batches)
@@ -388,7 +441,7 @@ func (w *world) compare() {
 			i--
 		}
 		l.batches = l.batches[:i]
-		l.acked = end
+		l.acked, l.safe = end, end
 		w.setStart(l, start)
 		l.pending, l.below = l.start, l.start
 	}
@@ -520,21 +573,24 @@ func (w *world) restart() {
 	if n := w.disk.HandleCount(); n != 0 {
 		w.t.Fatalf("%d files open after Close", n)
 	}
+	for _, l := range w.logs {
+		l.safe = l.acked // a clean shutdown leaves nothing loose
+	}
 	w.disk.Crash(storagetest.LoseSome, rapid.Uint64().Draw(w.t, "seed"))
 	w.open()
 	if !w.rec.CleanShutdown || w.rec.ReplayedEntries != 0 {
 		w.t.Fatalf("clean %v, replayed %d", w.rec.CleanShutdown, w.rec.ReplayedEntries)
 	}
-	w.compare()
+	w.compare(true)
 	for _, l := range w.logs {
-		w.perform(effect.Set{Opens: []effect.Open{{Partition: l.tp, Config: w.logc}}})
+		w.perform(effect.Set{Opens: []effect.Open{{Partition: l.tp, Config: w.config(l)}}})
 	}
 }
 
 func (w *world) step(full bool) {
 	ops := []func(){
 		w.append, w.append, w.append, w.append, w.beginSync, w.endSync, w.syncAll, w.syncAll,
-		w.beginCheckpoint, w.endCheckpoint, w.retain, w.crash, w.readEverything,
+		w.beginCheckpoint, w.endCheckpoint, w.retain, w.crash, w.readEverything, w.reconfigure,
 	}
 	switch rapid.IntRange(0, 40).Draw(w.t, "rare") {
 	case 0:
@@ -566,6 +622,8 @@ func drawWorld(t *rapid.T) *world {
 		RetentionMs:        rapid.SampledFrom([]int64{-1, 0, 100}).Draw(t, "retention ms"),
 		RetentionBytes:     rapid.SampledFrom([]int64{-1, 0, 10_000}).Draw(t, "retention bytes"),
 	}
+	w.flushMessages = rapid.SampledFrom([]int64{0, 2, 7, 1 << 62}).Draw(t, "flush messages")
+	w.flushMs = rapid.SampledFrom([]int64{1, 50, 1<<63 - 1}).Draw(t, "flush ms")
 	w.cfg = storage.Config{
 		Identity:          testIdentity,
 		JournalFileBytes:  rapid.SampledFrom([]int64{8 << 10, 32 << 10, 256 << 10}).Draw(t, "journal"),

@@ -1,10 +1,13 @@
 package storage
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"sort"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/invariant"
@@ -34,6 +37,8 @@ type partition struct {
 	deleted            bool // a delete is staged: no more appends
 	gone               bool // the delete is in the journal
 	retains            int  // log starts staged or being synced
+	staged             int  // operations staged
+	loose              loose
 
 	stateOffset model.Offset   // of the snapshot that the newest manifest names, NoOffset if none
 	states      []model.Offset // snapshots on the disk, ascending
@@ -48,7 +53,7 @@ type partition struct {
 func newPartition(tp model.TopicPartition, config effect.LogConfig, start model.Offset) *partition {
 	return &partition{
 		tp: tp, dir: partitionDir(tp), config: config, state: log.New(start), start: start, end: start,
-		stateOffset: model.NoOffset,
+		stateOffset: model.NoOffset, loose: loose{from: model.NoOffset, flushTo: model.NoOffset},
 	}
 }
 
@@ -101,10 +106,26 @@ func (p *partition) mustRoll(s *segment, runBytes int64, h *record.Header) bool 
 		return true
 	case h.LastOffset()-s.base > math.MaxInt32:
 		return true
+	case p.config.IndexBytesMax > 0 && s.index != nil && s.index.fileBytes() > int64(p.config.IndexBytesMax):
+		return true
 	case p.config.SegmentMs > 0 && s.firstTS >= 0 && h.MaxTimestamp >= 0:
-		return int64(h.MaxTimestamp-s.firstTS) > p.config.SegmentMs
+		return int64(h.MaxTimestamp-s.firstTS) > p.config.SegmentMs-p.jitterMs(s)
 	}
 	return false
+}
+
+// jitterMs is how much earlier than others a segment is closed, so that the segments of many partitions do not
+// all end at once. It is the same whenever it is asked for.
+func (p *partition) jitterMs(s *segment) int64 {
+	most := min(p.config.SegmentJitterMs, p.config.SegmentMs)
+	if most <= 0 {
+		return 0
+	}
+	var b [28]byte
+	copy(b[:], p.tp.Topic[:])
+	binary.BigEndian.PutUint32(b[16:], uint32(p.tp.Partition))
+	binary.BigEndian.PutUint64(b[20:], uint64(s.base))
+	return int64(xxhash.Sum64(b[:]) % uint64(most))
 }
 
 // writeTurn writes a partition's share of the turn to its segments. It fills in where each batch went, or
@@ -120,17 +141,8 @@ func (e *Engine) writeTurn(p *partition) {
 			// What was asked before it is written before it.
 			e.writeRun(p)
 			e.applyOther(p, o)
-		case p.deleted:
-			o.refused = effect.Missing
-		case p.damage != "":
-			o.refused = effect.Broken
-		case o.base != p.end+e.run.offsets:
-			if o.base < p.end+e.run.offsets || !p.refusing {
-				invariant.Checkf(false, "%v: append at %d, log end offset is %d", p.tp, o.base, p.end+e.run.offsets)
-			}
-			o.refused = effect.DiskFull
 		default:
-			e.place(p, i)
+			e.place(p, o)
 		}
 		if o.refused != effect.OK {
 			p.refusing = true
@@ -143,7 +155,7 @@ func (e *Engine) writeTurn(p *partition) {
 type run struct {
 	seg     *segment
 	created bool // seg is not among the partition's yet
-	ops     []int
+	ops     []*op
 	bufs    [][]byte
 	bytes   int64
 	offsets model.Offset // how many the batches span
@@ -151,12 +163,28 @@ type run struct {
 
 func (r *run) reset() {
 	clear(r.bufs)
+	clear(r.ops)
 	*r = run{ops: r.ops[:0], bufs: r.bufs[:0]}
 }
 
-// place stamps the turn's i-th operation and adds it to the run, rolling the segment first if it must.
-func (e *Engine) place(p *partition, i int) {
-	o, r := &e.turn[i], &e.run
+// place stamps an append and adds it to the run, rolling the segment first if it must, or refuses it.
+func (e *Engine) place(p *partition, o *op) {
+	r := &e.run
+	switch {
+	case p.deleted:
+		o.refused = effect.Missing
+	case p.damage != "":
+		o.refused = effect.Broken
+	case o.base != p.end+r.offsets:
+		if o.base < p.end+r.offsets || !p.refusing {
+			invariant.Checkf(false, "%v: append at %d, log end offset is %d", p.tp, o.base, p.end+r.offsets)
+		}
+		o.refused = effect.DiskFull
+	}
+	if o.refused != effect.OK {
+		p.refusing = true
+		return
+	}
 	h := stamp(o)
 	if r.seg != nil && p.mustRoll(r.seg, r.bytes, &h) {
 		e.writeRun(p)
@@ -174,7 +202,7 @@ func (e *Engine) place(p *partition, i int) {
 		}
 	}
 	o.header, o.seg, o.position = h, r.seg, r.seg.sizeBytes+r.bytes
-	r.ops = append(r.ops, i)
+	r.ops = append(r.ops, o)
 	r.bufs = append(r.bufs, o.batch)
 	r.bytes += int64(len(o.batch))
 	r.offsets += h.NextOffset() - h.BaseOffset
@@ -213,8 +241,8 @@ func (e *Engine) writeRun(p *partition) {
 		} else {
 			e.note(effect.Note{Kind: effect.NoteDiskFull, Partition: p.tp, Offset: p.end, Detail: err.Error()})
 		}
-		for _, i := range r.ops {
-			e.turn[i].refused = p.refusal()
+		for _, o := range r.ops {
+			o.refused = p.refusal()
 		}
 		p.refusing = true
 		r.reset()
@@ -228,8 +256,8 @@ func (e *Engine) writeRun(p *partition) {
 		e.segmentCount++
 	}
 	s := r.seg
-	for _, i := range r.ops {
-		h := &e.turn[i].header
+	for _, o := range r.ops {
+		h := &o.header
 		s.add(h, s.sizeBytes, p.config.IndexIntervalBytes)
 		p.state.Apply(*h)
 	}

@@ -24,8 +24,10 @@ type Recovery struct {
 	ReplayedEntries int64
 	// TailDroppedBytes were in segments and had never been made durable.
 	TailDroppedBytes int64
-	CleanShutdown    bool
-	Created          bool // the directory was empty
+	// AdoptedBytes were in segments of loose partitions, and nothing but their own checksums vouches for them.
+	AdoptedBytes  int64
+	CleanShutdown bool
+	Created       bool // the directory was empty
 	// Strays are partition directories that nothing durable knows of; see Engine.DeleteUnknown.
 	Strays []model.TopicPartition
 }
@@ -89,6 +91,8 @@ type recovery struct {
 	groupPos  int64
 	// nothing proves the group, so its batches in place must be written again
 	groupRewrite bool
+	// something proves it, or nothing in it needs that
+	groupProven bool
 
 	writes map[*partition][]replayed // what is to be written to the segments, in order
 	bufs   []byte
@@ -135,6 +139,9 @@ func (r *recovery) run() error {
 	r.out.CleanShutdown = r.m.Clean && !r.out.Created
 	if !r.m.Clean {
 		err := r.replay()
+		if err == nil {
+			err = r.adoptTails()
+		}
 		if err == nil {
 			err = r.writeAll()
 		}

@@ -46,7 +46,7 @@ func (e *Engine) retain(r *effect.Retain, done *effect.Completions) {
 		return
 	}
 	p.retains++
-	e.staged = append(e.staged, op{kind: opLogStart, p: p, start: max(start, p.start)})
+	e.stage(op{kind: opLogStart, p: p, start: max(start, p.start)})
 }
 
 // expired is where the log would start after retention.
@@ -55,7 +55,7 @@ func (e *Engine) expired(p *partition, r *effect.Retain) model.Offset {
 	left := p.sizeBytes()
 	for i, s := range p.segments {
 		end := p.segmentEnd(i)
-		if end > r.HighWatermark || i == len(p.segments)-1 && e.isStaged(p) {
+		if end > r.HighWatermark || i == len(p.segments)-1 && p.staged > 0 {
 			break
 		}
 		old := p.config.RetentionMs >= 0 && s.maxTS >= 0 && int64(r.Wall-s.maxTS) > p.config.RetentionMs
@@ -69,10 +69,6 @@ func (e *Engine) expired(p *partition, r *effect.Retain) model.Offset {
 	return start
 }
 
-func (e *Engine) isStaged(p *partition) bool {
-	return slices.ContainsFunc(e.staged, func(o op) bool { return o.p == p })
-}
-
 func (e *Engine) stageDelete(tp model.TopicPartition, silent bool, done *effect.Completions) {
 	p := e.partitions[tp]
 	if p == nil || p.deleted {
@@ -81,7 +77,7 @@ func (e *Engine) stageDelete(tp model.TopicPartition, silent bool, done *effect.
 		}
 		return
 	}
-	if p.empty() && !p.dirMade && !e.isStaged(p) {
+	if p.empty() && !p.dirMade && p.staged == 0 {
 		e.remove(p)
 		if !silent {
 			done.Deleted = append(done.Deleted, effect.Deleted{Partition: tp})
@@ -89,7 +85,7 @@ func (e *Engine) stageDelete(tp model.TopicPartition, silent bool, done *effect.
 		return
 	}
 	p.deleted = true
-	e.staged = append(e.staged, op{kind: opDelete, p: p, silent: silent})
+	e.stage(op{kind: opDelete, p: p, silent: silent})
 }
 
 // DeleteUnknown stages the deletion of every partition that known does not vouch for, and removes
@@ -137,6 +133,8 @@ func (e *Engine) applyOther(p *partition, o *op) {
 	switch {
 	case o.kind == opDelete:
 		p.gone = true
+	case o.kind == opMark, o.kind == opFlush:
+		return
 	case p.deleted:
 		o.refused = effect.Missing
 	case p.damage != "":
@@ -160,6 +158,14 @@ func (e *Engine) applyOther(p *partition, o *op) {
 // is no danger: nothing names it any more, and the next start removes it.
 func (e *Engine) finishOther(o *op, done *effect.Completions) {
 	p := o.p
+	if o.kind == opMark {
+		p.loose.marked, p.loose.marking, p.loose.written = true, false, false
+		return
+	}
+	if o.kind == opFlush {
+		p.loose.flushing = false
+		return
+	}
 	if o.kind == opLogStart {
 		var freed int64
 		for _, s := range o.removed {

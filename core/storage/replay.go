@@ -2,6 +2,7 @@ package storage
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
@@ -113,6 +114,12 @@ func (r *recovery) take(seq uint64, pos int64, h *groupHeader) (taken bool, err 
 			rewrite = true
 		}
 	}
+	r.groupProven = true
+	if slices.ContainsFunc(r.group, func(n entry) bool { return n.Kind == entryLoose }) {
+		if r.groupProven, err = r.proven(seq, end, h.LSN); err != nil {
+			return false, err
+		}
+	}
 	r.groupFile, r.groupPos, r.groupRewrite = seq, pos, rewrite
 	for i := range r.group {
 		if err := r.apply(&r.group[i]); err != nil {
@@ -204,20 +211,36 @@ func (r *recovery) apply(n *entry) error {
 		delete(r.writes, p)
 		e.remove(p)
 		r.gone = append(r.gone, p.tp)
+	case entryLoose:
+		// Before it was durable nothing was written so, and what stands behind the known end is of an earlier life.
+		p.loose.marked = p.loose.marked || r.groupProven
 	case entryLogStart:
+		if p.loose.marked && n.BaseOffset > p.end && p.damage == "" {
+			if err := r.adoptToStart(p, n); err != nil {
+				return err
+			}
+		}
 		if n.BaseOffset > p.end {
 			r.damage(p, fmt.Sprintf("the journal starts the log at offset %d, it ends at %d", n.BaseOffset, p.end))
 			return nil
 		}
-		r.applyStart(p, n.BaseOffset)
+		r.applyStart(p, n.BaseOffset, n.SegmentBase)
 	default:
+		if p.loose.marked && n.BaseOffset > p.end {
+			// It was durable before the group was written.
+			if err := r.adoptTail(p, n.BaseOffset); err != nil {
+				return err
+			}
+		}
 		r.applyBatch(p, n)
 	}
 	return nil
 }
 
-func (r *recovery) applyStart(p *partition, start model.Offset) {
-	for len(p.segments) > 0 && p.segmentEnd(0) <= start {
+// applyStart moves the log's start. first is where the first segment began that it left, or the start: of a loose
+// log the end may not be known yet.
+func (r *recovery) applyStart(p *partition, start, first model.Offset) {
+	for len(p.segments) > 0 && p.segments[0].base < first {
 		r.e.letGo(p.segments[0])
 		r.removed = append(r.removed, p.segments[0])
 		p.segments = p.segments[1:]
@@ -278,10 +301,7 @@ func (r *recovery) applyBatch(p *partition, n *entry) {
 	if n.Payload == nil || n.healed || inPlace && !r.groupRewrite {
 		return
 	}
-	if r.writes == nil {
-		r.writes = make(map[*partition][]replayed)
-	}
-	r.writes[p] = append(r.writes[p], replayed{
+	r.rewrite(p, replayed{
 		seg: s, at: n.Position, file: r.groupFile, payload: r.groupPos + n.payloadAt, bytes: n.SizeBytes, hash: n.PayloadHash, inPlace: inPlace,
 	})
 }

@@ -9,6 +9,9 @@ import (
 func (e *Engine) scanLog(s *effect.Scan, done *effect.Completions) {
 	out := effect.Scanned{Partition: s.Partition, From: s.From, Next: s.From}
 	p := e.partitions[s.Partition]
+	if p != nil {
+		e.see(p)
+	}
 	switch {
 	case p == nil || p.gone:
 		out.Failure = effect.Missing

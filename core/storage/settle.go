@@ -12,7 +12,11 @@ import (
 // unknown ones go, and shorter ones are damage.
 func (r *recovery) settle() error {
 	e := r.e
-	for _, p := range e.sorted {
+	for _, p := range slices.Clone(e.sorted) {
+		if p.empty() {
+			e.remove(p) // it was to be loose, and nothing came of it; what its directory holds is a stray
+			continue
+		}
 		if p.unseen {
 			continue
 		}
@@ -97,6 +101,8 @@ func (e *Engine) tidy(p *partition, files []Entry) (dropped int64, err error) {
 		if err := e.disk.Remove(p.dir + "/" + f.Name); err != nil && !errors.Is(err, ErrNotExist) {
 			return dropped, fmt.Errorf("%s/%s: %w", p.dir, f.Name, err)
 		}
+		p.names++
+		p.touched = p.touched || suffix == logSuffix
 	}
 	return dropped, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/invariant"
+	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
 )
 
@@ -158,6 +159,10 @@ func (e *Engine) takeTurn() (need, spare int64) {
 	n := 0
 	for ; n < len(e.staged); n++ {
 		o := &e.staged[n]
+		if o.kind == opAppend && o.p.loose.from != model.NoOffset {
+			// What the journal lacks before it is made durable first, in a turn of its own.
+			break
+		}
 		cost := int64(entryHeaderBytes)
 		if o.kind == opAppend {
 			o.inPlace = e.cfg.InPlaceBytesMin > 0 && o.p.turnBytes >= int64(e.cfg.InPlaceBytesMin) ||
@@ -177,13 +182,19 @@ func (e *Engine) takeTurn() (need, spare int64) {
 	for i := range e.staged {
 		e.staged[i].p.turnBytes = 0
 	}
-	if n == len(e.staged) {
+	switch n {
+	case 0:
+		e.turn = append(e.turn[:0], op{kind: opFlush, p: e.staged[0].p})
+	case len(e.staged):
 		e.turn, e.staged = e.staged, e.turn[:0]
-	} else {
+	default:
 		e.turn = append(e.turn[:0], e.staged[:n]...)
 		rest := copy(e.staged, e.staged[n:])
 		clear(e.staged[rest:])
 		e.staged = e.staged[:rest]
+	}
+	for i := range n {
+		e.turn[i].p.staged -= e.turn[i].ordered()
 	}
 	e.parts, e.refused = e.parts[:0], e.refused[:0]
 	for i := range e.turn {
@@ -256,8 +267,33 @@ func (e *Engine) writeGroup() error {
 				e.work.addNames(e, o.p)
 			}
 			e.sinceBytes += int64(len(o.batch))
+		case opFlush:
+			if err := e.cover(o.p); err != nil {
+				return err
+			}
+			continue
+		case opMark:
+			// From here on recovery takes what follows on the known for ours: what an earlier life may have left
+			// there must be gone for good.
+			if !o.p.dirMade {
+				o.refused = effect.Missing // there is nothing to clear yet; the next append tries again
+				e.refused = append(e.refused, i)
+				continue
+			}
+			if s := o.p.active(); s != nil && (s.pins == 0 || !e.work.has(s)) {
+				if err := e.work.addSegment(&e.files, s); err != nil {
+					return err
+				}
+			}
+			e.work.addNames(e, o.p)
+			o.p.loose.written, o.p.loose.group = true, e.journal.last+1
+			n.Kind, n.BaseOffset, n.NextOffset = entryLoose, o.p.end, o.p.end
 		case opLogStart:
 			n.Kind, n.BaseOffset, n.NextOffset = entryLogStart, o.start, o.start
+			n.SegmentBase = o.start
+			if len(o.p.segments) > 0 {
+				n.SegmentBase = o.p.segments[0].base
+			}
 		case opDelete:
 			n.Kind = entryDelete
 		}
@@ -266,7 +302,17 @@ func (e *Engine) writeGroup() error {
 	if len(e.entries) == 0 {
 		// The sync of this turn proves nothing about the group before it, and while everything is refused
 		// there may be no turn without anything staged.
-		return e.journal.mark()
+		if err := e.journal.mark(); err != nil {
+			return err
+		}
+		if len(e.work.segments) > 0 && e.journal.file != nil {
+			// What is flushed is worth nothing if the journal cannot show that recovery may look for it.
+			e.work.files = append(e.work.files, e.journal.file)
+			if e.journal.dirDirty {
+				e.work.dirs = append(e.work.dirs, journalDir)
+			}
+		}
+		return nil
 	}
 	_, n, err := e.journal.write(e.entries)
 	clear(e.entries)
@@ -316,6 +362,10 @@ func (e *Engine) EndSync(w *SyncWork, err error, done *effect.Completions) error
 		e.journal.dirDirty = false
 	}
 	for _, p := range e.parts {
+		if p.loose.flushTo != model.NoOffset {
+			p.settled(p.loose.flushTo)
+			p.loose.flushTo = model.NoOffset
+		}
 		e.reportAppended(p, done)
 	}
 	for _, i := range e.refused {
@@ -358,16 +408,24 @@ func (e *Engine) reportAppended(p *partition, done *effect.Completions) {
 	}
 }
 
+func (e *Engine) reportRefusedAppend(o *op, done *effect.Completions) {
+	a := effect.Appended{Partition: o.p.tp, NextOffset: o.p.end, Failure: o.refused, Attempt: o.attempt}
+	if o.refused == effect.DiskFull {
+		a.State = o.p.state.Clone()
+	}
+	done.Appended = append(done.Appended, a)
+}
+
 // reportRefused says what the log holds instead of the refused operation.
 func (e *Engine) reportRefused(i int, done *effect.Completions) {
 	o := &e.turn[i]
 	switch o.kind {
 	case opAppend:
-		a := effect.Appended{Partition: o.p.tp, NextOffset: o.p.end, Failure: o.refused, Attempt: o.attempt}
-		if o.refused == effect.DiskFull {
-			a.State = o.p.state.Clone()
-		}
-		done.Appended = append(done.Appended, a)
+		e.reportRefusedAppend(o, done)
+	case opMark:
+		o.p.loose.marking = false
+	case opFlush:
+		o.p.loose.flushing = false
 	case opLogStart:
 		o.p.retains--
 		done.Retained = append(done.Retained, effect.Retained{
