@@ -84,6 +84,7 @@ func (k *clientConn) input(do func(model.Time, client.Machine, *client.Out)) {
 	if l.life != k.life || l.h.stopped {
 		return
 	}
+	l.h.w.coreEvents++
 	do(l.h.w.now, l.line.Machine, &l.line.Out)
 	l.h.after(l)
 }
@@ -180,6 +181,7 @@ func (h *host) schedule() {
 				return
 			}
 			l.tickAt = 0
+			w.coreEvents++
 			l.line.Machine.Tick(w.now, &l.line.Out)
 			h.after(l)
 		})

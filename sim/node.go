@@ -64,6 +64,7 @@ type process struct {
 	ioAt     bool
 	ioFreeAt model.Time
 
+	steps                  uint64 // of the broker since its last deep check
 	syncing, checkpointing bool
 	reports                int             // scheduled
 	parked                 []*broker.Fetch // asked and not answered

@@ -179,6 +179,7 @@ func (p *process) loop() {
 	for _, ev := range events {
 		set := p.set()
 		p.n.w.coreEvents++
+		p.steps++
 		p.broker.Step(p.n.clock.monotonic(p.n.w.now), ev, set)
 		p.watchFetches(ev, set)
 		p.checkRetries(ev, set)
@@ -193,7 +194,8 @@ func (p *process) loop() {
 			p.checkWoken()
 		}
 	}
-	if p.n.w.coreEvents%p.n.w.checkEvery < uint64(len(events)) {
+	if p.steps >= p.n.w.checkEvery {
+		p.steps = 0
 		p.check()
 	}
 	p.scheduleTick()
@@ -339,6 +341,7 @@ func (p *process) io() {
 			n.ghost.hand(a)
 			n.note("append", n.ghost.log(a.Partition).number, uint64(a.BaseOffset), uint64(a.Attempt), "")
 		}
+		p.n.w.coreEvents++
 		p.engine.Perform(set, done)
 		for _, r := range set.Reads {
 			p.engine.ResolveRead(r.Fetch)

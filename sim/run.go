@@ -131,7 +131,7 @@ func Run(o Options) Result {
 // populate makes nodes and clients and schedules the plan.
 func (w *world) populate() error {
 	if w.plan.Mode != Lite {
-		w.checkEvery = 500
+		w.checkEvery = 250
 	}
 	for _, p := range w.plan.Nodes {
 		n := newNode(w, p)

@@ -24,8 +24,8 @@ type world struct {
 	trace *trace
 
 	events     int64  // of the heap
-	coreEvents uint64 // of the sessions and brokers
-	checkEvery uint64 // so many core events between deep checks
+	coreEvents uint64 // inputs of the core's machines: sessions, brokers, engines, clients
+	checkEvery uint64 // so many steps of a broker between deep checks
 	fired      [faultCount]int64
 	marks      [effect.MarkCount]int64
 	violation  *Violation

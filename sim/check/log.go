@@ -100,8 +100,22 @@ func (c *logCheck) run() []Anomaly {
 	return c.found
 }
 
-// see notes a value at an offset, and whether it contradicts what was seen before.
-func (c *logCheck) see(offset, value int64, by string) {
+// seen is who saw a record: printing that takes time, and is rarely needed.
+type seen struct{ op *Op }
+
+func (s seen) String() string {
+	switch {
+	case s.op == nil:
+		return "in the final read"
+	case s.op.F == Send:
+		return "acknowledged by " + s.op.String()
+	}
+	return "in " + s.op.String()
+}
+
+// see notes a value at an offset, and whether it contradicts what was seen before. by says who saw it: an
+// operation, or the final read if it is nil.
+func (c *logCheck) see(offset, value int64, by seen) {
 	if v, ok := c.at[offset]; ok && v != value {
 		c.report(Inconsistent, "offset %d held %d and, %s, %d", offset, v, by, value)
 		return
@@ -143,7 +157,7 @@ func (c *logCheck) checkFinal() {
 			c.report(Gap, "the final read has %d after %d", o, next-1)
 		}
 		next = o + 1
-		c.see(o, f.Values[i], "in the final read")
+		c.see(o, f.Values[i], seen{})
 		c.last[o] = f.Values[i]
 	}
 	if next != f.End && !f.Damaged {
@@ -173,7 +187,7 @@ func (c *logCheck) checkPoll(op *Op) {
 		if o >= op.Tail {
 			c.report(BeyondEnd, "%d was served: %s", o, op)
 		}
-		c.see(o, op.Values[i], "in "+op.String())
+		c.see(o, op.Values[i], seen{op})
 		if c.gone(o) {
 			c.report(Vanished, "value %d at %d was consumed and is not in the end: %s", op.Values[i], o, op)
 		}
@@ -186,7 +200,7 @@ func (c *logCheck) checkSend(op *Op) {
 	}
 	for i, v := range op.Values {
 		o := op.Offset + int64(i)
-		c.see(o, v, "acknowledged by "+op.String())
+		c.see(o, v, seen{op})
 		if c.gone(o) {
 			c.report(Lost, "value %d, acknowledged at %d, is not in the end (log %d to %d): %s",
 				v, o, c.final.Start, c.final.End, op)

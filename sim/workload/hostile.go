@@ -219,7 +219,7 @@ func (h *hostile) produce(batch []byte) protocol.Message {
 }
 
 // BombBytes is what a bomb decompresses to: more than simulated brokers allow.
-const BombBytes = 3 << 20
+const BombBytes = 1 << 20
 
 // bomb is a batch whose value is nothing but zeros, and compresses very well. It must never be taken.
 func (h *hostile) bomb(now model.Time) []byte {
