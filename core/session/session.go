@@ -178,10 +178,11 @@ type request struct {
 	id      effect.RequestID
 }
 
-// decode reads the body of a request and closes the connection if it cannot.
+// decode reads the body of a request and closes the connection if it cannot. Bytes after the body are ignored, as
+// Kafka does: librdkafka 2.12 to 2.16 sends some when it asks for the metadata of all topics.
 func (s *Session) decode(rq *request, body protocol.Message, out *Out) bool {
 	body.Decode(&s.reader, rq.version)
-	if err := s.reader.Finish(); err != nil {
+	if err := s.reader.Err(); err != nil {
 		s.close(out, "%v version %d cannot be read: %v", rq.slot.key, rq.version, err)
 		return false
 	}

@@ -265,7 +265,6 @@ func TestWhatCannotBeUnderstoodClosesTheConnectionWithAReason(t *testing.T) {
 	}{
 		"an empty frame":        {nil, "header"},
 		"half a body":           {short[:len(short)-2], "cannot be read"},
-		"bytes left over":       {append(frame(kmsg.NewPtrMetadataRequest(), 9, 1), 0), "left"},
 		"a key nobody has":      {unknownKey, "not served"},
 		"a version nobody has":  {newer, "not served"},
 		"acks out of range":     {frame(acks, 9, 1), "acks=5"},
@@ -281,6 +280,31 @@ func TestWhatCannotBeUnderstoodClosesTheConnectionWithAReason(t *testing.T) {
 		s.Receive(1000, frame(kmsg.NewPtrMetadataRequest(), 9, 1), &out)
 		if len(out.Events)+len(out.Frames) != 0 {
 			t.Errorf("%s: the connection goes on after it was closed", name)
+		}
+	}
+}
+
+// librdkafka 2.12 to 2.16 asks for all topics with an array length padded to four bytes, so that the fields that
+// follow stand three bytes too late. Kafka reads what it understands and ignores the rest.
+func TestBytesAfterAMessageAreIgnored(t *testing.T) {
+	asked := []byte{
+		0, 3, 0, 13, 0, 0, 0, 1, // Metadata, version 13, correlation id 1
+		0, 7, 'r', 'd', 'k', 'a', 'f', 'k', 'a', 0, // client id, tags
+		0, 0, 0, 0, // no array: all topics, in four bytes instead of one
+		1, 0, 0, // allow auto creation, no authorized operations, tags
+	}
+	for name, f := range map[string][]byte{
+		"librdkafka asks for all topics": asked,
+		"a byte more":                    append(frame(kmsg.NewPtrMetadataRequest(), 9, 1), 0),
+	} {
+		s, out := newSession(), Out{}
+		s.Receive(1000, f, &out)
+		if out.Close != "" || len(out.Events) != 1 {
+			t.Errorf("%s: close %q, %d events", name, out.Close, len(out.Events))
+			continue
+		}
+		if e, ok := out.Events[0].(*broker.DescribeTopics); !ok || !e.All || e.AutoCreate {
+			t.Errorf("%s: %+v", name, out.Events[0])
 		}
 	}
 }
