@@ -1,6 +1,7 @@
 # Everything there is to do with weir's source. `make` alone, or `make help`, lists it.
 #
-# Building and testing need Go, make and git. `make race` needs a C compiler too, `make interop` kcat.
+# Building and testing need Go, make and git. `make race` needs a C compiler too; `make interop` says what each
+# client needs.
 
 GO       ?= go
 SEED     ?= 1
@@ -29,7 +30,7 @@ MAKEFLAGS   += --no-print-directory
 help: ## list what can be made
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 
 .PHONY: build
@@ -113,9 +114,12 @@ abuse: build ## let hostile clients loose on a broker while honest ones work: AR
 	$(GO) run ./jepsen/abuse --weir bin/weir $(ARGS)
 
 .PHONY: interop
-interop: build ## let clients that others wrote work with a broker; needs kcat
-	@command -v kcat >/dev/null || { echo "interop: kcat is not installed; it is Debian's package kcat" >&2; exit 1; }
-	$(GO) run ./jepsen/interop --weir bin/weir $(ARGS)
+interop: build ## let eleven clients that others wrote work with a broker; CLIENTS="kcat franz-go" for some of them
+	$(GO) run ./jepsen/interop --weir bin/weir --clients "$(CLIENTS)" $(ARGS)
+
+.PHONY: interop-table
+interop-table: build ## the same with all of them, and write what was found into docs/CLIENTS.md
+	$(GO) run ./jepsen/interop --weir bin/weir --table docs/CLIENTS.md --results bin/interop.json
 
 .PHONY: readme
 readme: ## run the shell blocks of README.md and docs/ as a reader would

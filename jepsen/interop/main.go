@@ -1,16 +1,27 @@
-// Command interop lets clients that others wrote work with a real broker: kcat, which is librdkafka, and
-// franz-go, over TCP and over QUIC, beside weir's own command line. Each reads what the others wrote.
+// Command interop lets clients that others wrote work with a real broker.
 //
-//	go run ./jepsen/interop --weir bin/weir [--logs DIR]
+//	go run ./jepsen/interop --weir bin/weir [--clients "kcat java-4"] [--results FILE] [--table FILE] [--logs DIR]
 //
-// In: the binary, and text files to send (the *.log of a directory; by default some are made, with
-// Windows line ends, empty lines, bytes that are no text, no newline at the end). Out: one line per case, then
-// how many passed and failed; exit code 1 if any failed.
+// It has two parts.
+//
+// The commands: kcat, which is librdkafka, and franz-go over TCP and over QUIC, beside weir's own command line. Each
+// reads what the others wrote. In: text files to send (the *.log of a directory; by default some are made, with
+// Windows line ends, empty lines, bytes that are no text, no newline at the end).
+//
+// The clients: eleven of them in six languages (catalog.go), each a program of its own under this directory that
+// answers requests of one line (adapter.go). Each makes topics, writes and reads every kind of record in every codec
+// it has, asks for offsets by number and by time, joins a group of three of which one is killed, and reads what every
+// other wrote. A tap between clients and broker notes which version of which request each chose. install.sh makes the
+// programs, and says what it needs when it is not there.
+//
+// Out: one line per case, then how many passed and failed; exit code 1 if any failed. --results writes all of it
+// as JSON, --table writes it into docs/CLIENTS.md.
 //
 // A case passes when what comes out equals what went in: keys, values, headers, times, null apart from empty,
-// order, bytes of files. Whether a codec was used is read from the batches that a consumer is given.
+// order, bytes of files. Whether a codec was used is read from the batches that a consumer is given. What a client
+// has no words for (kcat cannot set times) is listed in the catalog, and shown in the table.
 //
-// Deliberately absent: consumer groups and transactions, which the broker does not serve yet, and failures:
+// Deliberately absent: transactions, which the broker does not serve yet, and failures of the broker:
 // jepsen/crash has those.
 package main
 
@@ -21,30 +32,50 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/weirmq/weir/jepsen/broker"
 )
 
+type options struct {
+	weir, source, logs, clients, results, table string
+	parallel                                    int
+}
+
 func main() {
-	weir := flag.String("weir", "bin/weir", "the binary to test")
-	logs := flag.String("logs", "", "a directory whose *.log files are sent; by default files are made")
+	if len(os.Args) == 4 && os.Args[1] == "kcat" {
+		if err := serveKcat(os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, "interop kcat:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	var o options
+	flag.StringVar(&o.weir, "weir", "bin/weir", "the binary to test")
+	flag.StringVar(&o.source, "source", "jepsen/interop", "where the clients' programs are")
+	flag.StringVar(&o.logs, "logs", "", "a directory whose *.log files are sent; by default files are made")
+	flag.StringVar(&o.clients, "clients", "", "which clients to try, by name; all by default")
+	flag.StringVar(&o.results, "results", "", "a file for the results, as JSON")
+	flag.StringVar(&o.table, "table", "", "a document that gets the results as tables")
+	flag.IntVar(&o.parallel, "parallel", 3, "how many clients to try at a time")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "interop: wrong usage; see --help")
 		os.Exit(2)
 	}
-	if err := run(*weir, *logs); err != nil {
+	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "interop:", err)
 		os.Exit(1)
 	}
 }
 
-func run(weir, logs string) (err error) {
-	if _, err := exec.LookPath("kcat"); err != nil {
-		return errors.New("kcat is not installed; it is Debian's package kcat")
+func run(o options) (err error) {
+	chosen, err := selectClients(o.clients)
+	if err != nil {
+		return err
 	}
-	if weir, err = filepath.Abs(weir); err != nil {
+	if o.weir, err = filepath.Abs(o.weir); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "weir-interop-")
@@ -52,15 +83,46 @@ func run(weir, logs string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	files, err := readLogs(logs)
+	var passed, failed int
+	if slices.ContainsFunc(chosen, func(c client) bool { return c.name == "kcat" }) {
+		if passed, failed, err = runCommands(o, dir); err != nil {
+			return err
+		}
+	}
+	m, trials, err := runMatrix(o.weir, o.source, dir, chosen, o.parallel)
 	if err != nil {
 		return err
 	}
+	p, f := m.counts()
+	passed, failed = passed+p, failed+f
+	report := m.report(trials)
+	if o.results != "" {
+		err = errors.Join(err, writeReport(o.results, report))
+	}
+	if o.table != "" {
+		err = errors.Join(err, writeTable(o.table, report))
+	}
+	fmt.Printf("interop: %d passed, %d failed\n", passed, failed)
+	if failed > 0 {
+		err = errors.Join(err, errors.New("the cases that begin with FAIL failed"))
+	}
+	return err
+}
+
+// runCommands lets kcat, franz-go and weir's own commands read what the others wrote.
+func runCommands(o options, dir string) (passed, failed int, err error) {
+	if _, err := exec.LookPath("kcat"); err != nil {
+		return 0, 0, errors.New("kcat is not installed; it is Debian's package kcat")
+	}
+	files, err := readLogs(o.logs)
+	if err != nil {
+		return 0, 0, err
+	}
 	b, err := broker.Start(broker.Options{
-		Binary: weir, Data: filepath.Join(dir, "data"), Listen: "127.0.0.1:0", Args: []string{"--http", ""},
+		Binary: o.weir, Data: filepath.Join(dir, "data"), Listen: "127.0.0.1:0", Args: []string{"--http", ""},
 	})
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	defer func() {
 		if b.Running() {
@@ -68,11 +130,11 @@ func run(weir, logs string) (err error) {
 		}
 	}()
 	if err := b.Ready(10 * time.Second); err != nil {
-		return err
+		return 0, 0, err
 	}
-	s, err := newSuite(weir, dir, b)
+	s, err := newSuite(o.weir, dir, b)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	s.metadata()
 	s.text()
@@ -87,9 +149,8 @@ func run(weir, logs string) (err error) {
 	s.exact(files)
 	s.whole(files)
 	s.try("the broker stops cleanly", func() error { return b.Stop(15 * time.Second) })
-	fmt.Printf("interop: %d passed, %d failed\n", s.passed, s.failed)
 	if s.failed > 0 {
-		return fmt.Errorf("the end of the broker's log:\n%s", b.Log())
+		err = fmt.Errorf("the end of the broker's log:\n%s", b.Log())
 	}
-	return nil
+	return s.passed, s.failed, err
 }
