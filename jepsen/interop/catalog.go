@@ -68,7 +68,7 @@ var clients = []client{
 		member: kcatMember,
 	},
 	{name: "confluent-kafka-python", language: "Python"},
-	{name: "kafka-python", language: "Python", lacks: []feature{bothNull}},
+	{name: "kafka-python", language: "Python", lacks: []feature{headerNull, bothNull}},
 	{name: "aiokafka", language: "Python", lacks: []feature{bothNull, deleteGroups}},
 	{name: "kafkajs", language: "JavaScript", lacks: []feature{headerNull}},
 	{name: "sarama", language: "Go"},

@@ -121,7 +121,7 @@ func (t *trial) group() {
 		w.readers.Wait()
 	}()
 	broken := false
-	step := func(name string, f func() error) {
+	stepOf := func(column, name string, f func() error) {
 		t.try(column, name, func() error {
 			if broken {
 				return errors.New("the group did not come so far")
@@ -131,6 +131,7 @@ func (t *trial) group() {
 			return err
 		})
 	}
+	step := func(name string, f func() error) { stepOf(column, name, f) }
 	write := func(each int64) error {
 		var records []record
 		for o := written; o < written+each; o++ {
@@ -211,7 +212,7 @@ func (t *trial) group() {
 		}
 		return errors.Join(errs...)
 	})
-	t.groupAdmin(group, topic, written, step)
+	t.groupAdmin(group, topic, written, stepOf)
 }
 
 // awaitAll waits until each member has been given records since all three are there. It goes on writing, so
@@ -267,14 +268,14 @@ func (w *watch) awaitEverything(each int64) error {
 }
 
 // groupAdmin reads the group's offsets back with the client, lists, describes and deletes the group.
-func (t *trial) groupAdmin(group, topic string, written int64, step func(string, func() error)) {
+func (t *trial) groupAdmin(group, topic string, written int64, step func(column, name string, f func() error)) {
 	const column = "group admin"
 	admin := func(needs feature, name string, f func() error) {
 		if t.cannot(needs) {
 			t.tryWith(needs, column, name, f)
 			return
 		}
-		step(name, f)
+		step(column, name, f)
 	}
 	admin(committedOffsets, "reads the group's offsets", func() error {
 		var got struct{ Offsets []int64 }
