@@ -1,6 +1,7 @@
 package node
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"github.com/weirmq/weir/core/session"
 	"github.com/weirmq/weir/node/explain"
 	"github.com/weirmq/weir/transport"
+	"github.com/weirmq/weir/transport/tcp"
 )
 
 // connection is one client connection: a transport, the session's machine, and two goroutines, of which the
@@ -174,10 +176,22 @@ func (c *connection) finish(err error) {
 	case err == errSession:
 		// The writer sends what is there and closes.
 	default:
-		if err != nil && !transport.IsClosed(err) && !errors.Is(err, errPanicked) {
-			c.node.log.Info("connection lost", zap.String("peer", c.peer), zap.Error(err))
-		}
+		c.lost(err)
 		c.close()
+	}
+}
+
+// lost says why the connection ended, if that is worth saying.
+func (c *connection) lost(err error) {
+	var record tls.RecordHeaderError
+	switch {
+	case err == nil, errors.Is(err, errPanicked), transport.IsClosed(err):
+	case errors.As(err, &record):
+		c.complain(explain.WrongProtocolPlain, fmt.Sprintf("this listener serves TLS, and the client began with the bytes % x", record.RecordHeader), "")
+	case errors.Is(err, tcp.ErrHandshake):
+		c.complain(explain.TLSHandshakeFailed, err.Error(), "")
+	default:
+		c.node.log.Info("connection lost", zap.String("peer", c.peer), zap.Error(err))
 	}
 }
 

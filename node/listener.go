@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/weirmq/weir/node/explain"
 	"github.com/weirmq/weir/transport/certificate"
 	"github.com/weirmq/weir/transport/quic"
 	"github.com/weirmq/weir/transport/tcp"
@@ -44,7 +47,14 @@ func (n *Node) listen() (net.Listener, error) {
 // listenKafka binds TCP and, at the same port number, QUIC. When any port will do, one that is free on
 // both is looked for.
 func (n *Node) listenKafka() error {
-	var tlsConfig *tls.Config
+	var tlsConfig, tcpConfig *tls.Config
+	if n.config.TLS {
+		pair, err := n.loadPair("ssl.certificate.file", n.config.TLSCertificate, "ssl.key.file", n.config.TLSKey)
+		if err != nil {
+			return err
+		}
+		tcpConfig = certificate.ServerConfig(pair)
+	}
 	if n.config.QUIC {
 		var err error
 		if tlsConfig, err = n.certificate(); err != nil {
@@ -52,7 +62,7 @@ func (n *Node) listenKafka() error {
 		}
 	}
 	for attempt := 1; ; attempt++ {
-		plain, err := tcp.Listen(n.config.Listener, nil)
+		plain, err := tcp.Listen(n.config.Listener, tcpConfig)
 		if err != nil {
 			return fmt.Errorf("listeners: %w", err)
 		}
@@ -87,14 +97,38 @@ func (n *Node) quicConfig() quic.Config {
 	}
 }
 
+// loadPair loads a certificate and its key, and says what is wrong with them in the words of the configuration.
+func (n *Node) loadPair(certificateName, certificateFile, keyName, keyFile string) (tls.Certificate, error) {
+	for name, file := range map[string]string{certificateName: certificateFile, keyName: keyFile} {
+		if _, err := os.ReadFile(file); err != nil {
+			return tls.Certificate{}, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	pair, err := tls.LoadX509KeyPair(certificateFile, keyFile)
+	if err != nil {
+		return pair, fmt.Errorf("%s and %s: %w: they must be PEM files, the first with the certificate and its chain, the second with its private key",
+			certificateName, keyName, err)
+	}
+	if now := time.Now(); pair.Leaf != nil && (now.After(pair.Leaf.NotAfter) || now.Before(pair.Leaf.NotBefore)) {
+		n.log.Warn("the certificate is not valid now: clients that verify it will not connect", zap.String("code", string(explain.CertificateExpired)),
+			zap.String("file", certificateFile), zap.Time("from", pair.Leaf.NotBefore), zap.Time("to", pair.Leaf.NotAfter),
+			zap.String("fix", "renew it, or mend this machine's clock"))
+	}
+	return pair, nil
+}
+
 // certificate is what QUIC shows: the configured one, or one of the node's own making, for development.
 func (n *Node) certificate() (*tls.Config, error) {
-	if n.config.QUICCertificate != "" {
-		pair, err := tls.LoadX509KeyPair(n.config.QUICCertificate, n.config.QUICKey)
+	names := [4]string{"quic.certificate.file", n.config.QUICCertificate, "quic.key.file", n.config.QUICKey}
+	if n.config.QUICCertificate == "" {
+		names = [4]string{"ssl.certificate.file", n.config.TLSCertificate, "ssl.key.file", n.config.TLSKey}
+	}
+	if names[1] != "" {
+		pair, err := n.loadPair(names[0], names[1], names[2], names[3])
 		if err != nil {
 			return nil, err
 		}
-		n.addresses.certificate = n.config.QUICCertificate
+		n.addresses.certificate = names[1]
 		return certificate.ServerConfig(pair), nil
 	}
 	var hosts []string

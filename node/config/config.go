@@ -39,6 +39,8 @@ type Config struct {
 	QUIC       bool
 	Pprof      bool
 
+	TLS                      bool   // on Listener's TCP
+	TLSCertificate, TLSKey   string // files
 	QUICCertificate, QUICKey string // files
 
 	Topics  Topics
@@ -147,6 +149,12 @@ func (c *Config) Validate() error {
 	if c.Groups.SessionTimeoutMsMin > c.Groups.SessionTimeoutMsMax {
 		errs = append(errs, fmt.Errorf("group.min.session.timeout.ms (%d) is larger than group.max.session.timeout.ms (%d)",
 			c.Groups.SessionTimeoutMsMin, c.Groups.SessionTimeoutMsMax))
+	}
+	switch {
+	case (c.TLSCertificate == "") != (c.TLSKey == ""):
+		errs = append(errs, errors.New("ssl.certificate.file and ssl.key.file belong together: set both or none"))
+	case c.TLS && c.TLSCertificate == "":
+		errs = append(errs, errors.New("listeners: an SSL listener needs a certificate: set ssl.certificate.file and ssl.key.file"))
 	}
 	if int64(c.Topics.MessageBytesMax) > int64(c.Limits.RequestBytesMax) {
 		errs = append(errs, fmt.Errorf("message.max.bytes (%d) is larger than socket.request.max.bytes (%d): such a batch could never arrive",

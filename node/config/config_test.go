@@ -61,7 +61,7 @@ func TestMistakesAreNamedWithTheirPlaceAndCure(t *testing.T) {
 	for _, want := range []string{
 		"server.properties:1: there is no property \"num.partitons\"; did you mean num.partitions?",
 		"server.properties:2: log.segment.bytes: it is a whole number from 1024 to 2147483647",
-		"server.properties:3: listeners: only PLAINTEXT listeners are served yet, not SASL_SSL",
+		"server.properties:3: listeners: only PLAINTEXT and SSL listeners are served yet, not SASL_SSL",
 		"WEIR_LOG_RETENTION_MS: log.retention.ms",
 		"--set: there is no property \"frobnicate\"; `weir node --help`",
 	} {
@@ -80,6 +80,8 @@ func TestValidateFindsWhatDoesNotFit(t *testing.T) {
 		"advertised.listeners":    func(c *Config) { c.Advertised = ":9092" },
 		"it stands for many":      func(c *Config) { c.Advertised = "0.0.0.0:9092" },
 		"is no host name":         func(c *Config) { c.Advertised = "my host:9092" },
+		"an SSL listener needs":   func(c *Config) { c.TLS = true },
+		"belong together":         func(c *Config) { c.TLSKey = "key.pem" },
 		"a host and a port":       func(c *Config) { c.Advertised = "broker:0" },
 		"\"x\" is not a port":     func(c *Config) { c.Listener = "127.0.0.1:x" },
 		"\"70000\" is not a port": func(c *Config) { c.Listener = "127.0.0.1:70000" },
@@ -146,10 +148,25 @@ func TestPropertiesAreWhole(t *testing.T) {
 	if c != d {
 		t.Errorf("read back as %+v", c)
 	}
-	// Every field of the struct belongs to a property.
+	// Every field of the struct belongs to a property; listeners sets two, Listener and TLS.
 	set := reflect.ValueOf(Config{})
-	if n := leaves(set); n != len(all) {
+	if n := leaves(set); n != len(all)+1 {
 		t.Errorf("%d fields and %d properties", n, len(all))
+	}
+}
+
+func TestASecuredListenerReadsBack(t *testing.T) {
+	c := Default()
+	if _, err := c.Set("listeners", "ssl://broker:9093"); err != nil || !c.TLS || c.Listener != "broker:9093" {
+		t.Fatalf("%v: %+v", err, c)
+	}
+	for _, p := range Properties() {
+		if p.Name == "listeners" && p.Value(&c) != "SSL://broker:9093" {
+			t.Errorf("it reads back as %q", p.Value(&c))
+		}
+	}
+	if _, err := c.Set("listeners", "broker:9092"); err != nil || c.TLS {
+		t.Errorf("%v: %+v", err, c)
 	}
 }
 

@@ -56,8 +56,8 @@ var properties = []Property{
 		0, 1<<30, func(c *Config) *int64 { return &c.Storage.InPlaceBytesMin }),
 	number("journal.file.bytes", "67108864", "Size of one file of the write-ahead journal.",
 		1<<20, 1<<32, func(c *Config) *int64 { return &c.Storage.JournalFileBytes }),
-	text("listeners", "127.0.0.1:9092", "HOST:PORT of the Kafka protocol, on TCP and, at the same port number, on QUIC. Kafka's form PLAINTEXT://HOST:PORT is taken as well.",
-		func(c *Config) *string { return &c.Listener }).address(),
+	text("listeners", "127.0.0.1:9092", "HOST:PORT of the Kafka protocol, on TCP and, at the same port number, on QUIC. Kafka's form PLAINTEXT://HOST:PORT is taken as well; SSL://HOST:PORT serves TLS on TCP, with ssl.certificate.file and ssl.key.file.",
+		func(c *Config) *string { return &c.Listener }).address().secured(),
 	text("log.dirs", "", "The data directory. One process at a time uses it.",
 		func(c *Config) *string { return &c.DataDir }).alias("log.dir").single(),
 	number("log.index.interval.bytes", "4096", "An entry goes into a segment's index after so many bytes.",
@@ -123,7 +123,7 @@ var properties = []Property{
 		1<<20, 1<<40, func(c *Config) *int64 { return &c.Limits.QueuedResponseBytesMax }),
 	millis("queued.stall.timeout.ms", "5000", "When requests have waited for memory for so long, connections that hold some and on which nothing has moved for as long are closed.",
 		100, math.MaxInt32, func(c *Config) *time.Duration { return &c.Limits.StallTimeout }),
-	text("quic.certificate.file", "", "PEM file with the certificate, and its chain, that QUIC shows. Empty: the node makes one for development, in the data directory under tls, and clients must trust that file.",
+	text("quic.certificate.file", "", "PEM file with the certificate, and its chain, that QUIC shows. Empty: ssl.certificate.file if that is set; otherwise the node makes one for development, in the data directory under tls, and clients must trust that file.",
 		func(c *Config) *string { return &c.QUICCertificate }),
 	boolean("quic.enable", "true", "Serve the Kafka protocol over QUIC, on the UDP port of the same number.",
 		func(c *Config) *bool { return &c.QUIC }),
@@ -139,6 +139,10 @@ var properties = []Property{
 		0, math.MaxInt32, func(c *Config) *time.Duration { return &c.ShutdownGrace }),
 	number("socket.request.max.bytes", "104857600", "The largest request. A larger one closes its connection.",
 		1<<10, math.MaxInt32, func(c *Config) *int32 { return &c.Limits.RequestBytesMax }),
+	text("ssl.certificate.file", "", "PEM file with the certificate, and its chain, that a listener SSL://HOST:PORT shows.",
+		func(c *Config) *string { return &c.TLSCertificate }),
+	text("ssl.key.file", "", "PEM file with the private key of ssl.certificate.file.",
+		func(c *Config) *string { return &c.TLSKey }),
 }
 
 // irrelevant are names that Kafka's files have and that have nothing to act upon here.
@@ -180,8 +184,8 @@ func (p Property) address() Property {
 			return fmt.Errorf("one address is served yet, not the list %q", v)
 		}
 		if name, rest, found := strings.Cut(v, "://"); found {
-			if !strings.EqualFold(name, "PLAINTEXT") {
-				return fmt.Errorf("only PLAINTEXT listeners are served yet, not %s", name)
+			if !strings.EqualFold(name, "PLAINTEXT") && !strings.EqualFold(name, "SSL") {
+				return fmt.Errorf("only PLAINTEXT and SSL listeners are served yet, not %s", name)
 			}
 			v = rest
 		}
@@ -191,6 +195,24 @@ func (p Property) address() Property {
 			}
 		}
 		return set(c, v)
+	}
+	return p
+}
+
+// secured turns TLS on if the address is given as SSL://HOST:PORT.
+func (p Property) secured() Property {
+	set := p.set
+	p.set = func(c *Config, v string) error {
+		name, _, found := strings.Cut(v, "://")
+		c.TLS = found && strings.EqualFold(name, "SSL")
+		return set(c, v)
+	}
+	get := p.get
+	p.get = func(c *Config) string {
+		if c.TLS {
+			return "SSL://" + get(c)
+		}
+		return get(c)
 	}
 	return p
 }

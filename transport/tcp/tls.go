@@ -23,6 +23,9 @@ type TLSConn struct {
 	closed atomic.Bool
 }
 
+// ErrHandshake says that a TLS handshake failed, for whatever reason is wrapped beside it.
+var ErrHandshake = errors.New("tls: handshake")
+
 // handshake completes the handshake, or waits for the other direction's goroutine to do so.
 func (c *TLSConn) handshake() error {
 	if c.ready.Load() {
@@ -34,13 +37,13 @@ func (c *TLSConn) handshake() error {
 		var timeout net.Error
 		switch {
 		case ctx.Err() != nil:
-			return fmt.Errorf("tls: no handshake with %v within %v", c.RemoteAddr(), c.timeout)
+			return fmt.Errorf("%w with %v: not complete within %v", ErrHandshake, c.RemoteAddr(), c.timeout)
 		case errors.As(err, &timeout) && timeout.Timeout():
 			// Not wrapped: a handshake cannot be resumed, so this must not look like a deadline
 			// after which reading goes on.
-			return fmt.Errorf("tls: handshake with %v: %v", c.RemoteAddr(), err)
+			return fmt.Errorf("%w with %v: %v", ErrHandshake, c.RemoteAddr(), err)
 		default:
-			return fmt.Errorf("tls: handshake with %v: %w", c.RemoteAddr(), err)
+			return fmt.Errorf("%w with %v: %w", ErrHandshake, c.RemoteAddr(), err)
 		}
 	}
 	c.ready.Store(true)
