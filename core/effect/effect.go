@@ -92,8 +92,10 @@ type Appended struct {
 	Partition  model.TopicPartition
 	NextOffset model.Offset
 	Failure    Failure
-	Attempt    uint32     // of a refused Append
-	State      *log.State // of a refused Append: a copy of what the log really holds, staged appends included; nil if Broken or Missing
+	Attempt    uint32 // of a refused Append
+	// State is what the log really holds, staged appends included: a copy, with the first refusal of an attempt for
+	// lack of space. Who asked learns of no other: it counts its attempts up then.
+	State *log.State
 }
 
 // Read asks for ranges of logs to be resolved and sent as the reply to a fetch.

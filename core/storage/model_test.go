@@ -101,7 +101,7 @@ func (w *world) take() {
 				l.safe, l.frail = a.NextOffset, false
 			}
 		case effect.DiskFull:
-			if a.State == nil || a.State.EndOffset() != a.NextOffset {
+			if a.State == nil && a.Attempt == l.attempt || a.State != nil && a.State.EndOffset() != a.NextOffset {
 				w.t.Fatalf("%v: refused at %d with state %v", l.tp, a.NextOffset, a.State)
 			}
 			if a.Attempt == l.attempt {

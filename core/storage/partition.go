@@ -28,6 +28,10 @@ type partition struct {
 	end      model.Offset // log end offset; state.EndOffset() unless damaged
 
 	refusing bool // the last append was refused: those behind it leave a gap and are refused, too
+	// told says that what the log holds was reported with a refusal of this attempt: once is enough, and a state is
+	// large.
+	told        bool
+	toldAttempt uint32
 
 	damage  string // why it cannot be used; empty if it can
 	dirMade bool   // the directory exists
@@ -262,7 +266,7 @@ func (e *Engine) writeRun(p *partition) {
 		p.state.Apply(*h)
 	}
 	p.end = p.state.EndOffset()
-	p.refusing = false
+	p.refusing, p.told = false, false
 	s.dirty, s.usedAt = true, e.checkpoints
 	e.touch(p)
 	r.reset()

@@ -410,8 +410,9 @@ func (e *Engine) reportAppended(p *partition, done *effect.Completions) {
 
 func (e *Engine) reportRefusedAppend(o *op, done *effect.Completions) {
 	a := effect.Appended{Partition: o.p.tp, NextOffset: o.p.end, Failure: o.refused, Attempt: o.attempt}
-	if o.refused == effect.DiskFull {
-		a.State = o.p.state.Clone()
+	if p := o.p; o.refused == effect.DiskFull && (!p.told || p.toldAttempt != o.attempt) {
+		a.State = p.state.Clone()
+		p.told, p.toldAttempt = true, o.attempt
 	}
 	done.Appended = append(done.Appended, a)
 }
