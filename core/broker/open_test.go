@@ -16,6 +16,7 @@ import (
 type life struct {
 	t      *testing.T
 	b      *Broker
+	now    model.Time
 	engine *storage.Engine
 	last   effect.Set // effects of the newest event and all that followed from it
 }
@@ -28,13 +29,15 @@ func begin(t *testing.T, disk storage.Disk, idSeed byte) *life {
 	}
 	w := newWorld()
 	config := w.b.config
-	config.Controller.IDSeed[0] = idSeed
+	config.Controller.IDSeed[0], config.Groups.IDSeed[0] = idSeed, idSeed
+	config.Groups.InitialRebalanceDelay, config.Groups.LogBytesMin = 0, 8<<10
+	config.Controller.OffsetsSegmentBytes = 4 << 10
 	var out effect.Set
 	b, err := Open(config, engine, rec, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &life{t: t, b: b, engine: engine}
+	l := &life{t: t, b: b, engine: engine, now: 1}
 	l.work(&effect.Completions{})
 	return l
 }
@@ -42,7 +45,21 @@ func begin(t *testing.T, disk storage.Disk, idSeed byte) *life {
 func (l *life) step(ev Event) *effect.Set {
 	l.t.Helper()
 	l.last.Reset()
-	l.b.Step(0, ev, &l.last)
+	l.b.Step(l.now, ev, &l.last)
+	return l.carryOut()
+}
+
+// tick lets time pass.
+func (l *life) tick(by model.Time) *effect.Set {
+	l.t.Helper()
+	l.now += by
+	l.last.Reset()
+	l.b.Tick(l.now, model.Timestamp(l.now/1_000_000), &l.last)
+	return l.carryOut()
+}
+
+func (l *life) carryOut() *effect.Set {
+	l.t.Helper()
 	var done effect.Completions
 	l.engine.Perform(&l.last, &done)
 	l.work(&done)
@@ -62,7 +79,7 @@ func (l *life) work(done *effect.Completions) {
 			break
 		}
 		var out effect.Set
-		l.b.Step(0, &Completed{*done}, &out)
+		l.b.Step(l.now, &Completed{*done}, &out)
 		done = &effect.Completions{}
 		l.engine.Perform(&out, done)
 		l.last.Produced = append(l.last.Produced, out.Produced...)
