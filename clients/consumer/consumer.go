@@ -36,6 +36,7 @@ type Header = record.RecordHeader
 type Consumer struct {
 	d   *driver.Driver
 	m   *machine.Consumer
+	g   *membership // nil without a group
 	cfg config
 
 	// The loop hands over what Poll asked for.
@@ -67,7 +68,10 @@ type taken struct {
 // New starts a consumer. Without WithTopics and WithPartition it reads nothing until Assign.
 func New(cl *client.Client, options ...Option) (*Consumer, error) {
 	s := cl.Settings()
-	cfg := config{ConsumerConfig: machine.NewConsumerConfig(), start: Earliest, pollBytes: 1 << 20}
+	cfg := config{
+		ConsumerConfig: machine.NewConsumerConfig(), start: Earliest, pollBytes: 1 << 20,
+		group: machine.NewGroupConfig(""), commitEvery: 5 * time.Second,
+	}
 	cfg.Config = s.Config
 	for _, o := range options {
 		o(&cfg)
@@ -78,18 +82,39 @@ func New(cl *client.Client, options ...Option) (*Consumer, error) {
 	if cfg.pollBytes <= 0 {
 		return nil, errors.New("the size of a poll must be positive")
 	}
-	c := &Consumer{m: machine.NewConsumer(cfg.ConsumerConfig), cfg: cfg, want: make(chan chan taken, 1)}
+	c := &Consumer{cfg: cfg, want: make(chan chan taken, 1)}
+	var runs machine.Machine
+	if cfg.group.Group == "" {
+		c.m = machine.NewConsumer(cfg.ConsumerConfig)
+		runs = c.m
+	} else {
+		if len(cfg.assigned) > 0 || cfg.stopAtEnd {
+			return nil, errors.New("a group assigns the partitions: WithPartition and WithStopAtEnd are for consumers without one")
+		}
+		cfg.group.ConsumerConfig = cfg.ConsumerConfig
+		cfg.group.Start = cfg.start.place
+		if err := cfg.group.Validate(); err != nil {
+			return nil, err
+		}
+		c.g = &membership{m: machine.NewGroupConsumer(cfg.group), notCommitting: cfg.notCommitting, every: cfg.commitEvery, onRebalance: cfg.onRebalance}
+		c.m = c.g.m.Consumer()
+		runs = c.g.m
+	}
 	c.decoder.BytesMax = cfg.inflatedMax
 	c.stops.atEnd, c.stops.at = cfg.stopAtEnd, cfg.until
 	if c.stops.at == nil {
 		c.stops.at = make(map[key]model.Offset)
 	}
 	first := true
-	c.d = driver.Start(c.m, s, func(now model.Time, out *machine.Out) model.Time {
+	c.d = driver.Start(runs, s, func(now model.Time, out *machine.Out) model.Time {
 		if first {
 			first = false
-			c.m.Follow(now, cfg.topics, cfg.start.place, out)
-			c.m.Assign(now, cfg.assigned, out)
+			if c.g != nil {
+				c.g.m.Subscribe(now, cfg.topics, out)
+			} else {
+				c.m.Follow(now, cfg.topics, cfg.start.place, out)
+				c.m.Assign(now, cfg.assigned, out)
+			}
 		}
 		return c.turn(now, out)
 	}, c.report)
@@ -112,7 +137,10 @@ func (c *Consumer) turn(now model.Time, out *machine.Out) model.Time {
 // report hands over what came, if somebody waits for it. Without chunks in hand events wait for the next turn.
 func (c *Consumer) report(out *machine.Out) {
 	c.events = append(c.events, out.Events...)
-	over := c.stops.reached(c.m)
+	if c.g != nil {
+		c.g.report(out)
+	}
+	over := c.stops.reached(c.m) && (c.g == nil || c.g.m.Settled())
 	if c.waiter == nil {
 		return
 	}
@@ -129,11 +157,13 @@ func (c *Consumer) report(out *machine.Out) {
 	c.waiter = nil
 }
 
-// telling reports whether an event is one that Poll returns as an error.
+// telling reports whether an event is one that Poll deals with.
 func (c *Consumer) telling() bool {
 	for i := range c.events {
-		if c.events[i].Kind == machine.EventHalted {
+		switch c.events[i].Kind {
+		case machine.EventHalted, machine.EventAssigned, machine.EventRevoking, machine.EventLost, machine.EventGroupFailed:
 			return true
+		case machine.EventReset, machine.EventEnd, machine.EventLeft:
 		}
 	}
 	return false
@@ -152,6 +182,7 @@ func (c *Consumer) Poll(ctx context.Context) ([]Record, error) {
 func (c *Consumer) PollInto(ctx context.Context, dst []Record) ([]Record, error) {
 	if len(c.left) > 0 {
 		dst = append(dst, c.left...)
+		c.g.returned(c.left)
 		c.left = nil
 		return dst, nil
 	}
@@ -162,6 +193,9 @@ func (c *Consumer) PollInto(ctx context.Context, dst []Record) ([]Record, error)
 		if c.over {
 			return dst, io.EOF
 		}
+		if err := c.beforePoll(ctx); err != nil {
+			return dst, err
+		}
 		t, err := c.take(ctx)
 		if err != nil {
 			return dst, err
@@ -169,16 +203,32 @@ func (c *Consumer) PollInto(ctx context.Context, dst []Record) ([]Record, error)
 		c.over = t.over
 		before := len(dst)
 		dst = c.decode(dst, &t)
-		for i := range t.events {
-			if e := &t.events[i]; e.Kind == machine.EventHalted {
-				c.errs = append(c.errs, client.NewError("consume", e.Topic, int32(e.Partition), machine.Outcome{
-					Reason: machine.Refused, Code: e.Code, Definite: true,
-				}))
-			}
-		}
+		c.hear(t.events)
 		if len(dst) > before {
 			return dst, c.pendingError()
 		}
+	}
+}
+
+// hear deals with events, in Poll's goroutine.
+func (c *Consumer) hear(events []machine.Event) {
+	for i := range events {
+		switch e := &events[i]; e.Kind {
+		case machine.EventHalted:
+			c.errs = append(c.errs, client.NewError("consume", e.Topic, int32(e.Partition), machine.Outcome{
+				Reason: machine.Refused, Code: e.Code, Definite: true,
+			}))
+		case machine.EventGroupFailed:
+			c.errs = append(c.errs, client.NewError("join group "+c.cfg.group.Group, "", -1, machine.Outcome{
+				Reason: machine.Refused, Code: e.Code, Definite: true,
+			}))
+		case machine.EventAssigned, machine.EventRevoking, machine.EventLost:
+			c.g.moved(e)
+		case machine.EventReset, machine.EventEnd, machine.EventLeft:
+		}
+	}
+	if c.g != nil {
+		c.g.tell()
 	}
 }
 
@@ -218,6 +268,7 @@ func (c *Consumer) decode(dst []Record, t *taken) []Record {
 	for i := range t.chunks {
 		k := &t.chunks[i]
 		stop := c.stops.of(k.Topic, k.Partition)
+		c.g.returnedTo(k.Topic, int32(k.Partition), int64(min(k.Next, stop)))
 		err := c.decoder.Each(k, func(r *record.Record) {
 			if r.Offset >= stop {
 				return
@@ -249,7 +300,7 @@ func (c *Consumer) Records(ctx context.Context) iter.Seq2[Record, error] {
 			batch, err = c.PollInto(ctx, batch[:0])
 			for i := range batch {
 				if !yield(batch[i], nil) {
-					c.left = append([]Record(nil), batch[i+1:]...)
+					c.Unread(batch[i+1:])
 					if err != nil && !errors.Is(err, io.EOF) {
 						c.errs = append([]error{err}, c.errs...)
 					}
@@ -265,6 +316,16 @@ func (c *Consumer) Records(ctx context.Context) iter.Seq2[Record, error] {
 			}
 		}
 	}
+}
+
+// Unread gives records back that Poll returned last: the next Poll returns them again, and a member of a
+// group does not commit them before.
+func (c *Consumer) Unread(records []Record) {
+	if len(records) == 0 {
+		return
+	}
+	c.left = append(append([]Record(nil), records...), c.left...)
+	c.g.unread(records)
 }
 
 // Assign adds a partition, or moves it if it is assigned already.
@@ -334,13 +395,17 @@ func (c *Consumer) Positions() ([]Position, error) {
 	return positions, nil
 }
 
-// Close ends the consumer. Records that were fetched and not returned are dropped.
+// Close ends the consumer. Records that were fetched and not returned are dropped. A member of a group commits
+// what Poll returned, unless WithoutAutoCommit, and leaves the group.
 func (c *Consumer) Close() error {
 	c.mu.Lock()
 	again := c.closed
 	c.closed = true
 	c.mu.Unlock()
 	if !again {
+		if c.g != nil {
+			c.leave()
+		}
 		c.d.Close()
 	}
 	<-c.d.Done()

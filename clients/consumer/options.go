@@ -12,13 +12,17 @@ type Option func(*config)
 
 type config struct {
 	machine.ConsumerConfig
-	topics      []string
-	start       Start
-	assigned    []machine.Assignment
-	stopAtEnd   bool
-	until       map[key]model.Offset
-	pollBytes   int
-	inflatedMax int
+	topics        []string
+	start         Start
+	assigned      []machine.Assignment
+	stopAtEnd     bool
+	until         map[key]model.Offset
+	pollBytes     int
+	group         machine.GroupConfig
+	notCommitting bool
+	commitEvery   time.Duration
+	onRebalance   func(Change, []Partition)
+	inflatedMax   int
 }
 
 // Start is a place in a partition.
@@ -63,6 +67,56 @@ const (
 	ResetLatest   = machine.ResetLatest   // skip to the end, as Kafka does by default
 	ResetNone     = machine.ResetNone     // halt the partition
 )
+
+// WithGroup makes the consumer a member of a group, which divides the partitions of WithTopics among its
+// members. Reading goes on where the group committed last, or begins at WithStart. Default no group.
+func WithGroup(name string) Option { return func(c *config) { c.group.Group = name } }
+
+// WithInstanceID makes the member static (KIP-345): it may restart within the session timeout without a
+// rebalance. Each running member needs its own. Default none.
+func WithInstanceID(id string) Option { return func(c *config) { c.group.InstanceID = id } }
+
+// Strategy is how a group divides partitions among its members.
+type Strategy = machine.Strategy
+
+// The strategies.
+const (
+	Range             = machine.Range             // neighbouring partitions, topic by topic
+	RoundRobin        = machine.RoundRobin        // partitions in turn, all topics together
+	CooperativeSticky = machine.CooperativeSticky // as few moves as possible
+)
+
+// WithStrategies are the strategies that the member can do, the best first; a group uses one that all its
+// members can. With CooperativeSticky alone reading goes on during rebalances. Default Range, RoundRobin,
+// CooperativeSticky: any other client's group can be joined.
+func WithStrategies(s ...Strategy) Option { return func(c *config) { c.group.Strategies = s } }
+
+// WithSession is how long the member may be silent before the group goes on without it, and how often it says
+// that it is alive. Defaults 45 s and 3 s.
+func WithSession(timeout, heartbeat time.Duration) Option {
+	return func(c *config) {
+		c.group.SessionTimeout, c.group.HeartbeatInterval = model.Time(timeout), model.Time(heartbeat)
+	}
+}
+
+// WithRebalanceTimeout is how long a member may take to let go of its partitions and join again, which it does
+// in Poll. Default 60 s.
+func WithRebalanceTimeout(d time.Duration) Option {
+	return func(c *config) { c.group.RebalanceTimeout = model.Time(d) }
+}
+
+// WithCommitInterval is how often a member commits, in Poll, what earlier Polls returned. Default 5 s.
+func WithCommitInterval(d time.Duration) Option { return func(c *config) { c.commitEvery = d } }
+
+// WithoutAutoCommit leaves committing to Commit and CommitRecords. Default off: Poll commits what earlier
+// Polls returned, so that a record is committed after it was processed.
+func WithoutAutoCommit() Option { return func(c *config) { c.notCommitting = true } }
+
+// WithOnRebalance is told of partitions that come and go, from Poll. On Revoking there is still time to
+// commit; on Lost there is not. Default nobody.
+func WithOnRebalance(f func(Change, []Partition)) Option {
+	return func(c *config) { c.onRebalance = f }
+}
 
 // WithReset is what happens when a position is outside the log, because retention was faster. Default
 // ResetEarliest: what is still there is read.

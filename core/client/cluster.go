@@ -70,6 +70,7 @@ type traffic uint8
 const (
 	control traffic = iota
 	data
+	coordination // JoinGroup and SyncGroup wait for other members
 	trafficCount
 )
 
@@ -250,7 +251,7 @@ func (c *cluster) transmit(now model.Time, k *conn, q call, version int16, timeo
 	late := slowAfter
 	if k.traffic == control {
 		late = c.patience
-	} else if h.Key == protocol.KeyFetch {
+	} else if h.Key == protocol.KeyFetch || k.traffic == coordination {
 		late += max(0, timeout-c.cfg.RequestTimeout) // the broker may hold it
 	}
 	k.pending = append(k.pending, pending{

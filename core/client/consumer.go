@@ -123,9 +123,24 @@ const (
 	// EventEnd: all records up to Offset, the end of the partition, were taken by Poll. It is said again
 	// when more records have come and were taken.
 	EventEnd
+	// EventAssigned: the group gave this member the partition; reading begins at Offset, or where the
+	// configuration says if that is NoOffset. Only a GroupConsumer says this and the following.
+	EventAssigned
+	// EventRevoking: the group wants the partition back. Poll gives nothing of it any more; after Release it
+	// is another's.
+	EventRevoking
+	// EventLost: the partition is another's already, or may be: this member was silent for too long.
+	EventLost
+	// EventGroupFailed: the coordinator does not let this member in, because of Code. Nothing more comes.
+	EventGroupFailed
+	// EventLeft: the member has left its group, as Leave asked.
+	EventLeft
 )
 
-var eventNames = [...]string{EventHalted: "halted", EventReset: "reset", EventEnd: "end"}
+var eventNames = [...]string{
+	EventHalted: "halted", EventReset: "reset", EventEnd: "end", EventAssigned: "assigned", EventRevoking: "revoking", EventLost: "lost",
+	EventGroupFailed: "group failed", EventLeft: "left",
+}
 
 // String names the kind.
 func (k EventKind) String() string { return eventNames[k] }

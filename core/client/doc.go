@@ -1,5 +1,5 @@
-// Package client holds the machines that speak to Kafka clusters as a client does: Producer, Consumer and
-// Admin. They do no I/O. clients/ wraps them for users, with goroutines and sockets, and the simulator
+// Package client holds the machines that speak to Kafka clusters as a client does: Producer, Consumer,
+// GroupConsumer and Admin. They do no I/O. clients/ wraps them for users, with goroutines and sockets, and the simulator
 // runs the very same machines, so that a client's bug is found like a broker's.
 //
 // A machine is stepped by inputs, each with the time and an Out to report into:
@@ -31,11 +31,13 @@
 //  6. Equal inputs give equal outputs: the only randomness is Config.Seed's.
 //
 // Each machine has connections of its own: per broker one for records, and one somewhere for control
-// requests, which must not wait behind a long fetch. On each, versions are negotiated (KIP-511), and
+// requests, which must not wait behind a long fetch; a group's member has one more to its coordinator, where
+// joining may wait for others. On each, versions are negotiated (KIP-511), and
 // every request goes out in the newest version that both sides know; brokers since Kafka 0.11 serve.
 //
-// Absent on purpose: groups, transactions, fetch sessions, SASL, and every kind of waiting.
+// Absent on purpose: the groups of KIP-848 (GroupConsumer speaks the classic protocol, as every broker and
+// client does), transactions, fetch sessions, SASL, and every kind of waiting.
 //
 // Where to start: out.go for what comes out, producer.go and lane.go for the way of a record,
-// consumer.go and fetch.go for the way back, cluster.go for what they share, retriable.go for what errors mean.
+// consumer.go and fetch.go for the way back, groupconsumer.go for groups, errand.go for admin requests, cluster.go for what they share, retriable.go for what errors mean.
 package client

@@ -27,4 +27,5 @@ var (
 	_ Machine = (*Producer)(nil)
 	_ Machine = (*Consumer)(nil)
 	_ Machine = (*Admin)(nil)
+	_ Machine = (*GroupConsumer)(nil)
 )

@@ -25,6 +25,8 @@ type world struct {
 	serial  int
 	links   map[link]*wire
 	out     client.Out
+	// killed are machines whose process is dead: nothing comes from them, and nothing reaches them.
+	killed map[client.Machine]bool
 	// down are nodes that cannot be reached.
 	down map[model.NodeID]bool
 	// fault decides what happens to a request frame; nil is nothing.
@@ -32,6 +34,7 @@ type world struct {
 
 	acks    []client.Ack
 	events_ []client.Event
+	tagged  []taggedEvent // events with whose they are
 	chunks  []client.Chunk
 	answers []client.Answer
 	trace   strings.Builder
@@ -60,6 +63,11 @@ type wire struct {
 	dead bool
 	// busy is until when earlier requests hold up later answers.
 	busy model.Time
+}
+
+type taggedEvent struct {
+	m client.Machine
+	e client.Event
 }
 
 type event struct {
@@ -91,7 +99,7 @@ type tester interface {
 }
 
 func newWorld(t tester, c *clienttest.Cluster) *world {
-	return &world{t: t, cluster: c, now: 1000 * ms, links: make(map[link]*wire), down: make(map[model.NodeID]bool)}
+	return &world{t: t, cluster: c, now: 1000 * ms, links: make(map[link]*wire), down: make(map[model.NodeID]bool), killed: make(map[client.Machine]bool)}
 }
 
 func (w *world) after(d model.Time, do func()) {
@@ -108,6 +116,9 @@ func (w *world) logf(format string, args ...any) {
 
 // step gives a machine an input and carries out what it asks for.
 func (w *world) step(m client.Machine, input func(*client.Out)) {
+	if w.killed[m] {
+		return
+	}
 	w.out.Reset()
 	input(&w.out)
 	w.carryOut(m)
@@ -136,6 +147,7 @@ func (w *world) carryOut(m client.Machine) {
 	}
 	for _, e := range w.out.Events {
 		w.events_ = append(w.events_, e)
+		w.tagged = append(w.tagged, taggedEvent{m, e})
 		w.logf("%s %s/%d offset=%d code=%d", e.Kind, e.Topic, e.Partition, e.Offset, e.Code)
 	}
 	for _, c := range w.out.Chunks {
@@ -216,6 +228,9 @@ func (w *world) send(m client.Machine, s client.Send) {
 }
 
 func (w *world) handle(m client.Machine, k *wire, id client.ConnID, frame []byte, what fault, patience model.Time) {
+	if w.killed[m] {
+		return
+	}
 	if w.down[k.node] {
 		if !k.dead {
 			k.dead = true

@@ -126,6 +126,7 @@ func (c *consumer) events(now model.Time, line *Line) {
 				c.machine.Seek(now, c.topic, e.Partition, client.Start{}, &line.Out)
 			}
 		case client.EventEnd: // the end moves all the time
+		case client.EventAssigned, client.EventRevoking, client.EventLost, client.EventGroupFailed, client.EventLeft: // groups'
 		}
 	}
 	line.Out.Events = line.Out.Events[:0]

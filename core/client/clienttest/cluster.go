@@ -34,6 +34,7 @@ type Cluster struct {
 	Controller model.NodeID
 	Versions   []Range
 	Topics     []*Topic
+	Groups     []*Group // coordinated by Controller
 	// Script, if set, may decide what a partition of a request is answered with. Codes other than 0 are
 	// returned; Append tells whether the batch is written all the same.
 	Script func(at model.NodeID, key protocol.Key, topic string, partition model.Partition) Verdict
@@ -106,6 +107,8 @@ func New(n int) *Cluster {
 	for _, k := range []protocol.Key{
 		protocol.KeyProduce, protocol.KeyFetch, protocol.KeyListOffsets, protocol.KeyMetadata,
 		protocol.KeyAPIVersions, protocol.KeyCreateTopics, protocol.KeyDeleteTopics, protocol.KeyInitProducerID,
+		protocol.KeyFindCoordinator, protocol.KeyJoinGroup, protocol.KeySyncGroup, protocol.KeyHeartbeat, protocol.KeyLeaveGroup,
+		protocol.KeyOffsetCommit, protocol.KeyOffsetFetch,
 	} {
 		c.Versions = append(c.Versions, Range{Key: k, Min: protocol.MinVersion(k), Max: protocol.MaxVersion(k)})
 	}
@@ -286,7 +289,7 @@ func (c *Cluster) Handle(at model.NodeID, frame []byte) (answer []byte, empty bo
 		}
 		body = &a
 	default:
-		panic("clienttest: no handler for " + h.Key.String())
+		body, empty, waitMs = c.handleGroup(at, &h, &r)
 	}
 	var w protocol.Writer
 	w.BeginResponse(h.CorrelationID, h.Key, h.Version)

@@ -48,7 +48,11 @@ With --output json each record is a line of JSON with these fields, which ` + "`
 ` + filtersHelp + `
 
 It ends at --until, after --count records, after --for a while or when nothing has come for --idle, all with exit code 0.
-With --at-least it fails unless so many records came; with --timeout it fails when that is over before the end has come.`,
+With --at-least it fails unless so many records came; with --timeout it fails when that is over before the end has come.
+
+With --group the members of the group divide the partitions among them, and the group remembers how far it is: reading
+goes on where it stopped. --offset then says where to begin in partitions that the group has not read yet; without it that
+is their start. What was written to standard output is committed every second and at the end.`,
 		Example: `  weir consume orders                                  # what comes from now on
   weir consume orders --offset start --until end       # what there is now
   weir consume orders --offset -10 --until end         # the last ten of each partition
@@ -56,12 +60,12 @@ With --at-least it fails unless so many records came; with --timeout it fails wh
   weir consume orders --offset 1000 -p 3 -n 10 --format '%p/%o %k: %v\n'
   weir consume orders --offset start -e --output json | jq .key
   weir consume 'order.*' --regex --offset start -e --filter key=alice --filter 'value~paid|sent'
-  weir consume orders --offset start --count 1 --timeout 5s > /dev/null || echo "nothing came"`,
+  weir consume orders --offset start --count 1 --timeout 5s > /dev/null || echo "nothing came"
+  weir consume orders --group billing --until end`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("timeout") {
 				f.limit = k.timeout
 			}
-			f.group.offsetGiven = cmd.Flags().Changed("offset") || cmd.Flags().Changed("from")
 			write, err := a.consumeWriter(cmd, &f)
 			if err != nil {
 				return err
@@ -147,6 +151,7 @@ func (f *consuming) validate() error {
 // source is where records come from: a consumer by assignment or a member of a group.
 type source interface {
 	PollInto(ctx context.Context, dst []consumer.Record) ([]consumer.Record, error)
+	Unread(records []consumer.Record)
 	Close() error
 }
 

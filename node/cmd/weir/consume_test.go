@@ -110,7 +110,7 @@ func TestPlacesAndEnds(t *testing.T) {
 		{"-p 0 --offset end -e", ""},
 		{"-p 0 --offset start -n 2", "00 01 "},
 		{"-p 0 --offset start -n 2 --timeout 20s", "00 01 "},
-		{"-p 0,1 --offset -1 -n 2 --format %v+ --idle 5s", ""},
+		{"-p 0,1 --offset -1 -n 2 --format %v+", ""},
 		{"-p 0 -e --filter value=07", "07 "},
 		{"-p 0 -e --filter value~[78]$ --filter value!=08", "07 "},
 		{"-p 0 -e --grep 0[12]", "01 02 "},
@@ -193,6 +193,64 @@ func TestStopConditionsForScripts(t *testing.T) {
 		code, out, errs := weir(t, "", append([]string{"consume", "t", "-b", b.Addr()}, strings.Fields(c.args)...)...)
 		if code != c.code || !strings.Contains(errs, c.says) {
 			t.Errorf("%s: exit code %d, want %d; it says\n%s%s", c.args, code, c.code, out, errs)
+		}
+	}
+}
+
+func TestConsumeAsAMemberOfAGroup(t *testing.T) {
+	b := weirtest.Start(t, weirtest.Property("group.initial.rebalance.delay.ms", "0"))
+	do := on(t, b)
+	do("", "topic", "create", "t", "--partitions", "3")
+	for p := range 3 {
+		do("1\n2\n3\n", "produce", "t", "-p", fmt.Sprint(p))
+	}
+	if out := do("", "consume", "t", "-g", "g", "-n", "4"); len(strings.Fields(out)) != 4 {
+		t.Errorf("four records are %q", out)
+	}
+	if out := do("", "consume", "t", "-g", "g", "-e"); len(strings.Fields(out)) != 5 {
+		t.Errorf("the rest is %q", out)
+	}
+	if out := do("", "group", "offsets", "g"); out != "t 0 3\nt 1 3\nt 2 3\n" {
+		t.Errorf("committed is %q", out)
+	}
+	do("4\n", "produce", "t", "-p", "1")
+	if out := do("", "consume", "t", "-g", "g", "-e", "--no-commit"); out != "4\n" {
+		t.Errorf("what is new: %q", out)
+	}
+	if out := do("", "consume", "t", "-g", "g", "-e", "--strategy", "cooperative-sticky", "--instance", "me", "--session", "6s"); out != "4\n" {
+		t.Errorf("what is new, once more: %q", out)
+	}
+	if out := do("", "consume", "t", "-g", "late", "--offset", "end", "-e"); out != "" {
+		t.Errorf("from the end: %q", out)
+	}
+	// Two at a time share the work: each record is read by one of them.
+	var in strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&in, "%d\n", i)
+	}
+	do("", "topic", "create", "many", "--partitions", "4")
+	do(in.String(), "produce", "many", "--batch-bytes", "1000")
+	outs := make(chan string)
+	for range 2 {
+		go func() {
+			var out, errs bytes.Buffer
+			run([]string{"consume", "many", "-g", "two", "--idle", "1s", "-b", b.Addr()}, strings.NewReader(""), &out, &errs)
+			outs <- out.String()
+		}()
+	}
+	seen := map[string]int{}
+	for _, word := range strings.Fields(<-outs + <-outs) {
+		seen[word]++
+	}
+	if len(seen) != 3000 {
+		t.Errorf("%d of 3000 records were read", len(seen))
+	}
+	for args, says := range map[string]string{
+		"-g g -p 1": "--partition", "-g g --until 5": "--until", "-g g --offset 5": "weir group seek", "-g g --strategy dice": "dice",
+		"--no-commit": "--group", "-g g --session 1ms": "--session",
+	} {
+		if code, _, errs := weir(t, "", append([]string{"consume", "t", "-b", b.Addr()}, strings.Fields(args)...)...); code != 2 || !strings.Contains(errs, says) {
+			t.Errorf("%s: exit code %d: %s", args, code, errs)
 		}
 	}
 }

@@ -35,6 +35,7 @@ type consumption struct {
 	// The time to begin or end at had not come when the command started.
 	beginsLater, endsLater bool
 	written                atomic.Int64
+	quiet                  *time.Timer // ends the run when nothing has come for --idle; nil without it
 }
 
 // span is what to read of one partition.
@@ -94,7 +95,7 @@ func (r *consumption) run(ctx context.Context, names []string) error {
 	if r.endsLater {
 		go r.endAt(ctx, co, spans)
 	}
-	return errors.Join(r.pump(ctx, co, nil), co.Close())
+	return errors.Join(r.pump(ctx, co), co.Close())
 }
 
 // chosenTopics finds the topics that are meant, and tells at once of one that is not there: a consumer would wait
@@ -320,8 +321,9 @@ func (r *consumption) endAt(ctx context.Context, co *consumer.Consumer, spans []
 // errEnough is the cause of a context that ended as the user wished.
 var errEnough = errors.New("enough")
 
-// pump prints records until one of the ends is reached. after, if set, is told of every batch that was written.
-func (r *consumption) pump(parent context.Context, from source, after func() error) error {
+// pump prints records until one of the ends is reached. What was polled and not written is given back, so that a
+// member of a group does not commit it.
+func (r *consumption) pump(parent context.Context, from source) error {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	if r.flags.limit > 0 {
@@ -332,10 +334,12 @@ func (r *consumption) pump(parent context.Context, from source, after func() err
 		t := time.AfterFunc(r.flags.runFor, func() { cancel(errEnough) })
 		defer t.Stop()
 	}
-	var quiet *time.Timer
 	if r.flags.idle > 0 {
-		quiet = time.AfterFunc(r.flags.idle, func() { cancel(errEnough) })
-		defer quiet.Stop()
+		r.quiet = time.AfterFunc(r.flags.idle, func() { cancel(errEnough) })
+		defer r.quiet.Stop()
+		if r.flags.group.name != "" {
+			r.quiet.Stop() // until the group has given us something to read
+		}
 	}
 	if !isTerminal(r.app.stdout) {
 		stop := r.app.progress(func() string { return fmt.Sprintf("%d records", r.written.Load()) })
@@ -352,21 +356,21 @@ func (r *consumption) pump(parent context.Context, from source, after func() err
 				continue
 			}
 			n := r.written.Add(1)
-			if werr := r.write(out, &batch[i], n); werr != nil {
-				return werr
+			werr := r.write(out, &batch[i], n)
+			if werr == nil && n == r.flags.count {
+				from.Unread(batch[i+1:])
+				return r.flush(out, from, batch[:i+1])
 			}
-			if n == r.flags.count {
-				if ferr := r.flush(out, nil); ferr != nil {
-					return ferr
-				}
-				return r.stopAt(from, &batch[i], after)
+			if werr != nil {
+				from.Unread(batch)
+				return fail(explain.OutputFailed, "", werr)
 			}
 		}
-		if ferr := r.flush(out, after); ferr != nil {
+		if ferr := r.flush(out, from, batch); ferr != nil {
 			return ferr
 		}
-		if quiet != nil && len(batch) > 0 {
-			quiet.Reset(r.flags.idle)
+		if r.quiet != nil && len(batch) > 0 {
+			r.quiet.Reset(r.flags.idle)
 		}
 		if err != nil {
 			return r.ended(parent, ctx, err)
@@ -382,26 +386,13 @@ func (r *consumption) outside(x *consumer.Record) bool {
 		r.endsLater && !x.Timestamp.Before(r.end.time)
 }
 
-// flush writes what was printed, and then tells after.
-func (r *consumption) flush(out *bufio.Writer, after func() error) error {
+// flush writes what was printed of a batch.
+func (r *consumption) flush(out *bufio.Writer, from source, batch []consumer.Record) error {
 	if err := out.Flush(); err != nil {
+		from.Unread(batch)
 		return fail(explain.OutputFailed, "", err)
 	}
-	if after != nil {
-		return after()
-	}
 	return nil
-}
-
-// stopAt ends after a record in the middle of a batch.
-func (r *consumption) stopAt(from source, last *consumer.Record, after func() error) error {
-	if after == nil {
-		return nil
-	}
-	if m, ok := from.(interface{ Rewind(*consumer.Record) }); ok {
-		m.Rewind(last) // what came behind it was not shown
-	}
-	return after()
 }
 
 // ended says whether the end is one that the user wished for.

@@ -39,7 +39,7 @@ func member(t *testing.T, addr, group, topic string, n int) *kgo.Client {
 }
 
 func TestGroupsAreDescribedMovedAndDeleted(t *testing.T) {
-	b := weirtest.Start(t)
+	b := weirtest.Start(t, weirtest.Property("group.initial.rebalance.delay.ms", "0"))
 	do := on(t, b)
 	fails := func(says string, args ...string) {
 		t.Helper()
