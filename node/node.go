@@ -130,6 +130,9 @@ func (n *Node) start(o Options) error {
 		return err
 	}
 	n.disk = d
+	if n.config.Storage.JournalDirect {
+		d.Direct(storage.JournalPrefix)
+	}
 	identity, err := loadIdentity(d.Path(), model.NodeID(n.config.NodeID))
 	if err != nil {
 		return err

@@ -53,6 +53,12 @@ type ManySyncer interface {
 	SyncMany(files []File, dirs []string) error
 }
 
+// EarlyWriter is what a File may offer besides: WriteAt of bytes that are synced next, so that the disk may begin
+// with them while the rest is being written. It promises no more than WriteAt does.
+type EarlyWriter interface {
+	WriteEarly(bufs [][]byte, off int64) error
+}
+
 // Entry is one name in a directory.
 type Entry struct {
 	Name      string

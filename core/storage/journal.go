@@ -16,6 +16,9 @@ const (
 	journalDigits = 10
 )
 
+// JournalPrefix begins the paths of journal files: written in whole blocks, synced at once, and read only at a start.
+const JournalPrefix = journalDir + "/"
+
 func journalName(seq uint64) string {
 	s := strconv.FormatUint(seq, 10)
 	if len(s) < journalDigits {

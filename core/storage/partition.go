@@ -159,6 +159,7 @@ func (e *Engine) writeTurn(p *partition) {
 type run struct {
 	seg     *segment
 	created bool // seg is not among the partition's yet
+	inPlace bool // synced where it is
 	ops     []*op
 	bufs    [][]byte
 	bytes   int64
@@ -206,6 +207,7 @@ func (e *Engine) place(p *partition, o *op) {
 		}
 	}
 	o.header, o.seg, o.position = h, r.seg, r.seg.sizeBytes+r.bytes
+	r.inPlace = o.inPlace
 	r.ops = append(r.ops, o)
 	r.bufs = append(r.bufs, o.batch)
 	r.bytes += int64(len(o.batch))
@@ -306,7 +308,11 @@ func (e *Engine) writeSegment(p *partition, r *run) error {
 	if err != nil {
 		return err
 	}
-	err = f.WriteAt(r.bufs, s.sizeBytes)
+	if early, ok := f.(EarlyWriter); ok && r.inPlace {
+		err = early.WriteEarly(r.bufs, s.sizeBytes)
+	} else {
+		err = f.WriteAt(r.bufs, s.sizeBytes)
+	}
 	if err == nil {
 		return nil
 	}

@@ -104,6 +104,7 @@ type Limits struct {
 // Storage tunes the storage engine.
 type Storage struct {
 	JournalFileBytes int64
+	JournalDirect    bool
 	CheckpointBytes  int64
 	InPlaceBytesMin  int64
 	OpenFilesMax     int32

@@ -54,6 +54,8 @@ var properties = []Property{
 		func(c *Config) *string { return &c.HTTP }).address(),
 	number("in.place.bytes.min", "524288", "Appends of one partition that reach this size in one turn are synced in their segment rather than written to the journal as well. 0 means never.",
 		0, 1<<30, func(c *Config) *int64 { return &c.Storage.InPlaceBytesMin }),
+	boolean("journal.direct.io", "true", "Write the journal past the page cache, where the file system can: a sync has less to do then.",
+		func(c *Config) *bool { return &c.Storage.JournalDirect }),
 	number("journal.file.bytes", "67108864", "Size of one file of the write-ahead journal.",
 		1<<20, 1<<32, func(c *Config) *int64 { return &c.Storage.JournalFileBytes }),
 	text("listeners", "127.0.0.1:9092", "HOST:PORT of the Kafka protocol, on TCP and, at the same port number, on QUIC. Kafka's form PLAINTEXT://HOST:PORT is taken as well; SSL://HOST:PORT serves TLS on TCP, with ssl.certificate.file and ssl.key.file.",

@@ -12,8 +12,8 @@
 //  3. A file is closed when its last holder lets go: the engine's handle, each Region, a Sync under way.
 //     So a region stays readable after the engine has closed or removed the file.
 //
-// Deliberately absent: caching, retries, read-ahead, O_DIRECT, mmap. The page cache does the first, and
-// the engine decides the rest.
+// Deliberately absent: caching, retries, read-ahead, mmap. The page cache does the first, and the engine
+// decides the rest. Writes past the page cache (direct.go) are for files that the node names: its journal.
 //
 // Not obvious: the engine's files lie in the directory's subdirectory "log", so that the lock, the node's
 // identity and certificates can lie beside it and the engine sees nothing but its own.
@@ -37,6 +37,9 @@ type Disk struct {
 	dir  string // the data directory
 	root string // where the engine's paths begin
 	lock *os.File
+
+	directPrefix string
+	gather       directBuffer
 }
 
 // engineDir is the subdirectory that the engine's paths begin in.
@@ -108,7 +111,9 @@ func (d *Disk) open(path string, flag int) (storage.File, error) {
 	if err != nil {
 		return nil, wrap(err)
 	}
-	return newFile(f), nil
+	opened := newFile(f)
+	opened.direct = d.openDirect(path)
+	return opened, nil
 }
 
 // Rename implements storage.Disk.

@@ -23,8 +23,9 @@ var zeros [1 << 20]byte
 
 // holders is one open file descriptor and how many hold it.
 type holders struct {
-	os    *os.File
-	count atomic.Int32
+	os     *os.File
+	direct *direct // nil: written through the page cache
+	count  atomic.Int32
 
 	syncMu     sync.Mutex
 	syncFailed error // of the first sync that failed; the system reports a lost page only once
@@ -46,7 +47,11 @@ func (h *holders) release() error {
 	if n > 0 {
 		return nil
 	}
-	return h.os.Close()
+	err := h.os.Close()
+	if h.direct != nil {
+		err = errors.Join(err, h.direct.os.Close())
+	}
+	return err
 }
 
 // file is the engine's handle.
@@ -63,7 +68,25 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) { return f.os.ReadAt(p, 
 
 // WriteAt implements storage.File. It goes on after partial writes, so only the error says whether all
 // bytes were written.
-func (f *file) WriteAt(bufs [][]byte, off int64) error {
+func (f *file) WriteAt(bufs [][]byte, off int64) error { return f.writeAt(bufs, off, false) }
+
+// WriteEarly implements storage.EarlyWriter: the disk is given each piece as soon as it is in the page cache. What
+// fails then, the sync will tell.
+func (f *file) WriteEarly(bufs [][]byte, off int64) error { return f.writeAt(bufs, off, true) }
+
+func (f *file) writeAt(bufs [][]byte, off int64, early bool) error {
+	if w := f.direct; w != nil && w.writable(bufs, off) {
+		tried, err := w.writeAt(bufs, off)
+		if tried {
+			if err != nil {
+				err = fmt.Errorf("write %s at %d: %w", f.os.Name(), off, err)
+			}
+			return wrap(err)
+		}
+		// The file system said no: from now on through the page cache, this time too.
+		f.direct = nil
+		_ = w.os.Close() // all that was written through it was written whole
+	}
 	fd := int(f.os.Fd())
 	var skip int // bytes of bufs[0] that were written already
 	for {
@@ -73,7 +96,12 @@ func (f *file) WriteAt(bufs [][]byte, off int64) error {
 		if len(bufs) == 0 {
 			return nil
 		}
-		n, err := writeSome(fd, bufs, skip, off)
+		n, err := 0, error(nil)
+		if early {
+			n, err = writePiece(fd, bufs[0][skip:], off)
+		} else {
+			n, err = writeSome(fd, bufs, skip, off)
+		}
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -92,6 +120,17 @@ func (f *file) WriteAt(bufs [][]byte, off int64) error {
 			}
 		}
 	}
+}
+
+// earlyBytes is how much is written before the disk is given it.
+const earlyBytes = 1 << 20
+
+func writePiece(fd int, b []byte, off int64) (int, error) {
+	n, err := unix.Pwrite(fd, b[:min(len(b), earlyBytes)], off)
+	if n > 0 {
+		beginWriting(fd, off, int64(n))
+	}
+	return n, err
 }
 
 func writeSome(fd int, bufs [][]byte, skip int, off int64) (int, error) {

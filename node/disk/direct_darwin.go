@@ -1,0 +1,4 @@
+package disk
+
+// directFlag is 0 where there are no direct writes.
+const directFlag = 0
