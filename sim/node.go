@@ -232,6 +232,7 @@ func (p *process) brokerConfig() broker.Config {
 	}
 	c.Groups.InitialRebalanceDelay, c.Groups.LogBytesMin = k.GroupDelay, k.GroupLogBytes
 	c.Groups.SessionTimeoutMsMin, c.Groups.MembersMax = int32(workload.GroupSessionMin/ms), workload.GroupMembersMax
+	c.Groups.MemoryBytesMax = workload.GroupMemoryBytesMax
 	if n.w.forgets() {
 		c.Groups.OffsetsRetentionMs, c.Groups.ExpiryInterval = k.ProducerExpiryMs, k.RetentionCheck
 	}

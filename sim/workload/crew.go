@@ -57,10 +57,14 @@ type crowd struct {
 	at      model.Time
 	found   bool
 	settled bool
+	isVast  bool // it has tried to take all the memory
 }
 
-// GroupMembersMax is how many members simulated groups may have.
-const GroupMembersMax = 14
+// GroupMembersMax is how many members simulated groups may have, and GroupMemoryBytesMax what all of them may hold.
+const (
+	GroupMembersMax     = 14
+	GroupMemoryBytesMax = 400 << 10
+)
 
 func newCrowd(g *group) *crowd {
 	c := &crowd{g: g, process: g.process()}
@@ -87,6 +91,19 @@ func (c *crowd) Wake(now model.Time) {
 	case !c.caller.knows(now):
 	case !c.found:
 		c.g.findCoordinator(now, c.caller, name, 2*second, &c.found)
+	case !c.isVast:
+		// One alone that would take all the memory there is for groups is refused, and leaves room for the others.
+		c.isVast = true
+		in := protocol.NewRequest(protocol.KeyJoinGroup).(*protocol.JoinGroupRequest)
+		in.GroupID, in.ProtocolType = name+"-vast", "consumer"
+		in.SessionTimeoutMs, in.RebalanceTimeoutMs = int32(GroupSessionMin/millisecond), int32(GroupSessionMin/millisecond)
+		p := protocol.Add(&in.Protocols)
+		p.Name, p.Metadata = "none", make([]byte, GroupMemoryBytesMax)
+		c.caller.ask(now, in, versions{0, 3}, 2*second, func(_ model.Time, answer protocol.Message) {
+			if out, ok := answer.(*protocol.JoinGroupResponse); ok && out.ErrorCode == 0 {
+				c.g.Fail("group-memory", "a member was taken in that takes more than all groups may")
+			}
+		})
 	default:
 		joined := map[int32]int{} // by generation: who came late may have found room again
 		for range GroupMembersMax + 2 {
