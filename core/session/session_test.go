@@ -100,8 +100,11 @@ func TestTheTableAgreesWithTheCodec(t *testing.T) {
 		if a.ServedMin < protocol.MinVersion(a.Key) || a.VersionMax > protocol.MaxVersion(a.Key) || a.VersionMin > a.ServedMin {
 			t.Errorf("%v: served %d to %d, the codec has %d to %d", a.Key, a.ServedMin, a.VersionMax, protocol.MinVersion(a.Key), protocol.MaxVersion(a.Key))
 		}
-		if a.Resource == Nothing && a.Key != protocol.KeyAPIVersions {
+		if open := a.Resource == Nothing || a.Operation == None; open && a.Key != protocol.KeyAPIVersions {
 			t.Errorf("%v needs no authorisation", a.Key)
+		}
+		if a.Operation.String() == "" || a.Resource.String() == "" || a.VersionMin != a.ServedMin && a.Note == "" {
+			t.Errorf("%v cannot be documented", a.Key)
 		}
 	}
 }
