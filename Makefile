@@ -126,7 +126,7 @@ readme: ## run the shell blocks of README.md and docs/ as a reader would
 	@mkdir -p bin
 	@$(GO) build -C .ci/lint -o $(CURDIR)/bin/shellblocks ./cmd/shellblocks
 	@test ! -e weir-data || { echo "readme: weir-data is in the way; the blocks start a broker with new data there"; exit 1; }
-	@trap 'rm -rf weir-data' EXIT; bin/shellblocks README.md $(wildcard docs/*.md)
+	@trap 'rm -rf weir-data quickstart' EXIT; bin/shellblocks README.md $(wildcard docs/*.md)
 
 ##@ Look at the source
 
