@@ -152,7 +152,7 @@ func decodeAnswer(line []byte, result any) error {
 	switch {
 	case answer.Error != nil:
 		return errors.New(*answer.Error)
-	case answer.OK == nil:
+	case answer.OK == nil || string(answer.OK) == "null":
 		return fmt.Errorf("the program said neither ok nor error: %q", clip(line))
 	case result == nil:
 		return nil
