@@ -95,7 +95,7 @@ func (a *app) root() *cobra.Command {
 		return nil
 	}
 	root.AddCommand(a.devCommand(), a.nodeCommand(), a.topicCommand(), a.configCommand(), a.groupCommand(), a.produceCommand(), a.consumeCommand(), a.benchCommand(),
-		a.simCommand(), a.profileCommand(), a.errorsCommand(), a.docsCommand(), a.versionCommand())
+		a.logCommand(), a.simCommand(), a.profileCommand(), a.errorsCommand(), a.docsCommand(), a.versionCommand())
 	finish(root)
 	return root
 }
