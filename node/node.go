@@ -240,10 +240,8 @@ func (n *Node) groupsConfig() group.Config {
 func (n *Node) topicDefaults() controller.TopicConfig {
 	t := &n.config.Topics
 	c := controller.DefaultTopicConfig()
-	c.Log = effect.LogConfig{
-		SegmentBytes: t.SegmentBytes, SegmentMs: t.SegmentAge.Milliseconds(), IndexIntervalBytes: t.IndexIntervalBytes,
-		RetentionMs: max(-1, t.Retention.Milliseconds()), RetentionBytes: max(-1, t.RetentionBytes),
-	}
+	c.Log.SegmentBytes, c.Log.SegmentMs, c.Log.IndexIntervalBytes = t.SegmentBytes, t.SegmentAge.Milliseconds(), t.IndexIntervalBytes
+	c.Log.RetentionMs, c.Log.RetentionBytes = max(-1, t.Retention.Milliseconds()), max(-1, t.RetentionBytes)
 	c.MessageBytesMax = t.MessageBytesMax
 	c.LogAppendTime = t.TimestampType == "LogAppendTime"
 	c.TimestampAfterMsMax = t.TimestampAfterMax.Milliseconds()
