@@ -43,7 +43,7 @@ run: build ## build, then start a broker for development: bin/weir dev
 	@exec bin/weir dev $(ARGS)
 
 .PHONY: generate
-generate: ## regenerate what is generated: the protocol's messages, docs/ERRORS.md
+generate: ## regenerate what is generated: the protocol's messages, pages of docs/
 	$(GO) generate ./...
 
 .PHONY: clean

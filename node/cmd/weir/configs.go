@@ -232,7 +232,7 @@ from it.
 
 ` + configHelp,
 		Example: `  weir config set topic orders retention.ms=86400000 max.message.bytes=4194304
-  weir config set topic orders cleanup.policy+=compact --dry-run
+  weir config set topic orders segment.bytes=67108864 --dry-run
   weir config set cluster log.retention.ms=86400000`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return k.withAdmin(cmd.Context(), func(ctx context.Context, ad *admin.Admin) error {

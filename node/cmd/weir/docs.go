@@ -21,6 +21,7 @@ func (a *app) docsCommand() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			for name, write := range map[string]func(io.Writer) error{
 				"ERRORS.md": explain.Markdown, "PROTOCOL.md": writeProtocol, "CONFIGURATION.md": writeConfiguration,
+				"CLI.md": cliMarkdown,
 			} {
 				var b bytes.Buffer
 				if err := write(&b); err != nil {

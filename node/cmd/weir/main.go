@@ -68,11 +68,13 @@ func (a *app) root() *cobra.Command {
   weir dev                                  start a broker for development
   weir topic create orders --partitions 3   make a topic
   echo hello | weir produce orders          write a record for each line
-  weir consume orders --from beginning      read them, and wait for more
+  weir consume orders --offset start        read them, and wait for more
+  weir group describe billing               see how far a consumer group is
+  weir errors disk-full                     have an error explained
   weir bench produce                        see how fast it is here
   weir sim run --seed 1                     break it on purpose, reproducibly`,
 		SilenceErrors: true, SilenceUsage: true, Version: version,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	root.SetVersionTemplate("weir {{.Version}}\n")
 	output := "text"
@@ -95,7 +97,7 @@ func (a *app) root() *cobra.Command {
 		return nil
 	}
 	root.AddCommand(a.devCommand(), a.nodeCommand(), a.topicCommand(), a.configCommand(), a.groupCommand(), a.produceCommand(), a.consumeCommand(), a.benchCommand(),
-		a.logCommand(), a.simCommand(), a.profileCommand(), a.errorsCommand(), a.docsCommand(), a.versionCommand())
+		a.logCommand(), a.simCommand(), a.profileCommand(), a.completionCommand(), a.errorsCommand(), a.docsCommand(), a.versionCommand())
 	finish(root)
 	return root
 }
