@@ -228,6 +228,7 @@ func plots(r *results) []*report.Bars {
 	for _, k := range []struct{ prefix, figure, title string }{
 		{"produce raw", cpuPerByte, "Produce, prepared batches: broker CPU for each GB (less is better)"},
 		{"produce raw", byteRate, "Produce, prepared batches: throughput"},
+		{"produce raw one", cpuPerRequest, "Produce, one record a request: broker CPU for each (less is better)"},
 		{"produce franz-go", recordRate, "Produce, franz-go: throughput"},
 		{"produce franz-go", cpuPerRecord, "Produce, franz-go: broker CPU for each record (less is better)"},
 		{"produce librdkafka", recordRate, "Produce, librdkafka: throughput"},
@@ -241,8 +242,11 @@ func plots(r *results) []*report.Bars {
 	} {
 		b := &report.Bars{Title: k.title, Unit: strings.TrimPrefix(title(k.figure), "broker CPU, ")}
 		for _, w := range r.order {
-			if !strings.HasPrefix(w, k.prefix) || k.prefix == "consume" && strings.HasPrefix(w, "consume raw") {
+			switch {
+			case !strings.HasPrefix(w, k.prefix), k.prefix == "consume" && strings.HasPrefix(w, "consume raw"):
 				continue
+			case k.prefix == "produce raw" && (strings.HasPrefix(w, "produce raw one") || strings.HasPrefix(w, "produce raw QUIC")):
+				continue // of another size: the others could not be told apart
 			}
 			g := report.Group{Name: w}
 			for _, name := range r.systems[w] {

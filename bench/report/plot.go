@@ -171,7 +171,7 @@ func (a axis) ticks() []float64 {
 }
 
 func (p *Lines) svg(b *strings.Builder) {
-	const width, height, left, bottom, top, right = 560, 300, 56, 40, 8, 14
+	const width, height, left, bottom, top, right = 560, 300, 56, 40, 8, 30
 	var xs, ys []float64
 	for _, s := range p.Series {
 		for _, pt := range s.Points {
