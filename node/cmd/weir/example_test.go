@@ -139,8 +139,11 @@ func TestCtrlCIsAnOrderlyEnd(t *testing.T) {
 	on(t, b)("1\n2\n", "produce", "t")
 	for _, args := range []string{"consume t --offset start", "consume t --group g", "produce t"} {
 		c := exec.Command(bin, append(strings.Fields(args), "-b", b.Addr())...)
-		in, err := c.StdinPipe()
+		in, err := c.StdinPipe() // stays open: nothing but the signal ends the command
 		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := in.Write([]byte("3\nhalf a line")); err != nil {
 			t.Fatal(err)
 		}
 		var out, errs bytes.Buffer
@@ -152,15 +155,14 @@ func TestCtrlCIsAnOrderlyEnd(t *testing.T) {
 		if err := c.Process.Signal(syscall.SIGINT); err != nil {
 			t.Fatal(err)
 		}
-		if strings.HasPrefix(args, "produce") {
-			// Reading standard input cannot be interrupted: it ends with the next line.
-			_, _ = in.Write([]byte("3\n"))
-		}
 		if err := c.Wait(); err != nil {
 			t.Errorf("%s: %v\n%s%s", args, err, out.String(), errs.String())
 		}
 		if strings.HasPrefix(args, "consume") && out.String() != "1\n2\n" {
 			t.Errorf("%s printed %q", args, out.String())
+		}
+		if strings.HasPrefix(args, "produce") && !strings.Contains(errs.String(), "produced 1 records") {
+			t.Errorf("%s said %q", args, errs.String())
 		}
 		_ = in.Close() // or closed by Wait
 	}

@@ -119,7 +119,7 @@ To get a file back byte for byte, whether or not it ends with a newline, keep th
 			}
 			var from recordReader = &fileReader{names: p.files}
 			if len(p.files) == 0 {
-				if from, err = p.reader(a.stdin); err != nil {
+				if from, err = p.reader(newInterruptible(cmd.Context(), a.stdin)); err != nil {
 					return err
 				}
 			}
@@ -254,7 +254,7 @@ func nextInput(from recordReader) (in input, done bool, err error) {
 	switch {
 	case err == nil:
 		return in, false, nil
-	case err == io.EOF:
+	case err == io.EOF, errors.Is(err, context.Canceled): // or the user has stopped it
 		return in, true, nil
 	}
 	var f *failure
