@@ -221,8 +221,21 @@ var abuses = []abuse{
 		closedAfter(changed(func(b []byte) []byte { return b[:len(b)-3] })),
 	},
 	{
-		"puts bytes behind a request's end", closed, explain.MalformedRequest, "cannot be read", "",
-		closedAfter(changed(func(b []byte) []byte { return append(b, 1, 2, 3) })),
+		"puts bytes behind a request's end", "the answer to the request: the bytes are ignored, as Kafka does", "", "", "",
+		func(t *testing.T, n *testNode) {
+			w := dial(t, n)
+			for range 2 { // and the connection stays good
+				if _, err := w.Write(changed(func(b []byte) []byte { return append(b, 1, 2, 3) })(w)); err != nil {
+					t.Fatal(err)
+				}
+				_, body := w.receive()
+				r := kmsg.NewPtrMetadataResponse()
+				r.Version = 8
+				if err := r.ReadFrom(body); err != nil || len(r.Topics) != 1 || len(r.Brokers) != 1 {
+					t.Errorf("answered %q, %v", body, err)
+				}
+			}
+		},
 	},
 	{
 		"counts 2³¹-1 topics", closed, explain.MalformedRequest, "cannot be read", "",
