@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weirmq/weir/node/config"
@@ -205,4 +206,88 @@ func TestGroupOfThreeSurvivesACrashOfOneMemberAndOfTheNode(t *testing.T) {
 	eventually(t, "all partitions for the member after the restart", func() bool { return member.assigned.Load() == 6 })
 	fill(t, n, "orders", 400, 10)
 	eventually(t, "what came after the commits", func() bool { return again.count() == 10 })
+}
+
+func TestGroupsAreAdministered(t *testing.T) {
+	n := start(t, groupConfig(t.TempDir()))
+	cl := client(t, n)
+	createTopic(t, cl, "orders", 2)
+	createTopic(t, cl, "returns", 1)
+	fill(t, n, "orders", 0, 20)
+	ctx, adm := testContext(t), kadm.NewClient(cl)
+
+	// Commits without membership, as tools that move a group do.
+	at := kadm.Offsets{}
+	at.AddOffset("orders", 0, 3, -1)
+	at.AddOffset("returns", 0, 0, -1)
+	if err := adm.CommitAllOffsets(ctx, "moved", at); err != nil {
+		t.Fatal(err)
+	}
+	got := &seen{values: map[string]int{}}
+	m := join(t, n, "live", "orders", got, kgo.InstanceID("one"))
+	defer m.close()
+	eventually(t, "the member has everything", func() bool { return got.count() == 20 })
+
+	listed, err := adm.ListGroups(ctx)
+	if err != nil || len(listed) != 2 || listed["live"].State != "Stable" || listed["moved"].State != "Empty" {
+		t.Fatalf("%v: %+v", err, listed)
+	}
+	if only, err := adm.ListGroups(ctx, "Stable"); err != nil || len(only) != 1 {
+		t.Errorf("%v: %+v", err, only)
+	}
+	described, err := adm.DescribeGroups(ctx, "live", "nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := described["live"].Members[0]
+	if live.InstanceID == nil || *live.InstanceID != "one" || live.ClientHost != "/127.0.0.1" {
+		t.Errorf("%+v", live)
+	}
+	if assigned, ok := live.Assigned.AsConsumer(); !ok || len(assigned.Topics) != 1 || len(assigned.Topics[0].Partitions) != 2 {
+		t.Errorf("the assignment cannot be read: %+v", live.Assigned)
+	}
+	if g := described["nobody"]; !errors.Is(g.Err, kerr.GroupIDNotFound) {
+		t.Errorf("a group that is not there: %+v", g)
+	}
+	if deleted, err := adm.DeleteGroups(ctx, "live", "moved", "nobody"); err != nil || !errors.Is(deleted["live"].Err, kerr.NonEmptyGroup) ||
+		deleted["moved"].Err != nil || !errors.Is(deleted["nobody"].Err, kerr.GroupIDNotFound) {
+		t.Errorf("%v: %+v", err, deleted)
+	}
+	set := kadm.TopicsSet{}
+	set.Add("orders", 0)
+	set.Add("returns", 0)
+	offsets, err := adm.DeleteOffsets(ctx, "live", set)
+	if err != nil || !errors.Is(offsets["orders"][0], kerr.GroupSubscribedToTopic) || offsets["returns"][0] != nil {
+		t.Errorf("%v: %+v", err, offsets)
+	}
+	if fetched, err := adm.FetchOffsets(ctx, "moved"); err != nil || len(fetched) != 0 {
+		t.Errorf("a deleted group has offsets: %v, %+v", err, fetched)
+	}
+}
+
+func TestAStaticMemberComesBackWithoutARebalance(t *testing.T) {
+	n := start(t, groupConfig(t.TempDir()))
+	createTopic(t, client(t, n), "orders", 2)
+	fill(t, n, "orders", 0, 10)
+	got := &seen{values: map[string]int{}}
+	slow := []kgo.Opt{kgo.SessionTimeout(20 * time.Second)}
+	one := join(t, n, "g", "orders", got, append(slow, kgo.InstanceID("one"))...)
+	defer one.close()
+	two := join(t, n, "g", "orders", got, append(slow, kgo.InstanceID("two"))...)
+	eventually(t, "one partition each", func() bool { return one.assigned.Load() == 1 && two.assigned.Load() == 1 })
+	eventually(t, "10 records", func() bool { return got.count() == 10 })
+	generation := func() int64 {
+		lines := n.logs.FilterMessage("a group is stable").All()
+		return lines[len(lines)-1].ContextMap()["generation"].(int64)
+	}
+	before := generation()
+	two.crash()
+	two = join(t, n, "g", "orders", got, append(slow, kgo.InstanceID("two"))...)
+	defer two.close()
+	eventually(t, "its partition again", func() bool { return two.assigned.Load() == 1 })
+	if after := generation(); after != before {
+		t.Errorf("the group went from generation %d to %d", before, after)
+	}
+	fill(t, n, "orders", 10, 10)
+	eventually(t, "20 records", func() bool { return got.count() == 20 })
 }

@@ -397,6 +397,7 @@ func (n *Node) holdings() metrics.Holdings {
 	n.loop.look(func(b *broker.Broker) {
 		h.Topics, h.Partitions = int64(b.TopicCount()), int64(b.PartitionCount())
 		h.OfflinePartitions, h.ParkedFetches = int64(b.OfflineCount()), int64(b.ParkedFetchCount())
+		h.Groups, h.GroupMemoryBytes = int64(b.GroupCount()), b.GroupMemoryBytes()
 	}, patience)
 	n.storage.look(func(e *storage.Engine) {
 		s := e.Stats()

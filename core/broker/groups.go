@@ -304,6 +304,9 @@ func (b *Broker) GroupCount() int {
 	return n
 }
 
+// GroupMemoryBytes is about how much they hold.
+func (b *Broker) GroupMemoryBytes() int64 { return b.groups.memory.UsedBytes() }
+
 func (gs *groups) check() error {
 	if err := gs.deadlines.Check(); err != nil {
 		return err

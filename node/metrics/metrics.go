@@ -73,6 +73,7 @@ type Metrics struct {
 type Holdings struct {
 	Topics, Partitions, OfflinePartitions int64
 	ParkedFetches                         int64
+	Groups, GroupMemoryBytes              int64
 	LoopQueue, StorageQueue               int64
 	JournalBytes, SinceCheckpointBytes    int64
 	Segments, OpenFiles                   int64
@@ -137,6 +138,8 @@ var (
 	parts    = desc("kafka_server_replicamanager_partitioncount", "Partitions on this node.")
 	offline  = desc("kafka_server_replicamanager_offlinereplicacount", "Partitions on this node that cannot be used. Above zero, data is unavailable: the log says which and why.")
 	parked   = desc("kafka_server_delayedoperationpurgatory_purgatorysize", "Requests that wait for data.", "delayedoperation")
+	groupsN  = desc("kafka_coordinator_group_groupmetadatamanager_numgroups", "Consumer groups that are coordinated here.")
+	groupsB  = desc("weir_group_memory_bytes", "About what consumer groups hold in memory. At group.memory.bytes.max new members and offsets are refused.")
 	loopQ    = desc("kafka_network_requestchannel_requestqueuesize", "Events that wait for the loop. Persistently high, the node is at its limit.")
 	storeQ   = desc("weir_storage_queue_size", "Turns of the loop that wait for the storage goroutine. Persistently high, the disk is the limit.")
 	journal  = desc("weir_journal_bytes", "Bytes of journal that a restart would read. Bounded by checkpoint.bytes.")
@@ -218,6 +221,8 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	gauge(parts, h.Partitions)
 	gauge(offline, h.OfflinePartitions)
 	gauge(parked, h.ParkedFetches, "Fetch")
+	gauge(groupsN, h.Groups)
+	gauge(groupsB, h.GroupMemoryBytes)
 	gauge(loopQ, h.LoopQueue)
 	gauge(storeQ, h.StorageQueue)
 	gauge(journal, h.JournalBytes)
