@@ -73,9 +73,10 @@ type Coordinator struct {
 	now       model.Time
 	wall      model.Timestamp // the time of day that the newest input brought
 
-	loading loading
-	groups  map[string]*group
-	order   []*group // the same, in an order that depends on nothing but history
+	loading    loading
+	isResigned bool
+	groups     map[string]*group
+	order      []*group // the same, in an order that depends on nothing but history
 
 	writer  coord.Writer[decision]
 	timers  coord.Timers[owner]
@@ -235,6 +236,8 @@ func (c *Coordinator) timerDue(o *owner, out *effect.Set) {
 // refusal is why nothing can be asked of this coordinator now; 0 if it can.
 func (c *Coordinator) refusal() int16 {
 	switch {
+	case c.isResigned:
+		return kerr.NotCoordinator.Code
 	case c.loading.failed:
 		return kerr.CoordinatorNotAvailable.Code
 	case !c.loading.done:
@@ -306,13 +309,16 @@ func reply(to effect.RequestID, body effect.Body, out *effect.Set) {
 	out.Replies = append(out.Replies, effect.Reply{To: to, Body: body})
 }
 
+// reasonBytesMax is how much of a client's reason the log repeats.
+const reasonBytesMax = 200
+
 func note(g *group, kind effect.NoteKind, member, detail string, out *effect.Set) {
-	text := detail
+	text := detail[:min(len(detail), reasonBytesMax)]
 	if member != "" {
 		text = "member " + member
 		if detail != "" {
-			text += ": " + detail
+			text += ": " + detail[:min(len(detail), reasonBytesMax)]
 		}
 	}
-	out.Notes = append(out.Notes, effect.Note{Kind: kind, Group: g.id, Count: int64(g.generation), Detail: text})
+	out.Notes = append(out.Notes, effect.Note{Kind: kind, Group: g.id[:min(len(g.id), nameBytesMax)], Count: int64(g.generation), Detail: text})
 }

@@ -193,7 +193,7 @@ func scan(c *Coordinator, l *testLog, now model.Time, out *effect.Set) {
 //	commit TOPIC/P=OFFSET... group=G [as=NAME generation=N] [instance=I] [meta=M] [retention=MS]
 //	fetch TOPIC/P... group=G | fetch-all group=G | describe G | list [states=(S,...)] [types=(T,...)]
 //	delete G | delete-offsets TOPIC/P... group=G | create-topic T | delete-topic T | lose-topic T
-//	durable [count=N] | refuse | offline | tick to=MS [by=MS] | reload | config [size=N] [delay=MS] [retention=MS] [log=BYTES] [memory=BYTES]
+//	durable [count=N] | refuse | offline | online | resign | loading | log | tick to=MS [by=MS] | reload | config [size=N] [delay=MS] [retention=MS] [log=BYTES] [memory=BYTES]
 //
 // After every command the invariants are checked, and a second coordinator loads the durable log: it must come to
 // the same.
@@ -230,7 +230,7 @@ func (w *world) verify(pos string) {
 	if err := w.c.Check(w.log.highWatermark, w.log.end); err != nil {
 		w.t.Fatalf("%s: %v", pos, err)
 	}
-	if w.c.Loading() {
+	if w.c.Loading() || w.c.isResigned {
 		return
 	}
 	config := w.config
@@ -355,6 +355,11 @@ func (w *world) doWorld(d *datadriven.TestData, out *effect.Set) string {
 		w.log.end = w.log.highWatermark
 		w.log.batches = w.log.upTo(w.log.end)
 		w.c.Refused(w.time(), w.log.end, kerr.KafkaStorageError.Code, out)
+	case "resign":
+		w.c.Resign(w.time(), out)
+		if used := w.c.memory.UsedBytes(); used != 0 {
+			w.t.Fatalf("%s: %d bytes are counted for nothing", d.Pos, used)
+		}
 	case "offline":
 		w.log.refuses = kerr.KafkaStorageError.Code
 	case "online":
