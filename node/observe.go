@@ -26,6 +26,7 @@ var told = map[effect.NoteKind]struct {
 	effect.NoteDamageFound:      {zap.ErrorLevel, "damaged data found: restore the disk or the file from a copy", ""},
 	effect.NoteDuplicateBatch:   {zap.DebugLevel, "a producer's retry was recognised", ""},
 	effect.NoteSequenceRefused:  {zap.InfoLevel, "a producer's batch was refused: its sequence does not follow", ""},
+	effect.NoteDiskRoom:         {zap.InfoLevel, "the disk has room again: producers are served", "refused"},
 	effect.NoteDiskFull:         {zap.ErrorLevel, "disk full: producers are refused; free space or shorten retention", ""},
 	effect.NoteProducerIDBlock:  {zap.DebugLevel, "producer ids reserved", "first_id"},
 	effect.NoteProducerExpired:  {zap.DebugLevel, "idle producers forgotten", "producers"},

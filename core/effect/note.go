@@ -31,7 +31,7 @@ const (
 	NoteDamageFound                           // Detail: file, position, what was wrong
 	NoteDuplicateBatch                        // a retry was recognised; Offset: where the original is
 	NoteSequenceRefused                       // Detail: expected and found
-	NoteDiskFull                              // Detail: what was refused
+	NoteDiskFull                              // said once, until NoteDiskRoom; Detail: what was refused first
 	NoteProducerIDBlock                       // Count: first id of the block
 	NoteProducerExpired                       // Count: producers forgotten
 	NoteJournalRecycled                       // Count: file number
@@ -47,6 +47,7 @@ const (
 	NoteOffsetsExpired                        // Group; Count: how many
 	NoteCoordinatorLoaded                     // Count: groups; Offset: the log's end
 	NoteCoordinatorFailed                     // Detail: why its groups cannot be served
+	NoteDiskRoom                              // writes go on after NoteDiskFull; Count: appends refused meanwhile
 	noteKindCount
 )
 
@@ -56,7 +57,7 @@ var noteNames = [noteKindCount]string{
 	NoteSegmentRolled: "segment_rolled", NoteSegmentDeleted: "segment_deleted",
 	NoteCheckpointed: "checkpointed", NoteRecovered: "recovered", NoteTailDropped: "tail_dropped",
 	NoteDamageFound: "damage_found", NoteDuplicateBatch: "duplicate_batch",
-	NoteSequenceRefused: "sequence_refused", NoteDiskFull: "disk_full",
+	NoteSequenceRefused: "sequence_refused", NoteDiskFull: "disk_full", NoteDiskRoom: "disk_room",
 	NoteProducerIDBlock: "producer_id_block", NoteProducerExpired: "producer_expired",
 	NoteJournalRecycled: "journal_recycled", NotePartitionsAdded: "partitions_added", NoteConfigured: "configured",
 	NoteMemberJoined: "member_joined", NoteMemberLeft: "member_left", NoteMemberExpired: "member_expired",

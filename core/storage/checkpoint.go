@@ -179,7 +179,7 @@ func (e *Engine) takeUp(p *partition, d *manifestPartition) {
 	if len(d.State) > stateInlineBytes && p.end != p.stateOffset {
 		if err := e.writeState(p, d.State); err != nil {
 			// Without a snapshot, recovery reads the log from the one before.
-			e.note(effect.Note{Kind: effect.NoteDiskFull, Partition: p.tp, Offset: p.end, Detail: err.Error()})
+			e.noteFull(effect.Note{Partition: p.tp, Offset: p.end, Detail: err.Error()})
 		} else {
 			d.StateOffset, pend.state = p.end, p.end
 		}
@@ -296,7 +296,7 @@ func (e *Engine) giveUpCheckpoint(cause error) {
 	}
 	c.step, c.blocked = stepIdle, true
 	e.sinceBytes += e.cfg.CheckpointBytes
-	e.note(effect.Note{Kind: effect.NoteDiskFull, Detail: "checkpoint: " + cause.Error()})
+	e.noteFull(effect.Note{Detail: "checkpoint: " + cause.Error()})
 }
 
 func (e *Engine) nextStep() error {

@@ -44,6 +44,8 @@ type Engine struct {
 
 	timed   []*partition // loose ones that flush.ms is running for
 	flushAt model.Time   // when to look at them; 0 is never
+	now     model.Time   // as Tick last said
+	full    fullness
 
 	// Names added to the partitions directory, and how many of them a sync of it has covered.
 	names, namesSynced uint64

@@ -186,3 +186,40 @@ func TestShutdownIsCleanWhenTheDiskIsNoLongerFull(t *testing.T) {
 		t.Error("the shutdown was not clean")
 	}
 }
+
+func TestAFullDiskIsSpokenOfOnce(t *testing.T) {
+	r := newRig(t, smallConfig())
+	tp := topic(1)
+	r.create(tp, smallLog())
+	r.fill(tp, 0, 5, 1000)
+	count := func(k effect.NoteKind) (n int, last effect.Note) {
+		for _, note := range r.done.Notes {
+			if note.Kind == k {
+				n, last = n+1, note
+			}
+		}
+		return n, last
+	}
+	r.e.Tick(1)
+	r.disk.CapacityBytes = r.disk.UsedBytes()
+	refused := int64(0)
+	r.done.Reset()
+	for range 50 {
+		r.append(tp, 5, batch(1, 1, 60_000, 1))
+		r.sync()
+	}
+	for _, a := range r.done.Appended {
+		if a.Failure == effect.DiskFull {
+			refused++
+		}
+	}
+	if n, _ := count(effect.NoteDiskFull); n != 1 || refused != 50 {
+		t.Fatalf("%d refused appends are told of in %d notes", refused, n)
+	}
+	r.disk.CapacityBytes = 0
+	r.append(tp, 5, batch(1, 1, 1000, 1))
+	r.sync()
+	if n, note := count(effect.NoteDiskRoom); n != 1 || note.Count != refused {
+		t.Fatalf("room again: %d notes, of %d refused appends, not %d", n, note.Count, refused)
+	}
+}

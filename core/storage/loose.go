@@ -116,6 +116,7 @@ func (e *Engine) mark(p *partition) {
 // Tick tells the engine the time, which flush.ms is measured by: it stages the flushes that are due. Call it in
 // every turn, and at the Deadline.
 func (e *Engine) Tick(now model.Time) {
+	e.now = now
 	if e.flushAt == 0 || now < e.flushAt {
 		return
 	}

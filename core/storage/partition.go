@@ -245,7 +245,7 @@ func (e *Engine) writeRun(p *partition) {
 		if !errors.Is(err, ErrFull) {
 			e.damaged(p, err.Error())
 		} else {
-			e.note(effect.Note{Kind: effect.NoteDiskFull, Partition: p.tp, Offset: p.end, Detail: err.Error()})
+			e.noteFull(effect.Note{Partition: p.tp, Offset: p.end, Detail: err.Error()})
 		}
 		for _, o := range r.ops {
 			o.refused = p.refusal()

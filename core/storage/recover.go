@@ -47,6 +47,9 @@ type Recovered struct {
 func Open(disk Disk, cfg Config) (*Engine, *Recovery, error) {
 	e := &Engine{disk: disk, cfg: cfg.withDefaults(), partitions: map[model.TopicPartition]*partition{}}
 	e.work.disk, e.checkpoint.work.disk = disk, disk
+	// A directory that is there may be in the page cache only: of a log that retention emptied no checkpoint had
+	// anything to sync. The first sync of names in this life covers all of them.
+	e.names = 1
 	e.files = openFiles{disk: disk, max: e.cfg.OpenFilesMax}
 	e.journal = journal{disk: disk, cfg: &e.cfg, block: make([]byte, e.cfg.JournalBlockBytes)}
 	r := &recovery{e: e, out: &Recovery{}}

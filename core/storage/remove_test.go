@@ -224,3 +224,26 @@ func TestDeleteUnknownRemovesPartitionsAndStrays(t *testing.T) {
 		t.Fatalf("recovered %+v", r.rec.Partitions)
 	}
 }
+
+// Retention empties a log before any checkpoint has seen its directory; what is appended then must not hang on a
+// name that only the page cache has.
+func TestDirectoryOfAnEmptiedLogIsMadeDurable(t *testing.T) {
+	for _, inPlace := range []int{0, 1} {
+		cfg := smallConfig()
+		cfg.InPlaceBytesMin = inPlace
+		r := newRig(t, cfg)
+		tp := topic(1)
+		r.create(tp, smallLog())
+		r.fill(tp, 0, 1, 100)
+		r.perform(effect.Set{Retains: []effect.Retain{{Partition: tp, HighWatermark: 1, Below: 1}}})
+		r.sync()
+		r.crash(storagetest.LoseUnsynced, 0) // the directory is gone, the log is known
+		r.create(tp, smallLog())
+		want := r.fill(tp, 1, 1, 100)
+		r.crash(storagetest.LoseNothing, 0)
+		r.crash(storagetest.LoseUnsynced, 0)
+		if got := r.readAll(tp, 1, 2); !bytes.Equal(got, want) {
+			t.Fatalf("in place from %d: other bytes", inPlace)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/invariant"
@@ -227,7 +228,7 @@ func (e *Engine) refuseAppends(cause error) error {
 		}
 		need += entryHeaderBytes
 	}
-	e.note(effect.Note{Kind: effect.NoteDiskFull, Count: int64(len(e.turn)), Detail: cause.Error()})
+	e.noteFull(effect.Note{Detail: cause.Error()})
 	e.checkpoint.blocked = false
 	if need == groupHeaderBytes {
 		return nil
@@ -371,10 +372,20 @@ func (e *Engine) EndSync(w *SyncWork, err error, done *effect.Completions) error
 	for _, i := range e.refused {
 		e.reportRefused(i, done)
 	}
+	wrote := false
 	for i := range e.turn {
-		if o := &e.turn[i]; o.refused == effect.OK && o.kind != opAppend {
+		switch o := &e.turn[i]; {
+		case o.kind == opAppend:
+			wrote = wrote || o.refused == effect.OK
+		case o.refused == effect.OK:
 			e.finishOther(o, done)
 		}
+	}
+	if e.full.on && wrote && len(e.refused) == 0 {
+		if e.full.said {
+			e.note(effect.Note{Kind: effect.NoteDiskRoom, Count: e.full.refused})
+		}
+		e.full = fullness{saidAt: e.full.saidAt}
 	}
 	for _, p := range e.parts {
 		p.inTurn = false
@@ -408,7 +419,33 @@ func (e *Engine) reportAppended(p *partition, done *effect.Completions) {
 	}
 }
 
+// fullness is what is known of a full disk.
+type fullness struct {
+	on      bool
+	said    bool
+	refused int64      // appends since
+	saidAt  model.Time // by Tick
+}
+
+// fullSayEvery is how often a disk that fills up and empties again and again is spoken of.
+const fullSayEvery = 10 * model.Time(time.Second)
+
+// noteFull says that the disk is full: once, until there is room again, however many requests it refuses.
+func (e *Engine) noteFull(n effect.Note) {
+	f := &e.full
+	f.on = true
+	if f.said || f.saidAt != 0 && e.now-f.saidAt < fullSayEvery {
+		return
+	}
+	f.said, f.saidAt = true, e.now
+	n.Kind = effect.NoteDiskFull
+	e.note(n)
+}
+
 func (e *Engine) reportRefusedAppend(o *op, done *effect.Completions) {
+	if o.refused == effect.DiskFull {
+		e.full.refused++
+	}
 	a := effect.Appended{Partition: o.p.tp, NextOffset: o.p.end, Failure: o.refused, Attempt: o.attempt}
 	if p := o.p; o.refused == effect.DiskFull && (!p.told || p.toldAttempt != o.attempt) {
 		a.State = p.state.Clone()
