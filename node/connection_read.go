@@ -182,6 +182,7 @@ func (c *connection) receiveFrame(key protocol.Key, reserved int64, isCostly boo
 	if c.closing {
 		return session.InflateNothing
 	}
+	c.session.See(c.node.codecs.Load())
 	c.session.Receive(wallNow(), frame, &c.out)
 	return c.received()
 }

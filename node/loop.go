@@ -156,6 +156,9 @@ func (l *loop) arm(timer *time.Timer) {
 func (l *loop) dispatch() {
 	set := l.set
 	l.node.observe(set.Notes, set.Marks)
+	if set.Codecs != nil {
+		l.node.codecs.Store(set.Codecs)
+	}
 	var to *connection
 	find := func(id effect.ConnID) *connection {
 		if to == nil || to.id != id {

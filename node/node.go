@@ -54,6 +54,7 @@ type Node struct {
 	metrics  *metrics.Metrics
 	buffers  bufferPool
 	sessions session.Config
+	codecs   atomic.Pointer[effect.Codecs] // what sessions go by
 	disk     *disk.Disk
 	engine   *storage.Engine
 	loop     *loop
@@ -188,6 +189,7 @@ func (n *Node) recover(files storage.Disk, identity storage.Identity) error {
 		return fmt.Errorf("data directory %s: %w", n.disk.Path(), err)
 	}
 	n.observe(out.Notes, out.Marks)
+	n.codecs.Store(out.Codecs)
 	n.sessions = session.DefaultConfig()
 	n.sessions.ClusterID, n.sessions.NodeID = identity.ClusterID, identity.NodeID
 	n.sessions.LendsInflaters = true

@@ -52,6 +52,7 @@ type process struct {
 	engine  *storage.Engine
 	broker  *broker.Broker
 	config  session.Config
+	codecs  *effect.Codecs // what sessions go by
 	conns   map[effect.ConnID]*nodeConn
 	free    []*effect.Set
 	out     session.Out
@@ -187,6 +188,7 @@ func (p *process) open() {
 	set := p.set()
 	b, err := broker.Open(p.brokerConfig(), engine, rec, set)
 	p.notes(set)
+	p.codecs = set.Codecs
 	set.Reset()
 	p.free = append(p.free, set)
 	if err != nil {

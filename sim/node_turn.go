@@ -75,6 +75,7 @@ func (nc *nodeConn) receive() {
 		p.out.Reset()
 		p.n.w.coreEvents++
 		nc.order.asked(p.n.w.now, frame)
+		nc.session.See(p.codecs)
 		key, version := nc.session.Receive(p.n.clock.wall(p.n.w.now), frame, &p.out)
 		p.n.note("request", uint64(nc.c.id), uint64(uint16(key)), uint64(uint16(version)), "")
 		nc.carryOut()
@@ -228,6 +229,9 @@ func (p *process) scheduleTick() {
 // independent, except those on one log.
 func (p *process) dispatch(set *effect.Set) {
 	p.notes(set)
+	if set.Codecs != nil {
+		p.codecs = set.Codecs
+	}
 	r := p.n.rand
 	if len(set.Produced) > 1 {
 		r.Shuffle(len(set.Produced), func(i, j int) { set.Produced[i], set.Produced[j] = set.Produced[j], set.Produced[i] })

@@ -42,6 +42,8 @@ type Broker struct {
 	describes  map[effect.RequestID]*DescribeTopics // wait for topics to be created
 	deletions  []*deletion                          // by deadline
 	ids        producerIDs
+	codecs     *effect.Codecs       // as sessions know them
+	recoded    []effect.CodecChange // since then
 	retention  retention
 	groups     groups
 }

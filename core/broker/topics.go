@@ -95,6 +95,7 @@ func (b *Broker) controllerDone(done controller.Done, out *effect.Set) {
 				continue
 			}
 			b.refresh(ch.Partition)
+			b.recode(ch.Partition, false)
 			kind := effect.NotePartitionsAdded
 			if ch.Partition.ID == fresh {
 				kind = effect.NoteTopicCreated
@@ -114,6 +115,7 @@ func (b *Broker) controllerDone(done controller.Done, out *effect.Set) {
 			b.configured(t, out)
 		}
 	}
+	b.publish(out)
 	for _, to := range done.Ensured {
 		if ev := b.describes[to]; ev != nil {
 			delete(b.describes, to)
@@ -142,6 +144,7 @@ func (b *Broker) partitionAdded(t *controller.Topic, out *effect.Set) {
 
 // configured shows storage a topic's configuration, unless nothing in it is for storage to know.
 func (b *Broker) configured(t *controller.Topic, out *effect.Set) {
+	b.recode(t, false)
 	first := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: t.Partitions[0].Partition})
 	before := first.topic.Config.Log
 	b.refresh(t)
@@ -162,7 +165,25 @@ func (b *Broker) refresh(t *controller.Topic) {
 	}
 }
 
+// recode notes in which codec a topic keeps its records, for publish.
+func (b *Broker) recode(t *controller.Topic, gone bool) {
+	c := &t.Config
+	b.recoded = append(b.recoded, effect.CodecChange{
+		Name: t.Name, ID: t.ID, Keeps: gone || !c.Recompress, TopicCodec: effect.TopicCodec{Codec: c.Codec, BytesMax: c.MessageBytesMax},
+	})
+}
+
+// publish tells sessions about the codecs of topics, if something is new.
+func (b *Broker) publish(out *effect.Set) {
+	if codecs := b.codecs.With(b.recoded); codecs != b.codecs {
+		b.codecs, out.Codecs = codecs, codecs
+	}
+	clear(b.recoded)
+	b.recoded = b.recoded[:0]
+}
+
 func (b *Broker) topicDeleted(t *controller.Topic, out *effect.Set) {
+	b.recode(t, true)
 	for _, d := range t.Partitions {
 		tp := model.TopicPartition{Topic: t.ID, Partition: d.Partition}
 		p := b.partitions.get(tp)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/record"
 )
 
 // ConfigSetting sets one configuration. Null stands for a setting sent without a value, which is refused.
@@ -17,10 +18,13 @@ type ConfigSetting struct {
 
 // TopicConfig is what a topic's configuration comes to. Names and meanings are Kafka's.
 type TopicConfig struct {
-	Log                  effect.LogConfig
-	MessageBytesMax      int32 // max.message.bytes: a batch as it arrives, compressed
-	MinInSyncReplicas    int32 // min.insync.replicas
-	LogAppendTime        bool  // message.timestamp.type
+	Log               effect.LogConfig
+	MessageBytesMax   int32 // max.message.bytes: a batch as it arrives, compressed
+	MinInSyncReplicas int32 // min.insync.replicas
+	LogAppendTime     bool  // message.timestamp.type
+	// Recompress and Codec are compression.type: records are kept in a codec of the topic's, or as they come.
+	Recompress           bool
+	Codec                record.Codec
 	TimestampAfterMsMax  int64 // message.timestamp.after.max.ms: how far ahead of our clock a record may be
 	TimestampBeforeMsMax int64 // message.timestamp.before.max.ms: how far behind our clock a record may be
 }

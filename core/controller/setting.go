@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/record"
 )
 
 // Setting is one configuration: of a topic, of a node as the default of its topics, or of a node alone.
@@ -38,10 +39,33 @@ var settings = []Setting{
 		Topic: "cleanup.policy", Node: "log.cleanup.policy", Type: effect.ConfigList,
 		Doc: "What happens to old records: delete removes whole segments past retention. Compaction is not there yet.",
 	}, "delete"),
-	only(Setting{
+	{
 		Topic: "compression.type", Node: "compression.type", Type: effect.ConfigString,
-		Doc: "The codec that records are kept in: producer keeps what the producer chose.",
-	}, "producer"),
+		Range: "producer, uncompressed, gzip, snappy, lz4, zstd",
+		Doc:   "The codec that records are kept in: producer keeps what the producer chose; for any other, batches are recompressed on arrival.",
+		set: func(c *NodeConfig, v string) error {
+			codec, known := record.ParseCodec(v)
+			if v == "uncompressed" {
+				codec, known = record.CodecNone, true
+			} else if v == "none" {
+				known = false // Kafka's word for it is uncompressed
+			}
+			if !known && v != "producer" {
+				return fmt.Errorf("it is producer, uncompressed, gzip, snappy, lz4 or zstd, not %q", shown(v))
+			}
+			c.Topic.Recompress, c.Topic.Codec = known, codec
+			return nil
+		},
+		get: func(c *NodeConfig) string {
+			switch {
+			case !c.Topic.Recompress:
+				return "producer"
+			case c.Topic.Codec == record.CodecNone:
+				return "uncompressed"
+			}
+			return c.Topic.Codec.String()
+		},
+	},
 	only(Setting{
 		Topic: "file.delete.delay.ms", Node: "log.segment.delete.delay.ms", Type: effect.ConfigLong,
 		Doc: "How long files of deleted records are kept: none; who is reading them goes on reading.",

@@ -35,6 +35,7 @@ type Set struct {
 	Produced []Produced // one partition's outcome of a produce request
 	Replies  []Reply    // whole replies of every other kind
 	Closes   []Close    // connections to be closed
+	Codecs   *Codecs    // unless nil, what sessions go by from now on: before any answer of this set
 	Notes    []Note     // facts, for logs, metrics and traces
 	Marks    Marks      // rare paths that this step took
 }
@@ -51,7 +52,7 @@ func (s *Set) Reset() {
 	s.Scans = s.Scans[:0]
 	s.Opens, s.Deletes, s.Retains = s.Opens[:0], s.Deletes[:0], s.Retains[:0]
 	s.Produced, s.Replies, s.Notes = s.Produced[:0], s.Replies[:0], s.Notes[:0]
-	s.Closes, s.Marks = s.Closes[:0], Marks{}
+	s.Closes, s.Codecs, s.Marks = s.Closes[:0], nil, Marks{}
 }
 
 // Empty reports whether nothing was asked for. Notes and marks do not count: they ask for nothing.

@@ -32,6 +32,7 @@ type Decompressor struct {
 	zstd *zstd.Decoder
 
 	inflatedBytes int64
+	compressor    *Compressor // for Recompress
 }
 
 // Decompress inflates src. The result is valid until the next call on d, and is src itself for

@@ -85,7 +85,7 @@ func (s *Session) checkBatches(with inflater, out *Out) {
 		ref := broker.TopicRef{Name: topic.Name, ID: model.TopicID(topic.TopicID), ByID: c.rq.version >= 13}
 		for ; c.partition < len(topic.PartitionData); c.partition++ {
 			partition := &topic.PartitionData[c.partition]
-			header, fault, wants := s.validate(&c.rq, in, partition.Records.Bytes, with)
+			batch, header, fault, wants := s.validate(&c.rq, in, ref, partition.Records.Bytes, with)
 			if wants != InflateNothing {
 				out.Inflate = wants
 				return
@@ -104,7 +104,7 @@ func (s *Session) checkBatches(with inflater, out *Out) {
 			}
 			c.event.Parts = append(c.event.Parts, broker.ProducePart{
 				Index: index, Topic: ref, Partition: model.Partition(partition.Index),
-				Header: header, Batch: partition.Records.Bytes,
+				Header: header, Batch: batch,
 			})
 		}
 		c.partition = 0
@@ -155,23 +155,27 @@ type invalid struct {
 	message string
 }
 
-// validate checks a batch down to its records, or says what it needs to do so.
-func (s *Session) validate(rq *request, in *protocol.ProduceRequest, batch []byte, with inflater) (record.Header, *invalid, Inflation) {
+// validate checks a batch down to its records and puts it into its topic's codec, or says what it needs to do so.
+func (s *Session) validate(
+	rq *request, in *protocol.ProduceRequest, topic broker.TopicRef, batch []byte, with inflater,
+) ([]byte, record.Header, *invalid, Inflation) {
 	if in.TransactionalID.Valid {
-		return record.Header{}, &invalid{kerr.UnsupportedVersion.Code, "transactions are not served yet"}, InflateNothing
+		return nil, record.Header{}, &invalid{kerr.UnsupportedVersion.Code, "transactions are not served yet"}, InflateNothing
 	}
 	if len(batch) == 0 {
-		return record.Header{}, &invalid{kerr.InvalidRecord.Code, "a partition without a record batch"}, InflateNothing
+		return nil, record.Header{}, &invalid{kerr.InvalidRecord.Code, "a partition without a record batch"}, InflateNothing
 	}
 	c := &s.checking
 	limits := record.Limits{DecompressedBytesMax: c.inflatableBytes, NoZstd: rq.version < 7}
 	compressed := record.Compressed(batch)
-	if compressed {
+	own, recode := s.codecOf(topic)
+	recode = recode && len(batch) >= record.HeaderBytes && record.Batch(batch).Codec() != own.Codec
+	if compressed || recode {
 		switch {
 		case with.decompressor == nil:
-			return record.Header{}, nil, InflateSmall
+			return nil, record.Header{}, nil, InflateSmall
 		case c.inflatableBytes <= 0:
-			return record.Header{}, &invalid{
+			return nil, record.Header{}, &invalid{
 				kerr.MessageTooLarge.Code, fmt.Sprintf("the request's batches decompress to more than %d bytes", s.config.RecordBytesMax),
 			}, InflateNothing
 		}
@@ -180,16 +184,52 @@ func (s *Session) validate(rq *request, in *protocol.ProduceRequest, batch []byt
 	before := with.inflatedBytes()
 	header, err := record.ValidateProduced(batch, limits, with.decompressor)
 	if compressed && errors.Is(err, record.ErrTooLarge) && with.bytesMax < c.inflatableBytes {
-		return record.Header{}, nil, InflateLarge
+		return nil, record.Header{}, nil, InflateLarge
 	}
 	c.inflatableBytes -= int(with.inflatedBytes() - before)
 	if err != nil {
-		return header, &invalid{record.Code(err), err.Error()}, InflateNothing
+		return nil, header, &invalid{record.Code(err), err.Error()}, InflateNothing
 	}
 	if header.IsTransactional() {
-		return header, &invalid{kerr.UnsupportedVersion.Code, "transactions are not served yet"}, InflateNothing
+		return nil, header, &invalid{kerr.UnsupportedVersion.Code, "transactions are not served yet"}, InflateNothing
 	}
-	return header, nil, InflateNothing
+	if recode {
+		return s.recode(batch, header, own, with)
+	}
+	return batch, header, nil, InflateNothing
+}
+
+// codecOf is the codec that a topic keeps its records in, if it has one of its own.
+func (s *Session) codecOf(topic broker.TopicRef) (effect.TopicCodec, bool) {
+	if topic.ByID {
+		return s.codecs.Identified(topic.ID)
+	}
+	return s.codecs.Named(topic.Name)
+}
+
+// recode puts a sound batch into the codec of its topic. What inflates to more than the topic takes is refused where
+// it would be kept inflated; elsewhere it may yet become small enough.
+func (s *Session) recode(batch []byte, header record.Header, own effect.TopicCodec, with inflater) ([]byte, record.Header, *invalid, Inflation) {
+	limit := with.bytesMax
+	if own.Codec == record.CodecNone {
+		limit = min(limit, int(own.BytesMax))
+	}
+	made, err := with.decompressor.Recompress(batch, own.Codec, limit)
+	switch {
+	case errors.Is(err, record.ErrTooLarge) && limit < with.bytesMax:
+		return nil, header, &invalid{kerr.MessageTooLarge.Code, fmt.Sprintf(
+			"the batch is kept uncompressed and has more than %d bytes then (max.message.bytes)", own.BytesMax)}, InflateNothing
+	case errors.Is(err, record.ErrTooLarge) && with.bytesMax < s.config.RecordBytesMax:
+		return nil, record.Header{}, nil, InflateLarge
+	case err != nil:
+		return nil, header, &invalid{record.Code(err), err.Error()}, InflateNothing
+	}
+	smallest := header.MinTimestamp
+	if header, err = record.ReadHeader(made); err != nil {
+		return nil, header, &invalid{record.Code(err), err.Error()}, InflateNothing
+	}
+	header.MinTimestamp = smallest
+	return made, header, nil, InflateNothing
 }
 
 // forget removes the newest slot: its request gets no answer.

@@ -3,10 +3,13 @@ package session
 import (
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/protocol"
+	"github.com/weirmq/weir/core/record"
 )
 
 // fetchSlot is a fetch request in flight: its response, to be filled when the records are there.
@@ -119,6 +122,9 @@ func (s *Session) Fetched(to effect.RequestID, in *effect.FetchReply, out *Out) 
 		f.response.ErrorCode, f.response.SessionID = in.Code, in.SessionID
 	}
 	for i := range in.Parts {
+		if sl.version < 10 {
+			s.withholdZstd(f, &in.Parts[i])
+		}
 		if part := &in.Parts[i]; !f.byName {
 			at := f.places[part.Index]
 			f.fill(&f.response.Responses[at.topic].Partitions[at.partition], part, sl.version)
@@ -127,6 +133,22 @@ func (s *Session) Fetched(to effect.RequestID, in *effect.FetchReply, out *Out) 
 		}
 	}
 	s.answer(sl, &f.response, out)
+}
+
+// withholdZstd gives no records of a topic that keeps them in zstd to a client from before it (KIP-110). Of other
+// topics it gets what producers chose, as Kafka gives it: most such clients read zstd all the same.
+func (s *Session) withholdZstd(f *fetchSlot, part *effect.FetchPart) {
+	name := part.TopicName
+	if !f.byName {
+		name = f.response.Responses[f.places[part.Index].topic].Topic
+	}
+	if own, has := s.codecs.Named(name); !has || own.Codec != record.CodecZstd || part.Code != 0 {
+		return
+	}
+	for _, r := range part.Records.Regions {
+		r.Release()
+	}
+	part.Records, part.Code = effect.Records{}, kerr.UnsupportedCompressionType.Code
 }
 
 // add makes room for a part in an incremental response. Parts of one topic that follow each other are together.

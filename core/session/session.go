@@ -42,6 +42,7 @@ type Session struct {
 	fetch        protocol.FetchRequest
 	heartbeat    protocol.HeartbeatRequest
 
+	codecs   *effect.Codecs
 	slots    []*slot // requests in flight, oldest first
 	received uint64  // requests received: the next one's number
 	free     []*slot
@@ -124,6 +125,9 @@ type Frame struct {
 func New(config *Config, conn effect.ConnID) *Session {
 	return &Session{config: config, conn: conn}
 }
+
+// See tells the session in which codecs topics keep their records, before it receives a frame.
+func (s *Session) See(codecs *effect.Codecs) { s.codecs = codecs }
 
 // Parked is how many requests are in flight.
 func (s *Session) Parked() int { return len(s.slots) }
