@@ -47,8 +47,7 @@ const (
 
 // client is one of those that are tried.
 type client struct {
-	name     string
-	language string
+	name string
 	// lacks is what it has no words for. A client that has them and fails is not excused here.
 	lacks []feature
 	// member is how a member of a group is run instead of by the client's program.
@@ -60,23 +59,23 @@ func (c *client) cannot(f feature) bool { return slices.Contains(c.lacks, f) }
 // clients is all of them, in the order of the table.
 var clients = []client{
 	{
-		name: "kcat", language: "C",
+		name: "kcat",
 		lacks: []feature{
 			headerNoName, headerBytes, readHeaderBytes, nullAndEmpty, writeTime, makeTopics, describeConfigs, alterConfigs, createPartitions, deleteRecords,
 			listGroups, describeGroups, deleteGroups, committedOffsets, sayCommitted,
 		},
 		member: kcatMember,
 	},
-	{name: "confluent-kafka-python", language: "Python"},
-	{name: "kafka-python", language: "Python", lacks: []feature{headerNull, bothNull}},
-	{name: "aiokafka", language: "Python", lacks: []feature{bothNull, deleteGroups}},
-	{name: "kafkajs", language: "JavaScript", lacks: []feature{headerNull}},
-	{name: "sarama", language: "Go"},
-	{name: "kafka-go", language: "Go", lacks: []feature{readNullKey, readNullValue, readNullHeader, idempotent, deleteRecords}},
-	{name: "franz-go", language: "Go"},
-	{name: "java-3", language: "Java"},
-	{name: "java-4", language: "Java"},
-	{name: "rust-rdkafka", language: "Rust", lacks: []feature{describeCluster, refusedConfig}},
+	{name: "confluent-kafka-python"},
+	{name: "kafka-python", lacks: []feature{headerNull, bothNull}},
+	{name: "aiokafka", lacks: []feature{bothNull, deleteGroups}},
+	{name: "kafkajs", lacks: []feature{headerNull}},
+	{name: "sarama"},
+	{name: "kafka-go", lacks: []feature{readNullKey, readNullValue, readNullHeader, idempotent, deleteRecords}},
+	{name: "franz-go"},
+	{name: "java-3"},
+	{name: "java-4"},
+	{name: "rust-rdkafka", lacks: []feature{describeCluster, refusedConfig}},
 }
 
 // selectClients finds clients by their names; none means all.

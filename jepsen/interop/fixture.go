@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -70,7 +71,7 @@ func numbered(records []record) []record {
 	return records
 }
 
-// writable is what a client can write of records: what it has no words for is left out or replaced.
+// writable is what a client can write of records: what it has no words for is left out.
 func writable(records []record, lacks func(feature) bool) []record {
 	out := make([]record, 0, len(records))
 	for _, r := range records {
@@ -88,8 +89,8 @@ func writable(records []record, lacks func(feature) bool) []record {
 		if lacks(headerBytes) {
 			r.Headers = slices.DeleteFunc(r.Headers, func(h header) bool { return slices.Contains(h.Value, 0) })
 		}
-		if lacks(nullAndEmpty) && (r.Key == nil) != (r.Value == nil) && (len(r.Key) == 0 && r.Key != nil || len(r.Value) == 0 && r.Value != nil) {
-			r.Key, r.Value = []byte("k"), nil
+		if lacks(nullAndEmpty) && hasNullAndEmpty(r) {
+			continue
 		}
 		if lacks(bothNull) && r.Key == nil && r.Value == nil {
 			continue
@@ -97,6 +98,11 @@ func writable(records []record, lacks func(feature) bool) []record {
 		out = append(out, r)
 	}
 	return out
+}
+
+func hasNullAndEmpty(r record) bool {
+	empty := func(b []byte) bool { return b != nil && len(b) == 0 }
+	return r.Key == nil && empty(r.Value) || r.Value == nil && empty(r.Key)
 }
 
 // sameRecords says how records that a client read differ from those that were written. What the reader cannot
@@ -131,22 +137,12 @@ func seen(r record, cannot func(feature) bool) record {
 		}
 	}
 	if cannot(readHeaderOrder) {
-		slices.SortStableFunc(r.Headers, func(a, b header) int { return compareText(a.Name, b.Name) })
+		slices.SortStableFunc(r.Headers, func(a, b header) int { return strings.Compare(a.Name, b.Name) })
 	}
 	if cannot(writeTime) {
 		r.TimeMs = 0
 	}
 	return r
-}
-
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 func sameRecord(got, want record) error {

@@ -108,10 +108,35 @@ func (w *watch) await(what string, patience time.Duration, satisfied func() (boo
 
 func lastLines(s string, n int) string { return s[max(0, len(s)-n):] }
 
-// group lets three members share six partitions and kills one of them.
+// group lets three members of this client share a group, and administers it afterwards.
 func (t *trial) group() {
-	const column = "group"
-	group, topic := t.topicOf("group"), t.topicOf("group")
+	group := t.topicOf("group")
+	t.share("group", "", group, []*trial{t, t, t}, func(written int64, step stepper) {
+		t.groupAdmin(group, group, written, step)
+	})
+}
+
+// mixed lets members of three libraries share a group: the assignor "range" is the one that they all know.
+func (m *matrix) mixed(trials []*trial) {
+	var members []*trial
+	for _, name := range []string{"java-4", "confluent-kafka-python", "sarama"} {
+		for _, t := range trials {
+			if t.name == name {
+				members = append(members, t)
+			}
+		}
+	}
+	if len(members) == 3 {
+		members[0].share("cross", "with Python and Go: ", "mixed-group", members, func(int64, stepper) {})
+	}
+}
+
+// stepper runs a case that makes sense only when those before it passed.
+type stepper func(column, name string, f func() error)
+
+// share lets three members share the six partitions of a topic that is named like the group, and kills the second.
+func (t *trial) share(column, prefix, group string, members []*trial, afterwards func(written int64, step stepper)) {
+	topic := group
 	w := &watch{committed: map[place]int64{}}
 	var written int64 // in each partition
 	defer func() {
@@ -122,7 +147,7 @@ func (t *trial) group() {
 	}()
 	broken := false
 	stepOf := func(column, name string, f func() error) {
-		t.try(column, name, func() error {
+		t.try(column, prefix+name, func() error {
 			if broken {
 				return errors.New("the group did not come so far")
 			}
@@ -150,12 +175,12 @@ func (t *trial) group() {
 		if err := write(20); err != nil {
 			return err
 		}
-		for range 3 {
-			if err := w.join(t, group, topic); err != nil {
+		for _, member := range members {
+			if err := w.join(member, group, topic); err != nil {
 				return err
 			}
 		}
-		return w.awaitAll(t, write)
+		return w.awaitAll(members, write)
 	})
 	var mark int
 	var owed [groupPartitions]int64 // what the victim committed
@@ -207,17 +232,17 @@ func (t *trial) group() {
 		var errs []error
 		for i, p := range w.members {
 			if i != 1 {
-				errs = append(errs, p.stop(t.member != nil, 20*time.Second))
+				errs = append(errs, p.stop(members[i].member != nil, 20*time.Second))
 			}
 		}
 		return errors.Join(errs...)
 	})
-	t.groupAdmin(group, topic, written, stepOf)
+	afterwards(written, stepOf)
 }
 
 // awaitAll waits until each member has been given records since all three are there. It goes on writing, so
 // that there is something to be given.
-func (w *watch) awaitAll(t *trial, write func(int64) error) error {
+func (w *watch) awaitAll(members []*trial, write func(int64) error) error {
 	deadline := time.Now().Add(groupPatience)
 	for {
 		if err := write(1); err != nil {
@@ -234,7 +259,10 @@ func (w *watch) awaitAll(t *trial, write func(int64) error) error {
 		}
 		count := len(w.delivered)
 		w.mu.Unlock()
-		all := given[0] && given[1] && given[2] && (t.cannot(sayCommitted) || committed[0] && committed[1] && committed[2])
+		all := true
+		for i, t := range members {
+			all = all && given[i] && (committed[i] || t.cannot(sayCommitted))
+		}
 		if all {
 			return nil
 		}
@@ -268,7 +296,7 @@ func (w *watch) awaitEverything(each int64) error {
 }
 
 // groupAdmin reads the group's offsets back with the client, lists, describes and deletes the group.
-func (t *trial) groupAdmin(group, topic string, written int64, step func(column, name string, f func() error)) {
+func (t *trial) groupAdmin(group, topic string, written int64, step stepper) {
 	const column = "group admin"
 	admin := func(needs feature, name string, f func() error) {
 		if t.cannot(needs) {

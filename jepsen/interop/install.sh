@@ -43,7 +43,7 @@ once() {
 python() {
 	needs python3 "Python 3.9 or newer, with venv"
 	once python "$here/python/requirements.txt" -- bash -c "python3 -m venv . && bin/pip install -q --disable-pip-version-check -r '$here/python/requirements.txt'"
-	launcher "$made/bin/python" "$here/python/$1"
+	launcher "$made/bin/python" -B "$here/python/$1"
 }
 
 node() {

@@ -162,7 +162,7 @@ func kcatFlags(r record) string {
 
 func kcatArgs(r record) []string {
 	args := []string{"-p", strconv.Itoa(int(r.Partition))}
-	if r.Key == nil && len(r.Value) == 0 && r.Value != nil || r.Value == nil && len(r.Key) == 0 && r.Key != nil {
+	if hasNullAndEmpty(r) {
 		panic("kcat cannot write null and empty in one record") // the harness does not ask for it
 	}
 	if r.Key == nil || r.Value == nil {
@@ -184,7 +184,7 @@ func (k *kcat) produceAlike(r kcatRequest, records []record) error {
 	if r.Idempotent {
 		args = append(args, "-X", "batch.num.messages=10")
 	}
-	// A line without a delimiter has no key: kcat cannot be told of an empty value then, and of a null key otherwise.
+	// Every record has both delimiters; with -Z what is empty is null, without it what is empty is empty.
 	var in bytes.Buffer
 	for _, rec := range records {
 		in.Write(rec.Key)

@@ -30,7 +30,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"time"
@@ -83,15 +82,20 @@ func run(o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	m := &matrix{}
+	trials, err := m.prepare(o.source, chosen)
+	if err != nil {
+		return err
+	}
 	var passed, failed int
 	if slices.ContainsFunc(chosen, func(c client) bool { return c.name == "kcat" }) {
-		if passed, failed, err = runCommands(o, dir); err != nil {
+		passed, failed, err = runCommands(o, dir)
+		if err != nil && failed == 0 {
 			return err
 		}
 	}
-	m, trials, err := runMatrix(o.weir, o.source, dir, chosen, o.parallel)
-	if err != nil {
-		return err
+	if failed := m.run(o.weir, dir, trials, o.parallel); failed != nil {
+		return errors.Join(err, failed)
 	}
 	p, f := m.counts()
 	passed, failed = passed+p, failed+f
@@ -111,9 +115,6 @@ func run(o options) (err error) {
 
 // runCommands lets kcat, franz-go and weir's own commands read what the others wrote.
 func runCommands(o options, dir string) (passed, failed int, err error) {
-	if _, err := exec.LookPath("kcat"); err != nil {
-		return 0, 0, errors.New("kcat is not installed; it is Debian's package kcat")
-	}
 	files, err := readLogs(o.logs)
 	if err != nil {
 		return 0, 0, err

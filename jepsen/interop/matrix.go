@@ -117,8 +117,10 @@ func (m *matrix) prepare(source string, chosen []client) (trials []*trial, err e
 		t := &trial{matrix: m, client: c}
 		var failed error
 		if c.name == "kcat" { // its program is this one
-			t.adapter.args = []string{"kcat"}
-			t.adapter.program, failed = os.Executable()
+			if _, err := exec.LookPath("kcat"); err != nil {
+				failed = errors.New("kcat is not installed; it is Debian's package kcat")
+			}
+			t.adapter.args, t.adapter.program = []string{"kcat"}, os.Args[0]
 		} else {
 			t.adapter.program, failed = install(source, c.name)
 		}
@@ -128,14 +130,10 @@ func (m *matrix) prepare(source string, chosen []client) (trials []*trial, err e
 	return trials, err
 }
 
-// runMatrix tries clients, so many at a time.
-func runMatrix(weir, source, dir string, chosen []client, parallel int) (m *matrix, trials []*trial, err error) {
-	m = &matrix{}
-	if trials, err = m.prepare(source, chosen); err != nil {
-		return nil, nil, err
-	}
+// run tries clients, so many at a time.
+func (m *matrix) run(weir, dir string, trials []*trial, parallel int) (err error) {
 	if m.tap, err = newTap(); err != nil {
-		return nil, nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, m.tap.close()) }()
 	m.addr = m.tap.addr()
@@ -144,7 +142,7 @@ func runMatrix(weir, source, dir string, chosen []client, parallel int) (m *matr
 		Args: []string{"--http", "", "--set", "advertised.listeners=" + m.addr},
 	})
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	defer func() {
 		if b.Running() {
@@ -152,25 +150,26 @@ func runMatrix(weir, source, dir string, chosen []client, parallel int) (m *matr
 		}
 	}()
 	if err := b.Ready(10 * time.Second); err != nil {
-		return nil, nil, err
+		return err
 	}
 	go m.tap.serve(b.Kafka)
 	m.ref, err = kgo.NewClient(kgo.SeedBrokers(m.addr), kgo.ClientID("the-reference"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	defer m.ref.Close()
 	m.admin = kadm.NewClient(m.ref)
 
 	m.each(trials, parallel, (*trial).alone)
 	m.each(trials, parallel, func(t *trial) { t.crossRead(trials) })
+	m.mixed(trials)
 	m.each(trials, len(trials), func(t *trial) {
 		t.try("end", "its program ends when asked to", t.adapter.close)
 	})
 	if !b.Running() {
 		err = fmt.Errorf("the broker ended:\n%s", b.Log())
 	}
-	return m, trials, err
+	return err
 }
 
 // each runs f for all trials, so many at a time.

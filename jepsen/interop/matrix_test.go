@@ -137,7 +137,7 @@ func TestTheTapNotesVersionsAndChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer broker.Close() //nolint:errcheck // the test is over
+	defer broker.Close()
 	received := make(chan []byte, 1)
 	go func() {
 		conn, err := broker.Accept()
@@ -153,7 +153,7 @@ func TestTheTapNotesVersionsAndChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tp.close() //nolint:errcheck // the test is over
+	defer tp.close()
 	go tp.serve(broker.Addr().String())
 	request := func(key, version int16, id string, size int) []byte {
 		b := binary.BigEndian.AppendUint16(nil, uint16(key))

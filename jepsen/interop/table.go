@@ -176,5 +176,5 @@ func writeTable(path string, r report) error {
 		return fmt.Errorf("%s has no place for the tables, between %q and %q", path, generatedBegin, generatedEnd)
 	}
 	out := before + generatedBegin + "\n\n" + r.markdown() + "\n" + generatedEnd + after
-	return os.WriteFile(path, []byte(out), 0o644) //nolint:gosec // a document
+	return os.WriteFile(path, []byte(out), 0o644)
 }
