@@ -57,7 +57,11 @@ func (b *Broker) loadGroups(out *effect.Set) {
 		c := b.groups.loading[0]
 		if !c.begun {
 			c.begun = true
-			c.machine.Load(b.now, b.groups.wall, c.partition.replica.Bounds().LogStartOffset, c.partition.replica.LogEndOffset(), out)
+			if r := c.partition.replica; r.Offline() != "" {
+				c.machine.Broken(b.now, b.groups.wall, r.Offline(), out)
+			} else {
+				c.machine.Load(b.now, b.groups.wall, r.Bounds().LogStartOffset, r.LogEndOffset(), out)
+			}
 			b.scheduleGroups(c)
 		}
 		if c.machine.Loading() {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -113,6 +114,40 @@ func TestGroupsSurviveAPowerLoss(t *testing.T) {
 	}
 	if l.b.GroupCount() != 2 {
 		t.Errorf("%d groups", l.b.GroupCount())
+	}
+}
+
+// A coordinator whose partition is damaged knows nothing: it must not say that nothing is committed, or
+// consumers would begin anew.
+func TestACoordinatorOfADamagedPartitionAnswersNothing(t *testing.T) {
+	disk := storagetest.New()
+	l := begin(t, disk, 1)
+	l.create("orders")
+	const hurt = "a group that is hurt"
+	l.find(hurt)
+	for o := range model.Offset(3) {
+		if code := l.commit(hurt, "", "orders", 1, 42+o); code != 0 {
+			t.Fatal(code)
+		}
+	}
+	disk.Crash(storagetest.LoseNothing, 1)
+	hits := 0
+	for _, path := range disk.Paths() {
+		if i := bytes.Index(disk.Bytes(path), []byte(hurt)); i >= 0 {
+			disk.Flip(path, int64(i)*8)
+			hits++
+		}
+	}
+	if hits < 2 {
+		t.Fatalf("%d copies were hit", hits)
+	}
+	for start := range byte(2) { // damage is remembered
+		l = begin(t, disk, 2+start)
+		l.tick(1)
+		if at := l.committed(hurt, "orders", 1); at.Code != kerr.CoordinatorNotAvailable.Code {
+			t.Errorf("start %d: %+v", start, at)
+		}
+		disk.Crash(storagetest.LoseNothing, 1)
 	}
 }
 

@@ -110,6 +110,12 @@ func (c *Coordinator) loadBatch(b record.Batch) error {
 	return r.Err()
 }
 
+// Broken says, instead of Load, that the log cannot be read: it may not be taken for an empty one.
+func (c *Coordinator) Broken(now model.Time, wall model.Timestamp, why string, out *effect.Set) {
+	c.advance(now, wall)
+	c.loadFailed(why, out)
+}
+
 func (c *Coordinator) loadFailed(why string, out *effect.Set) {
 	c.loading.failed = true
 	out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteCoordinatorFailed, Partition: c.partition, Offset: c.loading.next, Detail: why})
