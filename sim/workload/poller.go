@@ -63,6 +63,9 @@ func (p *poller) WakeAt() model.Time      { return p.at }
 
 func (p *poller) Wake(now model.Time) {
 	p.at = now + 1 + model.Time(p.rand.Exp(int64(20*millisecond)))
+	if p.settled {
+		p.at = now + 2*millisecond
+	}
 	switch {
 	case p.caller.asked() || p.g.created < len(p.g.topics):
 	case !p.caller.knows(now):
@@ -71,7 +74,7 @@ func (p *poller) Wake(now model.Time) {
 		p.askID(now)
 	case p.settled && p.Waiting() == "":
 		p.at = 0
-	case p.epoch > 0 && p.rand.Percent(15):
+	case p.epoch > 0 && p.rand.Percent(15) && !p.settled:
 		p.whole(now)
 	case p.epoch > 0 && p.rand.Percent(3) && !p.settled:
 		p.lie(now)
@@ -128,6 +131,9 @@ func (p *poller) request(whole bool) (*protocol.FetchRequest, versions) {
 	m := protocol.NewRequest(protocol.KeyFetch).(*protocol.FetchRequest)
 	m.MinBytes, m.MaxBytes, m.MaxWaitMs = 1, int32(p.rand.LogUniform(1, 1<<18)), int32(p.rand.LogUniform(1, 500))
 	m.SessionEpoch = -1
+	if p.settled { // get done
+		m.MaxBytes = 1 << 20
+	}
 	wish, id := versions{7, 12}, protocol.UUID{}
 	name := p.topic
 	if p.byID {
@@ -143,7 +149,10 @@ func (p *poller) request(whole bool) (*protocol.FetchRequest, versions) {
 			t.Topic, t.TopicID = name, id
 		}
 		part := protocol.Add(&m.Topics[0].Partitions)
-		part.Partition, part.FetchOffset, part.PartitionMaxBytes = int32(i), k.next, int32(p.rand.LogUniform(1, 1<<16))
+		part.Partition, part.FetchOffset, part.PartitionMaxBytes = int32(i), k.next, min(m.MaxBytes, int32(p.rand.LogUniform(1, 1<<16)))
+		if p.settled {
+			part.PartitionMaxBytes = m.MaxBytes
+		}
 	}
 	return m, wish
 }
