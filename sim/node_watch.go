@@ -20,7 +20,11 @@ func (p *process) check() {
 	if err := p.broker.Check(); err != nil {
 		p.n.w.fail("broker-check", err.Error())
 	}
-	if err := p.engine.Check(); err != nil {
+	lost := func(tp model.TopicPartition) bool {
+		l := p.n.ghost.logs[tp]
+		return l != nil && p.n.ghost.broken(l) != ""
+	}
+	if err := p.engine.CheckBut(lost); err != nil {
 		p.n.w.fail("engine-check", err.Error())
 	}
 	for _, l := range p.n.ghost.order {

@@ -148,6 +148,38 @@ func TestBitFlipInClosedSegmentIsReportedNotServed(t *testing.T) {
 	}
 }
 
+// A flip in what was deleted, in a segment whose rest is in use, must not take the rest away.
+func TestBitFlipBeforeTheLogStartIsNobodysConcern(t *testing.T) {
+	r := newRig(t, smallConfig())
+	tp := topic(1)
+	r.create(tp, smallLog())
+	want := r.fill(tp, 0, 30, 700)
+	each := len(want) / 30
+	r.perform(effect.Set{Retains: []effect.Retain{{Partition: tp, HighWatermark: 30, Below: 3}}})
+	r.sync()
+	r.close()
+	r.disk.Flip(r.logPath(tp, 0), int64(each+500)*8)
+	r.open()
+	if got := r.readAll(tp, 3, 30); !bytes.Equal(got, want[3*each:]) {
+		t.Fatal("other bytes")
+	}
+	if err := r.e.ReadAll(tp, func(record.Batch) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	r.done.Reset()
+	r.append(tp, 30, batch(1, 1, 10, 1))
+	r.sync()
+	if len(r.done.Damaged) != 0 || len(r.done.Appended) != 1 || r.done.Appended[0].Failure != effect.OK {
+		t.Fatalf("damaged %+v, appended %+v", r.done.Damaged, r.done.Appended)
+	}
+	if err := r.e.Check(); err == nil {
+		t.Fatal("no flip was found before the log start")
+	}
+	if err := r.e.CheckBut(func(other model.TopicPartition) bool { return other == tp }); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // firstUses are what may be wanted of a log of 30 records first after a start.
 var firstUses = []func(r *rig, tp model.TopicPartition){
 	func(r *rig, tp model.TopicPartition) { r.read(tp, 29, 30, 100) },
