@@ -23,6 +23,9 @@ type faultyDisk struct {
 	storage.Disk
 	failSyncs atomic.Bool
 	full      atomic.Bool
+	// slowSyncs makes each sync take long. written counts bytes since the last, writtenMax is the most.
+	slowSyncs           atomic.Bool
+	written, writtenMax atomic.Int64
 }
 
 type faultyFile struct {
@@ -49,12 +52,21 @@ func (f *faultyFile) Sync() error {
 	if f.d.failSyncs.Load() {
 		return fmt.Errorf("sync: %w", unix.EIO)
 	}
+	if f.d.slowSyncs.Load() {
+		if n := f.d.written.Swap(0); n > f.d.writtenMax.Load() {
+			f.d.writtenMax.Store(n)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 	return f.File.Sync()
 }
 
 func (f *faultyFile) WriteAt(bufs [][]byte, off int64) error {
 	if f.d.full.Load() {
 		return fmt.Errorf("write: %w", storage.ErrFull)
+	}
+	for _, b := range bufs {
+		f.d.written.Add(int64(len(b)))
 	}
 	return f.File.WriteAt(bufs, off)
 }
@@ -239,5 +251,53 @@ func TestNodeSaysThatItIsRecovering(t *testing.T) {
 	}
 	if err := n.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// On a slow disk no sync gets more than so much to do, however much is sent, and so those who send little wait
+// for so much and no more. All of it arrives, in order.
+func TestProducersTakeTurnsAtTheDisk(t *testing.T) {
+	n, d := startFaulty(t, t.TempDir())
+	const producers, each, valueBytes = 24, 3, 900 << 10
+	if _, err := send(kafkaClient(t, n), "first", 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	d.slowSyncs.Store(true)
+	d.written.Store(0)
+	type outcome struct {
+		producer int
+		err      error
+	}
+	done := make(chan outcome, producers)
+	for i := range producers {
+		cl := kafkaClient(t, n, kgo.ProducerBatchMaxBytes(1<<20), kgo.ProducerBatchCompression(kgo.NoCompression()))
+		go func() {
+			var err error
+			last := int64(-1)
+			for j := range each {
+				value := make([]byte, valueBytes)
+				value[0], value[1] = byte(i), byte(j)
+				cl.Produce(context.Background(), &kgo.Record{Value: value}, func(r *kgo.Record, e error) {
+					err = errors.Join(err, e)
+					if e == nil && r.Offset <= last {
+						err = errors.Join(err, fmt.Errorf("record %d has offset %d after %d", j, r.Offset, last))
+					}
+					last = r.Offset
+				})
+			}
+			done <- outcome{i, errors.Join(cl.Flush(context.Background()), err)}
+		}()
+	}
+	for range producers {
+		if o := <-done; o.err != nil {
+			t.Errorf("producer %d: %v", o.producer, o.err)
+		}
+	}
+	if n.metrics.ProduceTurns.Load() == 0 {
+		t.Error("nobody waited: the test shows nothing")
+	}
+	// What is written to the journal may be written to the segment as well.
+	if most := d.writtenMax.Load(); most > 2*(unsyncedBytesMax+2<<20) {
+		t.Errorf("one sync had %d MiB to do", most>>20)
 	}
 }

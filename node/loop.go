@@ -2,10 +2,12 @@ package node
 
 import (
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
 )
 
 // turnEventsMax is how many events are stepped before their effects are handed on: more saves hand-overs,
@@ -41,6 +43,12 @@ type loop struct {
 
 	set        *effect.Set
 	unanswered int64 // of the inputs that set comes from
+
+	held turnstile // produce requests
+	// unsynced counts bytes that storage was given and that are not durable yet, admitted those of events that
+	// were stepped since.
+	unsynced atomic.Int64
+	admitted int64
 }
 
 func newLoop(n *Node, b *broker.Broker) *loop {
@@ -57,9 +65,9 @@ func (l *loop) run() {
 	var batch []input
 	for {
 		batch = l.inputs.take(batch)
-		l.steps(batch)
+		l.admit()
+		l.node.work.Add(-int64(l.steps(batch)))
 		l.tick()
-		l.node.work.Add(-int64(len(batch)))
 		if l.stepOthers() {
 			runtime.Gosched() // who produces is to have a turn between two of these
 			continue
@@ -102,10 +110,10 @@ func (l *loop) stepOthers() bool {
 	return true
 }
 
-// steps feeds events to the broker, and hands on what it wants done.
-func (l *loop) steps(batch []input) {
+// steps feeds events to the broker, and hands on what it wants done. It says how many; the others are held.
+func (l *loop) steps(batch []input) (count int) {
 	if len(batch) == 0 {
-		return
+		return 0
 	}
 	m := l.node.metrics
 	m.Events.Add(int64(len(batch)))
@@ -115,14 +123,57 @@ func (l *loop) steps(batch []input) {
 		batch = batch[len(turn):]
 		now := l.node.clock.now()
 		for _, in := range turn {
-			if p, ok := in.event.(*broker.Produce); ok {
-				m.BytesIn.Add(batchBytes(p))
-				m.BatchesIn.Add(int64(len(p.Parts)))
+			if _, ok := in.event.(*broker.Produce); ok && (l.held.count > 0 || l.isFull()) {
+				l.held.push(in)
+				m.ProduceTurns.Add(1)
+				continue
 			}
-			l.unanswered += in.unanswered
-			l.broker.Step(now, in.event, l.set)
+			count++
+			l.step(now, in)
 		}
 		l.dispatch()
+	}
+	return count
+}
+
+// step feeds one event to the broker.
+func (l *loop) step(now model.Time, in input) {
+	if p, ok := in.event.(*broker.Produce); ok {
+		m, bytes := l.node.metrics, batchBytes(p)
+		m.BytesIn.Add(bytes)
+		m.BatchesIn.Add(int64(len(p.Parts)))
+		l.admitted += bytes
+	}
+	l.unanswered += in.unanswered
+	l.broker.Step(now, in.event, l.set)
+}
+
+// isFull reports that enough is on its way to the disk.
+func (l *loop) isFull() bool { return l.unsynced.Load()+l.admitted >= unsyncedBytesMax }
+
+// admit steps produce requests that were held, as far as there is room now.
+func (l *loop) admit() {
+	if l.held.count == 0 {
+		return
+	}
+	now, count := l.node.clock.now(), 0
+	for l.held.count > 0 && !l.isFull() {
+		for l.held.count > 0 && !l.isFull() {
+			l.step(now, l.held.pop())
+			count++
+		}
+		l.dispatch() // of what was refused, nothing goes to the disk
+	}
+	l.node.work.Add(-int64(count))
+}
+
+// settle says that so many bytes are durable, or refused. It may be called from any goroutine.
+func (l *loop) settle(bytes int64) {
+	if bytes == 0 {
+		return
+	}
+	if before := l.unsynced.Add(-bytes) + bytes; before >= unsyncedBytesMax {
+		l.inputs.wake()
 	}
 }
 
@@ -155,6 +206,7 @@ func (l *loop) arm(timer *time.Timer) {
 // dispatch hands on a set: answers to their connections, the rest to storage.
 func (l *loop) dispatch() {
 	set := l.set
+	l.admitted = 0 // what was appended of it is counted below
 	l.node.observe(set.Notes, set.Marks)
 	if set.Codecs != nil {
 		l.node.codecs.Store(set.Codecs)
@@ -190,8 +242,13 @@ func (l *loop) dispatch() {
 		set.Reset()
 		return
 	}
+	appended := int64(0)
+	for i := range set.Appends {
+		appended += int64(len(set.Appends[i].Batch))
+	}
+	l.unsynced.Add(appended)
 	l.node.work.Add(1)
-	l.node.storage.perform(turn{set: set, unanswered: l.unanswered})
+	l.node.storage.perform(turn{set: set, unanswered: l.unanswered, appended: appended})
 	l.set, l.unanswered = l.node.storage.spare(), 0
 }
 

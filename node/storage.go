@@ -14,6 +14,7 @@ import (
 type turn struct {
 	set        *effect.Set
 	unanswered int64 // see loop
+	appended   int64 // bytes
 }
 
 // storageIO is the goroutine that the storage engine lives in. Every turn it performs all that waits, and
@@ -37,8 +38,10 @@ type storageIO struct {
 	appends     int64 // staged since the last sync began
 	staged      int64 // unanswered bytes staged since the last sync began
 	syncing     int64 // unanswered bytes that the running sync covers
-	working     bool  // a sync runs or has just ended: one piece of work, see Node.work
-	failed      bool
+	// stagedBytes and syncingBytes are the same of all bytes, answered or not.
+	stagedBytes, syncingBytes int64
+	working                   bool // a sync runs or has just ended: one piece of work, see Node.work
+	failed                    bool
 
 	spares sync.Pool // of *effect.Set
 }
@@ -74,6 +77,7 @@ func (s *storageIO) run() {
 			s.engine.Perform(t.set, s.completions)
 			s.appends += int64(len(t.set.Appends))
 			s.staged += t.unanswered
+			s.stagedBytes += t.appended
 		}
 		s.engine.Tick(s.node.clock.now())
 		s.beginSync()
@@ -150,7 +154,8 @@ func (s *storageIO) beginSync() {
 	work, ok := s.engine.BeginSync()
 	if !ok {
 		s.node.requests.release(s.staged) // what wanted no answer was refused, and is gone
-		s.staged, s.appends = 0, 0
+		s.node.loop.settle(s.stagedBytes)
+		s.staged, s.appends, s.stagedBytes = 0, 0, 0
 		if s.working {
 			s.working = false
 			s.node.work.Add(-1)
@@ -163,6 +168,7 @@ func (s *storageIO) beginSync() {
 	}
 	s.node.metrics.SyncAppends.Observe(s.appends)
 	s.syncing, s.staged, s.appends = s.staged, 0, 0
+	s.syncingBytes, s.stagedBytes = s.stagedBytes, 0
 	s.journal.begin(work)
 }
 
@@ -175,6 +181,8 @@ func (s *storageIO) endSync(r synced) {
 	}
 	s.node.requests.release(s.syncing)
 	s.syncing = 0
+	s.node.loop.settle(s.syncingBytes)
+	s.syncingBytes = 0
 	s.deliver()
 }
 

@@ -120,6 +120,13 @@ func (l *logLines) line(b []byte) {
 	l.byCode[entry.Code]++
 }
 
+// has reports whether there is a line with each of the codes.
+func (l *logLines) has(codes []string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !slices.ContainsFunc(codes, func(code string) bool { return l.byCode[code] == 0 })
+}
+
 func measure(ctx context.Context, o options, c attackCase, dir string) (r result, err error) {
 	r = result{name: c.name}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -191,6 +198,9 @@ func measure(ctx context.Context, o options, c attackCase, dir string) (r result
 				return r, err
 			}
 			r.idleBytes = (spent - r.calmRSS) / int64(o.clients)
+		}
+		for begin := time.Now(); !log.has(c.codes) && time.Since(begin) < 15*time.Second && ctx.Err() == nil; {
+			time.Sleep(100 * time.Millisecond) // on a busy machine it takes longer to annoy the broker
 		}
 		said, err := a.end()
 		stop()

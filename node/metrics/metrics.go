@@ -60,6 +60,7 @@ type Metrics struct {
 	CheckpointTimes Histogram
 	QueuedBytes     atomic.Int64 // request bytes that are held
 	QueueWaits      Counter
+	ProduceTurns    Counter      // produce requests that waited for their connection's turn
 	ResponseBytes   atomic.Int64 // bytes of decoded requests and of responses that are held
 	ResponseWaits   Counter
 	Notes           [64]Counter
@@ -132,6 +133,7 @@ var (
 	waits    = desc("weir_queued_request_waits_total", "How often a connection had to wait because queued.max.request.bytes were held. If it rises steadily, the disk is slower than the producers.")
 	respond  = desc("weir_queued_response_bytes", "Bytes of decoded requests and of responses that were not sent. At queued.max.response.bytes connections wait to be read.")
 	respondW = desc("weir_queued_response_waits_total", "How often a connection had to wait because queued.max.response.bytes were held.")
+	turnsP   = desc("weir_produce_turns_total", "Produce requests that waited because enough was on its way to the disk, connections taking turns. If it rises steadily, the disk is slower than the producers.")
 	notes    = desc("weir_notes_total", "Things that happened, by kind. Rate of disk_full, damage_found or partition_offline above zero needs an operator.", "note")
 	marks    = desc("weir_rare_paths_total", "How often the core took one of its rare paths.", "path")
 	topics   = desc("kafka_controller_kafkacontroller_globaltopiccount", "Topics.")
@@ -204,6 +206,7 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	out <- m.CheckpointTimes.metric(ckpts, secondsScale)
 	gauge(queued, m.QueuedBytes.Load())
 	count(waits, m.QueueWaits.Load())
+	count(turnsP, m.ProduceTurns.Load())
 	gauge(respond, m.ResponseBytes.Load())
 	count(respondW, m.ResponseWaits.Load())
 	for i := range m.Notes {
