@@ -27,7 +27,7 @@ type budget struct {
 	waits *atomic.Int64
 
 	mu      sync.Mutex
-	elder   *connection
+	elder   atomic.Pointer[connection] // written under mu
 	growing []*claim
 	line    []*claim
 }
@@ -82,12 +82,12 @@ func (b *budget) acquire(by *connection, bytes int64, grows bool, stop <-chan st
 func (b *budget) take(by *connection, bytes int64, grows, first bool) bool {
 	held := b.held.Load()
 	switch {
-	case grows && by == b.elder:
+	case grows && by == b.elder.Load():
 	case !first || !grows && len(b.growing) > 0:
 		return false
 	case held == 0 || held+bytes <= b.limit:
-	case grows && b.elder == nil && held <= b.limit:
-		b.elder = by
+	case grows && b.elder.Load() == nil && held <= b.limit:
+		b.elder.Store(by)
 	default:
 		return false
 	}
@@ -97,12 +97,13 @@ func (b *budget) take(by *connection, bytes int64, grows, first bool) bool {
 
 // whole says that a connection's request has arrived, or never will.
 func (b *budget) whole(by *connection) {
+	if b.elder.Load() != by {
+		return // only its own requests make it the elder
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.elder == by {
-		b.elder = nil
-		b.grant()
-	}
+	b.elder.Store(nil)
+	b.grant()
 }
 
 func (b *budget) release(bytes int64) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,13 +28,13 @@ func (c *connection) write() error {
 		case <-c.closed:
 			return nil
 		}
-		isCostly := c.isCostly()
-		if isCostly && !c.node.costly.enter(c.closed) {
-			return nil
+		isCostly := false
+		if answers, isCostly = c.collect(answers[:0], false); isCostly {
+			if !c.node.costly.enter(c.closed) {
+				return nil
+			}
+			answers, _ = c.collect(answers, true)
 		}
-		c.answersMu.Lock()
-		answers, c.answers = c.answers, answers[:0]
-		c.answersMu.Unlock()
 		frames = frames[:0]
 		closing := c.round(answers, &frames, isCostly)
 		err := w.send(frames)
@@ -71,11 +70,18 @@ func (c *connection) round(answers []answer, frames *[]session.Frame, isCostly b
 	return c.closing
 }
 
-// isCostly reports whether an answer waits that may be long in the making.
-func (c *connection) isCostly() bool {
+// collect takes the answers that wait and leaves spare, which is empty, in their place. It leaves them, and says
+// so, if there is one that may be long in the making, unless those are wanted too.
+func (c *connection) collect(spare []answer, all bool) (answers []answer, isCostly bool) {
 	c.answersMu.Lock()
 	defer c.answersMu.Unlock()
-	return slices.ContainsFunc(c.answers, func(a answer) bool { return a.kind == answerReply })
+	for i := range c.answers {
+		if c.answers[i].kind == answerReply && !all {
+			return spare, true
+		}
+	}
+	answers, c.answers = c.answers, spare
+	return answers, false
 }
 
 // rest ends the writer if it was told to and there is nothing to do.
