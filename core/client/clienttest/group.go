@@ -1,8 +1,10 @@
 package clienttest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -416,6 +418,16 @@ func (c *Cluster) offsetFetch(at model.NodeID, m *protocol.OffsetFetchRequest, v
 			continue
 		}
 		g := c.Group(y.GroupID)
+		if m.Groups[n].Topics == nil { // all that there are
+			for _, at := range g.places() {
+				if len(y.Topics) == 0 || y.Topics[len(y.Topics)-1].Name != at.Topic {
+					protocol.Add(&y.Topics).Name = at.Topic
+				}
+				x := protocol.Add(&y.Topics[len(y.Topics)-1].Partitions)
+				x.PartitionIndex, x.CommittedOffset, x.Metadata = at.Partition, g.Offsets[at].Offset, protocol.String(g.Offsets[at].Metadata)
+			}
+			continue
+		}
 		for i := range m.Groups[n].Topics {
 			t := protocol.Add(&y.Topics)
 			t.Name = m.Groups[n].Topics[i].Name
@@ -426,6 +438,18 @@ func (c *Cluster) offsetFetch(at model.NodeID, m *protocol.OffsetFetchRequest, v
 		}
 	}
 	return &a
+}
+
+// places are those with a committed offset, ordered.
+func (g *Group) places() []Place {
+	places := make([]Place, 0, len(g.Offsets))
+	for at := range g.Offsets {
+		places = append(places, at)
+	}
+	slices.SortFunc(places, func(a, b Place) int {
+		return cmp.Or(strings.Compare(a.Topic, b.Topic), int(a.Partition)-int(b.Partition))
+	})
+	return places
 }
 
 func (g *Group) offset(topic string, partition int32) int64 {
