@@ -30,6 +30,11 @@
 //  7. No step is linear in the number of groups or of offsets; a round is linear in its members.
 //  8. Records that are read from the log are not trusted: what cannot be understood is counted and passed over.
 //
+// A group that was loaded from the log knows of each member only the protocol that was chosen, not what else it
+// speaks (as in Kafka, whose
+// record has no more). Until those members join again, somebody who speaks another one only is refused with
+// INCONSISTENT_GROUP_PROTOCOL, although they may all speak it.
+//
 // Offsets expire when their group has had no members for Config.OffsetsRetentionMs (KIP-211), never because they are
 // old; offsets that are not of a group with members, after that time since the commit.
 //
