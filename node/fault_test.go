@@ -12,10 +12,14 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/sys/unix"
 
 	"github.com/weirmq/weir/core/storage"
 	"github.com/weirmq/weir/node/config"
+	"github.com/weirmq/weir/node/explain"
 )
 
 // faultyDisk is a real disk that can be told to fail.
@@ -26,6 +30,12 @@ type faultyDisk struct {
 	// slowSyncs makes each sync take long. written counts bytes since the last, writtenMax is the most.
 	slowSyncs           atomic.Bool
 	written, writtenMax atomic.Int64
+	logs                *observer.ObservedLogs // of the node on it
+}
+
+// told reports whether the node's log has a line with this code.
+func (d *faultyDisk) told(code explain.Code) bool {
+	return d.logs.FilterField(zap.String("code", string(code))).Len() > 0
 }
 
 type faultyFile struct {
@@ -83,8 +93,9 @@ func startFaulty(t *testing.T, dir string) (*Node, *faultyDisk) {
 	c := config.Default()
 	c.DataDir, c.Listener, c.HTTP, c.QUIC = dir, "127.0.0.1:0", "", false
 	c.Storage.JournalFileBytes = 2 << 20
-	d := &faultyDisk{}
-	n, err := Start(Options{Config: c, overDisk: func(real storage.Disk) storage.Disk { d.Disk = real; return d }})
+	core, logs := observer.New(zapcore.DebugLevel)
+	d := &faultyDisk{logs: logs}
+	n, err := Start(Options{Config: c, Log: zap.New(core), overDisk: func(real storage.Disk) storage.Disk { d.Disk = real; return d }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,6 +155,9 @@ func TestFailedSyncStopsTheNodeAndAcknowledgesNothing(t *testing.T) {
 	if err := n.Close(); !errors.Is(err, storage.ErrStopped) {
 		t.Errorf("closed with %v", err)
 	}
+	if !d.told(explain.DiskFailed) {
+		t.Errorf("the log has no line with %s", explain.DiskFailed)
+	}
 	cl.Close()
 
 	n, _ = startFaulty(t, dir)
@@ -174,6 +188,9 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 	}
 	if refused == 0 {
 		t.Error("nothing was refused on a full disk")
+	}
+	if !d.told(explain.DiskFull) {
+		t.Errorf("the log has no line with %s", explain.DiskFull)
 	}
 	if err := n.Err(); err != nil {
 		t.Fatalf("a full disk stopped the node: %v", err)

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weirmq/weir/core/broker"
+	"github.com/weirmq/weir/node/explain"
 )
 
 var errRecovering = errors.New("the data is being recovered")
@@ -86,7 +87,8 @@ func (n *Node) serveHTTP(listener net.Listener) {
 	}
 	n.tasks.Go(func() {
 		if err := n.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			n.log.Error("http listener ended", zap.Error(err))
+			n.log.Error("http listener ended", zap.String("code", string(explain.HTTPFailed)), zap.Error(err),
+				zap.String("fix", explain.Of(explain.HTTPFailed).Fix))
 		}
 	})
 }

@@ -31,7 +31,8 @@ func (n *Node) listen() (net.Listener, error) {
 	}
 	if n.config.AdvertisesGuess() {
 		n.log.Warn("clients are told to connect to localhost: set advertised.listeners to serve other machines",
-			zap.String("listener", n.config.Listener))
+			zap.String("code", string(explain.AdvertisedLoopback)), zap.String("listener", n.config.Listener),
+			zap.String("fix", explain.Of(explain.AdvertisedLoopback).Fix))
 	}
 	if n.config.HTTP == "" {
 		return nil, nil
@@ -76,7 +77,8 @@ func (n *Node) listenKafka() error {
 			n.addresses.quic = encrypted.Addr()
 			n.listeners = append(n.listeners, plain, encrypted)
 			if w := encrypted.Warning(); w != "" {
-				n.log.Info("QUIC will be slower under load", zap.String("detail", w))
+				n.log.Info("QUIC will be slower under load", zap.String("code", string(explain.QUICBuffers)),
+					zap.String("detail", w), zap.String("fix", explain.Of(explain.QUICBuffers).Fix))
 			}
 			return nil
 		}

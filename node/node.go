@@ -24,6 +24,7 @@ import (
 	"github.com/weirmq/weir/core/storage"
 	"github.com/weirmq/weir/node/config"
 	"github.com/weirmq/weir/node/disk"
+	"github.com/weirmq/weir/node/explain"
 	"github.com/weirmq/weir/node/metrics"
 	"github.com/weirmq/weir/transport"
 )
@@ -267,10 +268,11 @@ func (n *Node) Err() error {
 	}
 }
 
-// fail ends the node. Connections are cut, so that no client waits for an answer that will not come.
+// fail ends the node, whose disk has failed. Connections are cut, so that no client waits for an answer that will not come.
 func (n *Node) fail(err error) {
 	n.failOnce.Do(func() {
-		n.log.Error("the node stops: nothing more is acknowledged", zap.Error(err))
+		n.log.Error("the node stops: nothing more is acknowledged", zap.String("code", string(explain.DiskFailed)), zap.Error(err),
+			zap.String("fix", explain.Of(explain.DiskFailed).Fix))
 		n.failure = err
 		close(n.failed)
 		n.isStopping.Store(true)
@@ -350,7 +352,8 @@ func (n *Node) quiesce(grace time.Duration) {
 		default:
 		}
 	}
-	n.log.Warn("the shutdown grace is over: what was not answered yet is cut off", zap.Int64("under_way", n.work.Load()))
+	n.log.Warn("the shutdown grace is over: what was not answered yet is cut off", zap.String("code", string(explain.ShutdownForced)),
+		zap.Int64("under_way", n.work.Load()), zap.String("fix", explain.Of(explain.ShutdownForced).Fix))
 }
 
 func (n *Node) stopServing() {

@@ -5,6 +5,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/node/explain"
 )
 
 // told is how a kind of note is logged: error when a human must act, warn when something got worse, info
@@ -23,7 +24,7 @@ var told = map[effect.NoteKind]struct {
 	effect.NoteCheckpointed:     {zap.DebugLevel, "checkpoint complete", "bytes"},
 	effect.NoteRecovered:        {zap.InfoLevel, "journal replayed", "entries"},
 	effect.NoteTailDropped:      {zap.InfoLevel, "bytes that were never acknowledged were cut off", "bytes"},
-	effect.NoteDamageFound:      {zap.ErrorLevel, "damaged data found: restore the disk or the file from a copy", ""},
+	effect.NoteDamageFound:      {zap.ErrorLevel, "damaged data found", ""},
 	effect.NoteDuplicateBatch:   {zap.DebugLevel, "a producer's retry was recognised", ""},
 	effect.NoteSequenceRefused:  {zap.InfoLevel, "a producer's batch was refused: its sequence does not follow", ""},
 	effect.NoteDiskRoom:         {zap.InfoLevel, "the disk has room again: producers are served", "refused"},
@@ -53,6 +54,14 @@ var toldGroups = map[effect.NoteKind]struct {
 	effect.NoteCoordinatorFailed: {zap.ErrorLevel, "a group coordinator cannot read its log: its groups are refused", ""},
 }
 
+// noteCodes are the codes of notes that somebody should look at.
+var noteCodes = map[effect.NoteKind]explain.Code{
+	effect.NotePartitionOffline: explain.DataDamaged,
+	effect.NoteDamageFound:      explain.DataDamaged,
+	effect.NoteDiskFull:         explain.DiskFull,
+	effect.NoteSequenceRefused:  explain.SequenceRefused,
+}
+
 // observe turns what machines noted into log lines and counts.
 func (n *Node) observe(notes []effect.Note, marks effect.Marks) {
 	for i := range notes {
@@ -72,6 +81,10 @@ func (n *Node) observe(notes []effect.Note, marks effect.Marks) {
 			continue
 		}
 		fields := []zap.Field{zap.String("kind", note.Kind.String())}
+		code, coded := noteCodes[note.Kind]
+		if coded {
+			fields = append(fields, zap.String("code", string(code)))
+		}
 		if note.Topic != "" {
 			fields = append(fields, zap.String("topic", note.Topic))
 		}
@@ -89,6 +102,9 @@ func (n *Node) observe(notes []effect.Note, marks effect.Marks) {
 		}
 		if note.Detail != "" {
 			fields = append(fields, zap.String("detail", note.Detail))
+		}
+		if coded {
+			fields = append(fields, zap.String("fix", explain.Of(code).Fix))
 		}
 		entry.Write(fields...)
 	}

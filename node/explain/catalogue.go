@@ -15,7 +15,7 @@ var reaching = []Entry{
 	{
 		AdvertisedUnreachable, "the bootstrap address answers, but a broker's advertised address cannot be reached",
 		"Clients connect to the address they are given only to ask which brokers there are; then they connect to the addresses that the brokers advertise. What this cluster advertises cannot be reached from here: it is `localhost`, a container's name or a private address, seen from another network.",
-		"On the broker, set advertised.listeners (or `weir node --advertise HOST:PORT`) to an address that resolves and is reachable from the clients. Clients in two networks need two listeners, each with its own advertised address.", inCLI,
+		"On the broker, set advertised.listeners (or `weir node --advertise HOST:PORT`) to an address that resolves and is reachable from the clients. Clients in two networks need two listeners, each with its own advertised address; where there is only one, as weir has today, advertise a name that each network resolves in its own way.", inCLI,
 	},
 	{
 		AdvertisedLoopback, "clients on other machines are told to connect to localhost",
@@ -45,7 +45,7 @@ var reaching = []Entry{
 	{
 		CertificateExpired, "the broker's certificate is not valid now",
 		"It has expired, is not valid yet, or the clock of one of the two machines is wrong.",
-		"Compare the clocks, then renew the certificate.", inCLI,
+		"Compare the clocks, then renew the certificate.", inBoth,
 	},
 	{
 		NotKafka, "what answers there is not a Kafka broker",
@@ -281,7 +281,7 @@ var running = []Entry{
 	{
 		DataDamaged, "data that was written safely has changed on the disk",
 		"The disk, its controller or memory is faulty, or something wrote into the data directory. The partition is offline: weir never cuts data to make it fit.",
-		"`weir log verify DIR` names the file and the offset. Restore the file from a copy; a partition with replicas can be removed here and is copied from them.", inLog,
+		"`weir log verify DIR` names the file and the position. Mend the disk, then restore the whole directory from a backup; or save what can be read with `weir log dump --records`, delete the topic and write it anew. A file put back alone is not taken: the partition stays offline.", inLog,
 	},
 	{
 		ShutdownForced, "the shutdown did not wait for requests any longer",
@@ -346,11 +346,6 @@ var abusing = []Entry{
 		TooManyConnections, "a connection was refused: the limit is reached",
 		"max.connections, or max.connections.per.ip, are open. Often one program opens a client per request and does not close it.",
 		"The metrics say how many are open; raise max.connections, or mend the program that keeps opening them.", inLog,
-	},
-	{
-		MemoryExhausted, "requests wait, because the memory for them is used up",
-		"More is being sent at the same time than queued.max.request.bytes allows. Nothing is lost: clients wait.",
-		"Nothing, if it is rare. Otherwise raise queued.max.request.bytes, or send less at a time.", inLog,
 	},
 	{
 		SlowReader, "a connection was closed: its client does not read its answers",

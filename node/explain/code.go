@@ -90,7 +90,6 @@ const (
 	WrongProtocolHTTP    Code = "wrong-protocol-http"
 	WrongProtocolOther   Code = "wrong-protocol"
 	TooManyConnections   Code = "too-many-connections"
-	MemoryExhausted      Code = "memory-exhausted"
 	SlowReader           Code = "slow-reader"
 	UnfinishedRequest    Code = "unfinished-request"
 	IdleConnection       Code = "idle-connection"

@@ -210,8 +210,9 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	gauge(respond, m.ResponseBytes.Load())
 	count(respondW, m.ResponseWaits.Load())
 	for i := range m.Notes {
-		if n := m.Notes[i].Load(); n > 0 {
-			count(notes, n, effect.NoteKind(i).String())
+		// Those that never happened are shown as well: a rate cannot see a series begin at one.
+		if name := effect.NoteKind(i).String(); name != "unknown" {
+			count(notes, m.Notes[i].Load(), name)
 		}
 	}
 	for i := range m.Marks {

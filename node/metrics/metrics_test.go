@@ -46,6 +46,7 @@ func TestScrapeShowsWhatWasCounted(t *testing.T) {
 		`kafka_server_replicamanager_partitioncount 7`,
 		`kafka_server_replicamanager_offlinereplicacount 1`,
 		`weir_notes_total{note="topic_created"} 1`,
+		`weir_notes_total{note="disk_full"} 0`, // its first time must be a rise
 		`weir_rare_paths_total{path="produce.duplicate"} 2`,
 		`weir_journal_sync_seconds_count 2`,
 		`weir_journal_sync_seconds_bucket{le="+Inf"} 2`,
