@@ -69,7 +69,7 @@ func (a *app) hints(n *node.Node) {
 	a.say("")
 	a.say("  any Kafka client   bootstrap.servers=%s", addr)
 	a.say("  try it             echo hello | weir produce greetings%s", flag)
-	a.say("                     weir consume greetings --from beginning%s", flag)
+	a.say("                     weir consume greetings --offset start%s", flag)
 	if quic := n.QUICAddr(); quic != "" {
 		a.say("  QUIC               UDP port %s; clients trust the certificate in %s", port(quic), n.CertificatePath())
 		a.say("                     weir consume greetings --transport quic --ca %s%s", n.CertificatePath(), flag)

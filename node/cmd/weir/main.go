@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/weirmq/weir/node/explain"
 )
 
 // version is set by the linker.
@@ -119,7 +122,15 @@ func finish(c *cobra.Command) {
 		c.Args = cobra.ArbitraryArgs
 		c.RunE = func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage("there is no command `%s %s`; `%s --help` lists them", c.CommandPath(), args[0], c.CommandPath())
+				hint := ""
+				var names []string
+				for _, sub := range c.Commands() {
+					names = append(append(names, sub.Name()), sub.Aliases...)
+				}
+				if near := explain.Nearest(args[0], names); near != "" {
+					hint = "; did you mean " + near + "?"
+				}
+				return usage("there is no command `%s %s`%s `%s --help` lists them", c.CommandPath(), args[0], cmp.Or(hint, ";"), c.CommandPath())
 			}
 			return c.Help()
 		}

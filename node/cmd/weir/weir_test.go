@@ -172,6 +172,7 @@ func TestFailuresHaveACodeACauseAndACure(t *testing.T) {
 		{[]string{"topic", "ls", "--transport", "pigeon"}, 2, []string{"tcp or quic"}},
 		{[]string{"topic"}, 0, nil},
 		{[]string{"topic", "frob"}, 2, []string{"weir topic --help"}},
+		{[]string{"topic", "descibe"}, 2, []string{"did you mean describe?"}},
 		{[]string{"frob"}, 2, []string{"weir --help"}},
 		{[]string{"topic", "create"}, 2, []string{"weir topic create NAME"}},
 		{[]string{"consume", "t", "--from", "yesterday"}, 2, []string{"yesterday"}},
