@@ -24,7 +24,7 @@ const patience = 20 * time.Second
 
 func TestReadyLineIsUnderstood(t *testing.T) {
 	b, err := Start(Options{
-		Binary: program(t, `echo noise; echo "ready kafka=127.0.0.1:1 quic=127.0.0.1:2 http=off data=$3"; trap 'exit 0' TERM; while :; do sleep 0.01; done`),
+		Binary: program(t, `trap 'exit 0' TERM; echo noise; echo "ready kafka=127.0.0.1:1 quic=127.0.0.1:2 http=off data=$3"; while :; do sleep 0.01; done`),
 		Data:   "here", Listen: "127.0.0.1:1",
 	})
 	if err != nil {
