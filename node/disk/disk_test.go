@@ -2,6 +2,7 @@ package disk
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -118,7 +120,7 @@ func TestWriteTakesMoreBuffersThanOneCallCan(t *testing.T) {
 // A file size limit makes the kernel write a part and then refuse: the part must be gone on from.
 func TestWriteGoesOnAfterAPartialWrite(t *testing.T) {
 	if os.Getenv("WEIR_TEST_FSIZE") == "" {
-		cmd := exec.Command(os.Args[0], "-test.run", t.Name(), "-test.v")
+		cmd := exec.CommandContext(childContext(t), os.Args[0], "-test.run", t.Name(), "-test.v")
 		cmd.Env = append(os.Environ(), "WEIR_TEST_FSIZE=1")
 		out, err := cmd.CombinedOutput()
 		if err != nil || !bytes.Contains(out, []byte("refused with EFBIG")) {
@@ -210,7 +212,7 @@ func TestDataDirectoryHasOneUser(t *testing.T) {
 	if _, err := Open(d.Path()); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "this very process") {
 		t.Errorf("a second Open in this process: %v", err)
 	}
-	cmd := exec.Command(os.Args[0], "-test.run", t.Name())
+	cmd := exec.CommandContext(childContext(t), os.Args[0], "-test.run", t.Name())
 	cmd.Env = append(os.Environ(), "WEIR_TEST_LOCKED="+d.Path())
 	out, err := cmd.CombinedOutput()
 	must(t, err)
@@ -296,4 +298,12 @@ func TestAfterAFailedSyncEveryLaterSyncOfTheFileFails(t *testing.T) {
 	if err := h.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// childContext ends a process that a test has started and that hangs.
+func childContext(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
 }

@@ -79,6 +79,7 @@ func TestFormatsRoundTripBytes(t *testing.T) {
 }
 
 func TestPlacesAndEnds(t *testing.T) {
+	t.Parallel()
 	do := on(t, weirtest.Start(t))
 	do("", "topic", "create", "t", "--partitions", "2")
 	for p := range 2 {
@@ -161,6 +162,7 @@ func TestUntilATimeToCome(t *testing.T) {
 }
 
 func TestStopConditionsForScripts(t *testing.T) {
+	t.Parallel()
 	b := weirtest.Start(t)
 	on(t, b)("", "topic", "create", "t")
 	on(t, b)("1\n2\n", "produce", "t")
@@ -198,6 +200,7 @@ func TestStopConditionsForScripts(t *testing.T) {
 }
 
 func TestConsumeAsAMemberOfAGroup(t *testing.T) {
+	t.Parallel()
 	b := weirtest.Start(t, weirtest.Property("group.initial.rebalance.delay.ms", "0"))
 	do := on(t, b)
 	do("", "topic", "create", "t", "--partitions", "3")

@@ -17,6 +17,27 @@ import (
 	"github.com/weirmq/weir/node/weirtest"
 )
 
+// child is a process that is killed with all that it started when it takes too long, so that a test with one that hangs
+// fails in seconds, and can show what it said.
+func child(t *testing.T, patience time.Duration, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	c := exec.CommandContext(ctx, name, args...)
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+	c.WaitDelay = time.Second // whoever still holds the pipes is not waited for
+	return c
+}
+
+func TestAChildThatHangsIsKilledWithItsChildren(t *testing.T) {
+	begin := time.Now()
+	out, err := child(t, 200*time.Millisecond, "sh", "-c", "echo here; sleep 60 | sleep 60").Output()
+	if took := time.Since(begin); err == nil || string(out) != "here\n" || took > 10*time.Second {
+		t.Errorf("after %v: %q, %v", took, out, err)
+	}
+}
+
 // buildWeir builds weir once for the tests that need a process.
 func buildWeir(t *testing.T) string {
 	t.Helper()
@@ -24,7 +45,7 @@ func buildWeir(t *testing.T) string {
 		t.Skip("it builds and starts processes")
 	}
 	path := filepath.Join(t.TempDir(), "weir")
-	if out, err := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", path, ".").CombinedOutput(); err != nil {
+	if out, err := child(t, 5*time.Minute, "go", "build", "-trimpath", "-buildvcs=false", "-o", path, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	return path
@@ -102,12 +123,9 @@ func tryExample(t *testing.T, bin, line string) {
 			setup("", "group", "seek", group, "--to", "start", "--topic", "orders", "--topic", "old-orders", "--execute")
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	sh := exec.CommandContext(ctx, "sh", "-c", line)
+	sh := child(t, 20*time.Second, "sh", "-c", line)
 	sh.Dir = dir
 	sh.Env = append(os.Environ(), "PATH="+filepath.Dir(bin)+":"+os.Getenv("PATH"), "WEIR_BROKERS="+b.Addr(), "WEIR_CONFIG="+filepath.Join(dir, "profiles.json"))
-	sh.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var out, errs bytes.Buffer
 	sh.Stdout, sh.Stderr = &out, &errs
 	if err := sh.Start(); err != nil {
@@ -122,7 +140,7 @@ func tryExample(t *testing.T, bin, line string) {
 		_ = syscall.Kill(-sh.Process.Pid, syscall.SIGINT) // it may have ended in this moment
 		err = <-ended
 		var exit *exec.ExitError
-		if errors.As(err, &exit) && exit.ExitCode() == -1 {
+		if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGINT {
 			err = nil // the shell; weir itself is looked at by TestCtrlCIsAnOrderlyEnd
 		}
 	}
@@ -133,12 +151,13 @@ func tryExample(t *testing.T, bin, line string) {
 }
 
 func TestCtrlCIsAnOrderlyEnd(t *testing.T) {
+	t.Parallel()
 	bin := buildWeir(t)
 	b := weirtest.Start(t, weirtest.Property("group.initial.rebalance.delay.ms", "0"))
 	on(t, b)("", "topic", "create", "t")
 	on(t, b)("1\n2\n", "produce", "t")
 	for _, args := range []string{"consume t --offset start", "consume t --group g", "produce t"} {
-		c := exec.Command(bin, append(strings.Fields(args), "-b", b.Addr())...)
+		c := child(t, 20*time.Second, bin, append(strings.Fields(args), "-b", b.Addr())...)
 		in, err := c.StdinPipe() // stays open: nothing but the signal ends the command
 		if err != nil {
 			t.Fatal(err)
@@ -169,11 +188,12 @@ func TestCtrlCIsAnOrderlyEnd(t *testing.T) {
 }
 
 func TestAPipeThatEndsEndsTheCommand(t *testing.T) {
+	t.Parallel()
 	bin := buildWeir(t)
 	b := weirtest.Start(t)
 	on(t, b)("", "topic", "create", "t")
 	on(t, b)(strings.Repeat(strings.Repeat("x", 1000)+"\n", 3000), "produce", "t")
-	c := exec.Command("sh", "-c", bin+" consume t --offset start -b "+b.Addr()+" | head -n 1")
+	c := child(t, 20*time.Second, "sh", "-c", bin+" consume t --offset start -b "+b.Addr()+" | head -n 1")
 	out, err := c.Output()
 	if err != nil || len(out) != 1001 {
 		t.Errorf("%d bytes, %v", len(out), err)

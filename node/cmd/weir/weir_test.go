@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,10 +20,12 @@ import (
 	"github.com/weirmq/weir/node/weirtest"
 )
 
-// weir runs a command in this process.
+// weir runs a command in this process. One that hangs ends the tests with the stacks of all goroutines.
 func weir(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
+	watchdog := time.AfterFunc(time.Minute, func() { panic(fmt.Sprintf("%s: weir %s hangs", t.Name(), strings.Join(args, " "))) })
+	defer watchdog.Stop()
 	code = run(args, strings.NewReader(stdin), &out, &errs)
 	return code, out.String(), errs.String()
 }
@@ -202,6 +205,14 @@ func TestFailuresHaveACodeACauseAndACure(t *testing.T) {
 	var e struct{ Error map[string]string }
 	if err := json.Unmarshal([]byte(errs), &e); err != nil || e.Error["code"] != "unreachable" || e.Error["fix"] == "" {
 		t.Errorf("%v: %s", err, errs)
+	}
+}
+
+func TestHintsCanBeTypedAsTheyAre(t *testing.T) {
+	for arg0, want := range map[string]string{"weir": "weir", "bin/weir": "bin/weir", "./weir": "./weir", "/opt/weir": "/opt/weir"} {
+		if got := asCalled(arg0); got != want {
+			t.Errorf("called as %s, it is named %s", arg0, got)
+		}
 	}
 }
 
