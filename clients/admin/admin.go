@@ -301,6 +301,8 @@ func (a *Admin) MaxTimestampOffsets(ctx context.Context, topics ...string) ([]Of
 	return a.offsets(ctx, topics, machine.MaxTimestamp)
 }
 
+// offsets asks partitions' leaders. A partition that has none is answered with an error at once: it may be offline for
+// good, and who asks for many wants the others.
 func (a *Admin) offsets(ctx context.Context, topics []string, at model.Timestamp) ([]Offset, error) {
 	if len(topics) == 0 {
 		return nil, errors.New("list offsets: no topic named")
@@ -310,19 +312,30 @@ func (a *Admin) offsets(ctx context.Context, topics []string, at model.Timestamp
 		return nil, err
 	}
 	var queries []machine.OffsetQuery
+	var leaderless []Offset
 	for i := range described {
 		if described[i].Err != nil {
 			return nil, fmt.Errorf("list offsets: %w", described[i].Err)
 		}
 		for _, p := range described[i].Partitions {
+			if p.Leader < 0 {
+				leaderless = append(leaderless, Offset{
+					Topic: described[i].Name, Partition: p.Partition, Offset: -1, LeaderEpoch: -1,
+					Err: codeError("list offsets", described[i].Name, p.Partition, kerr.LeaderNotAvailable.Code),
+				})
+				continue
+			}
 			queries = append(queries, machine.OffsetQuery{Topic: described[i].Name, Partition: model.Partition(p.Partition), Timestamp: at})
 		}
+	}
+	if len(queries) == 0 {
+		return leaderless, nil
 	}
 	ans, err := a.ask(ctx, func(now model.Time, out *machine.Out) machine.OpID { return a.m.ListOffsets(now, queries, out) })
 	if err != nil {
 		return nil, err
 	}
-	return offsetsOf("list offsets", &ans), nil
+	return append(offsetsOf("list offsets", &ans), leaderless...), nil
 }
 
 // Exists reports whether a topic exists.

@@ -51,6 +51,7 @@ func answer(t *testing.T, f func(net.Conn)) string {
 }
 
 func TestWhyABrokerCannotBeReachedIsSaid(t *testing.T) {
+	t.Parallel()
 	cert, path, err := certificate.LoadOrCreate(t.TempDir(), "127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +72,7 @@ func TestWhyABrokerCannotBeReachedIsSaid(t *testing.T) {
 	})
 	plain := weirtest.Start(t)
 	wrong := weirtest.Start(t, weirtest.Property("advertised.listeners", closedPort(t)))
+	mute := weirtest.Start(t, weirtest.Property("advertised.listeners", silent)) // a proxy without anything behind it
 	nowhere := weirtest.Start(t, weirtest.Property("advertised.listeners", "broker-1.invalid:9092"))
 	for _, c := range []struct {
 		args string
@@ -90,6 +92,7 @@ func TestWhyABrokerCannotBeReachedIsSaid(t *testing.T) {
 		{plain.Addr() + " --tls --ca " + path, explain.TLSUnexpected, "Leave out --tls"},
 		{wrong.Addr(), explain.AdvertisedUnreachable, "refuses connections from here"},
 		{wrong.Addr(), explain.AdvertisedUnreachable, "--advertise"},
+		{mute.Addr() + " --timeout 300ms", explain.AdvertisedUnreachable, "does not answer from here"},
 		{nowhere.Addr(), explain.AdvertisedUnreachable, "says to use broker-1.invalid:9092, which does not resolve here"},
 	} {
 		code, _, errs := weir(t, "", append([]string{"topic", "ls", "-b"}, strings.Fields(c.args)...)...)

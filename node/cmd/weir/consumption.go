@@ -79,6 +79,7 @@ func (r *consumption) run(ctx context.Context, names []string) error {
 		if err != nil {
 			return err
 		}
+		r.app.sayLeaderless(topics, r.flags.partitions)
 		options, spans, err = r.plan(ctx, ad, topics)
 		return err
 	})
@@ -141,6 +142,17 @@ func chosenTopics(ctx context.Context, ad *admin.Admin, names []string, regex bo
 		}
 	}
 	return topics, nil
+}
+
+// sayLeaderless names the partitions that nobody serves at the moment: reading them waits until somebody does.
+func (a *app) sayLeaderless(topics []admin.TopicDescription, partitions []int32) {
+	for i := range topics {
+		for _, p := range topics[i].Partitions {
+			if p.Leader < 0 && (len(partitions) == 0 || slices.Contains(partitions, p.Partition)) {
+				a.say("%s/%d has no leader and cannot be read now; `weir errors no-leader` says what that means", topics[i].Name, p.Partition)
+			}
+		}
+	}
 }
 
 // topicHint suggests the topic that was perhaps meant.
@@ -209,13 +221,13 @@ func (p place) start() consumer.Start {
 
 // spans works out what to read of a topic.
 func (r *consumption) spans(ctx context.Context, ad *admin.Admin, t admin.TopicDescription) ([]span, error) {
-	begins, err := offsetsAt(ctx, ad, t.Name, r.begin)
+	begins, err := offsetsAt(ctx, ad, t.Name, r.begin, r.flags.partitions)
 	if err != nil {
 		return nil, err
 	}
 	var ends map[int32]int64
 	if r.hasEnd && r.end.kind != atEnd && !r.endsLater {
-		if ends, err = offsetsAt(ctx, ad, t.Name, r.end); err != nil {
+		if ends, err = offsetsAt(ctx, ad, t.Name, r.end, r.flags.partitions); err != nil {
 			return nil, err
 		}
 		if r.end.kind == atOffset { // which may be one that is still to come
@@ -238,8 +250,8 @@ func (r *consumption) spans(ctx context.Context, ad *admin.Admin, t admin.TopicD
 	return spans, nil
 }
 
-// offsetsAt are a place's offsets in every partition.
-func offsetsAt(ctx context.Context, ad *admin.Admin, topic string, p place) (map[int32]int64, error) {
+// offsetsAt are a place's offsets in every partition, or in some only.
+func offsetsAt(ctx context.Context, ad *admin.Admin, topic string, p place, only []int32) (map[int32]int64, error) {
 	at := map[int32]int64{}
 	ask := func(f func() ([]admin.Offset, error)) (map[int32]int64, error) {
 		offsets, err := f()
@@ -248,6 +260,9 @@ func offsetsAt(ctx context.Context, ad *admin.Admin, topic string, p place) (map
 		}
 		found := map[int32]int64{}
 		for _, o := range offsets {
+			if len(only) > 0 && !slices.Contains(only, o.Partition) {
+				continue
+			}
 			if o.Err != nil {
 				return nil, o.Err
 			}
@@ -301,7 +316,7 @@ func (r *consumption) endAt(ctx context.Context, co *consumer.Consumer, spans []
 		ends := map[string]map[int32]int64{}
 		for _, s := range spans {
 			if ends[s.topic] == nil {
-				at, err := offsetsAt(ctx, ad, s.topic, r.end)
+				at, err := offsetsAt(ctx, ad, s.topic, r.end, r.flags.partitions)
 				if err != nil {
 					return err
 				}

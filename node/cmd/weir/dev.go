@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -68,17 +69,27 @@ func (a *app) hints(n *node.Node) {
 	}
 	a.say("")
 	a.say("  any Kafka client   bootstrap.servers=%s", addr)
-	a.say("  try it             echo hello | weir produce greetings%s", flag)
-	a.say("                     weir consume greetings --offset start%s", flag)
+	weir := asCalled(os.Args[0])
+	a.say("  try it             echo hello | %s produce greetings%s", weir, flag)
+	a.say("                     %s consume greetings --offset start%s", weir, flag)
 	if quic := n.QUICAddr(); quic != "" {
 		a.say("  QUIC               UDP port %s; clients trust the certificate in %s", port(quic), n.CertificatePath())
-		a.say("                     weir consume greetings --transport quic --ca %s%s", n.CertificatePath(), flag)
+		a.say("                     %s consume greetings --transport quic --ca %s%s", weir, n.CertificatePath(), flag)
 	}
 	if http := n.HTTPAddr(); http != "" {
 		a.say("  health, metrics    http://%s/healthz  /readyz  /metrics", http)
 	}
 	a.say("  stop               Ctrl-C")
 	a.say("")
+}
+
+// asCalled is how this program can be called again: by its path if it was called by one, since it may be nowhere that a
+// shell looks.
+func asCalled(arg0 string) string {
+	if strings.ContainsRune(arg0, filepath.Separator) {
+		return arg0
+	}
+	return "weir"
 }
 
 func port(addr string) string {

@@ -149,11 +149,11 @@ func (s *seeking) plan(ctx context.Context, ad *admin.Admin, group string, chose
 	ranges := map[string][2]map[int32]int64{}
 	for _, p := range slices.SortedFunc(maps.Keys(targets), topicPartition.compare) {
 		if _, known := ranges[p.topic]; !known {
-			starts, err := offsetsAt(ctx, ad, p.topic, place{kind: atStart})
+			starts, err := offsetsAt(ctx, ad, p.topic, place{kind: atStart}, nil)
 			if err != nil {
 				return nil, err
 			}
-			ends, err := offsetsAt(ctx, ad, p.topic, place{kind: atEnd})
+			ends, err := offsetsAt(ctx, ad, p.topic, place{kind: atEnd}, nil)
 			if err != nil {
 				return nil, err
 			}
@@ -233,7 +233,7 @@ func (s *seeking) targets(ctx context.Context, ad *admin.Admin, committed map[to
 		}
 	}
 	for topic := range topics {
-		offsets, err := offsetsAt(ctx, ad, topic, at)
+		offsets, err := offsetsAt(ctx, ad, topic, at, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -90,8 +90,9 @@ func (x *production) run(ctx context.Context, from recordReader) error {
 		}
 		return nil
 	}()
-	// What was taken is written, also when the user has stopped.
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), x.flags.timeout)
+	// What was taken is written, also when the user has stopped. The producer gives up by itself when the time is over,
+	// and is left to say of what.
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), x.flags.timeout+time.Second)
 	defer cancel()
 	err = errors.Join(err, x.producer.Close(closing))
 	stop()

@@ -61,9 +61,8 @@ func (k *connection) reachAdvertised(ctx context.Context, d transport.Dialer, bo
 		}
 		other++
 		group.Go(func() {
-			c, err := dial(ctx, d, addr)
+			err := greet(ctx, d, addr)
 			if err == nil {
-				_ = c.Close() // it was there, that is all
 				return
 			}
 			mu.Lock()
@@ -77,6 +76,20 @@ func (k *connection) reachAdvertised(ctx context.Context, d transport.Dialer, bo
 		return nil
 	}
 	return fail(explain.AdvertisedUnreachable, "", fmt.Errorf("%s answers, but %w", bootstrap, errors.Join(failed...)))
+}
+
+// greet finds out whether a broker is at an address. To be connected does not tell: a proxy without anything behind it,
+// or a port that a container's host keeps for nobody, takes connections and never answers.
+func greet(ctx context.Context, d transport.Dialer, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	conn, err := d.Dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	_, err = askVersions(ctx, conn)
+	return err
 }
 
 // inWords says what stands in the way of an address.
@@ -140,16 +153,9 @@ func interview(ctx context.Context, d transport.Dialer, addr string) ([]string, 
 	}
 	defer func() { _ = conn.Close() }()
 
-	var versions protocol.APIVersionsRequest
-	versions.Default()
-	frame, err := exchange(ctx, conn, &versions, 0)
+	known, err := askVersions(ctx, conn)
 	if err != nil {
 		return nil, err
-	}
-	var known protocol.APIVersionsResponse
-	known.Decode(frame, 0)
-	if err := frame.Finish(); err != nil {
-		return nil, fmt.Errorf("%w: %v", errNotKafka, err)
 	}
 	version := int16(-1)
 	for _, v := range known.APIKeys {
@@ -166,7 +172,8 @@ func interview(ctx context.Context, d transport.Dialer, addr string) ([]string, 
 	if version >= 4 {
 		ask.AllowAutoTopicCreation = false
 	}
-	if frame, err = exchange(ctx, conn, &ask, version); err != nil {
+	frame, err := exchange(ctx, conn, &ask, version)
+	if err != nil {
 		return nil, err
 	}
 	var m protocol.MetadataResponse
@@ -181,7 +188,22 @@ func interview(ctx context.Context, d transport.Dialer, addr string) ([]string, 
 	return addrs, nil
 }
 
-// dialTime bounds connecting to one address.
+// askVersions asks which requests a broker knows.
+func askVersions(ctx context.Context, conn transport.Conn) (known protocol.APIVersionsResponse, err error) {
+	var versions protocol.APIVersionsRequest
+	versions.Default()
+	frame, err := exchange(ctx, conn, &versions, 0)
+	if err != nil {
+		return known, err
+	}
+	known.Decode(frame, 0)
+	if err := frame.Finish(); err != nil {
+		return known, fmt.Errorf("%w: %v", errNotKafka, err)
+	}
+	return known, nil
+}
+
+// dialTime bounds connecting to one address, and what an advertised one may take to answer.
 const dialTime = 5 * time.Second
 
 func dial(ctx context.Context, d transport.Dialer, addr string) (transport.Conn, error) {

@@ -246,9 +246,18 @@ func (a *app) describe(ctx context.Context, ad *admin.Admin, t *admin.TopicDescr
 			l.Error = p.Err.Error()
 		}
 		d.Partitions[i] = l
+		leader, records := fmt.Sprint(l.Leader), ""
+		if l.Start >= 0 && l.End >= 0 {
+			records = fmt.Sprint(max(0, l.End-l.Start))
+		}
+		switch {
+		case l.Leader < 0 && len(p.Offline) > 0:
+			leader = "offline"
+		case l.Leader < 0:
+			leader = "none"
+		}
 		rows[i] = []string{
-			fmt.Sprint(l.Partition), fmt.Sprint(l.Leader), fmt.Sprint(l.LeaderEpoch), numbers(l.Replicas), numbers(l.ISR),
-			known(l.Start), known(l.End), fmt.Sprint(max(0, l.End-l.Start)),
+			fmt.Sprint(l.Partition), leader, fmt.Sprint(l.LeaderEpoch), numbers(l.Replicas), numbers(l.ISR), known(l.Start), known(l.End), records,
 		}
 	}
 	if a.json() {

@@ -196,11 +196,11 @@ func trimPlan(ctx context.Context, ad *admin.Admin, topic string, at place, part
 	if err != nil {
 		return nil, err
 	}
-	starts, err := offsetsAt(ctx, ad, topic, place{kind: atStart})
+	starts, err := offsetsAt(ctx, ad, topic, place{kind: atStart}, nil)
 	if err != nil {
 		return nil, err
 	}
-	before, err := offsetsAt(ctx, ad, topic, at)
+	before, err := offsetsAt(ctx, ad, topic, at, nil)
 	if err != nil {
 		return nil, err
 	}
