@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
@@ -14,6 +15,7 @@ import (
 	"github.com/weirmq/weir/core/record"
 	"github.com/weirmq/weir/core/storage"
 	"github.com/weirmq/weir/node/disk"
+	"github.com/weirmq/weir/node/weirtest"
 )
 
 // writtenLog makes a data directory as a node leaves it: the metadata log with one topic, and a partition of that
@@ -215,5 +217,39 @@ func TestLogDumpShowsBatchesAndRecords(t *testing.T) {
 	}
 	if code, _, _ := weirLog("dump", "/no/such/file.log"); code != 1 {
 		t.Errorf("a missing file: exit %d", code)
+	}
+}
+
+func TestLogVerifyKnowsWhatWasDeletedSinceTheCheckpoint(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	b := weirtest.Start(t, weirtest.Property("log.dirs", dir))
+	do := on(t, b)
+	do("", "topic", "create", "gone", "trimmed", "--config", "segment.bytes=1024")
+	for range 5 {
+		do(strings.Repeat("x", 900)+"\n", "produce", "gone")
+		do(strings.Repeat("x", 900)+"\n", "produce", "trimmed")
+	}
+	b.Stop()
+	b.Restart() // the checkpoint names all segments
+	do("", "topic", "delete", "gone", "--yes")
+	do("", "topic", "trim", "trimmed", "--before", "3", "--yes")
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) { // files go a little later
+		logs, err := filepath.Glob(filepath.Join(dir, "log", "partitions", "*", "*.log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(logs) <= 3 { // two of trimmed, metadata
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still there: %q", logs)
+		}
+	}
+	if code, out, errs := weirLog("verify", dir); code != 0 || !strings.HasSuffix(out, " 0 problems\n") {
+		t.Errorf("while the node runs: exit code %d\n%s%s", code, out, errs)
+	}
+	b.Kill()
+	if code, out, errs := weirLog("verify", dir); code != 0 || !strings.HasSuffix(out, " 0 problems\n") {
+		t.Errorf("after it was killed: exit code %d\n%s%s", code, out, errs)
 	}
 }

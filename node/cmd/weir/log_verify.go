@@ -62,6 +62,7 @@ type verifier struct {
 	bytes, segments, problems atomic.Int64
 	partitions, batches       int64
 	repairable                int64 // of the problems
+	missing                   []missingSegment
 	err                       error // of writing
 }
 
@@ -222,11 +223,12 @@ func (v *verifier) directory(root string) error {
 		return err
 	}
 	for _, j := range journals {
-		if err := v.journal(filepath.Join(root, storage.JournalDir, j.Name())); err != nil {
+		// A running node gives journal files that it has no use for any more other names.
+		if err := v.journal(filepath.Join(root, storage.JournalDir, j.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	return nil
+	return v.judgeMissing(root)
 }
 
 // partition checks the segments of one directory. With a manifest what lies behind its sizes may be unfinished.
@@ -246,6 +248,10 @@ func (v *verifier) partition(dir string, files []logFile, m *storage.ManifestPar
 			}
 		}
 		end, err := v.segment(f, durable, next)
+		if m != nil && errors.Is(err, fs.ErrNotExist) {
+			next = model.NoOffset // it went in this moment: see below
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -257,12 +263,16 @@ func (v *verifier) partition(dir string, files []logFile, m *storage.ManifestPar
 	if m == nil {
 		return nil
 	}
-	for _, s := range m.Segments {
+	for i, s := range m.Segments {
 		path := filepath.Join(dir, fmt.Sprintf("%020d.log", s.Base))
 		info, err := os.Stat(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			v.found("missing-bytes", path, 0, false, "the segment is gone; %d bytes of it were durable", s.SizeBytes)
+			gone := missingSegment{path: path, partition: m.Partition, base: s.Base, end: model.NoOffset, bytes: s.SizeBytes}
+			if i+1 < len(m.Segments) {
+				gone.end = m.Segments[i+1].Base
+			}
+			v.missing = append(v.missing, gone)
 		case err != nil:
 			return err
 		case info.Size() < s.SizeBytes:
