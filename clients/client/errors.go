@@ -80,8 +80,11 @@ func (e *Error) Error() string {
 		}
 	}
 	b.WriteString(": " + e.reason.Error())
-	if k := kerr.ErrorForCode(e.Code); k != nil {
-		b.WriteString(": " + k.Error())
+	k := kerr.ErrorForCode(e.Code)
+	if named, ok := errors.AsType[*kerr.Error](k); ok && e.Message != "" {
+		b.WriteString(": " + named.Message) // its name: the broker says more than its description
+	} else if k != nil {
+		b.WriteString(": " + strings.TrimSuffix(k.Error(), "."))
 	}
 	if e.Message != "" {
 		b.WriteString(": " + e.Message)

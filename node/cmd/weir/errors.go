@@ -45,7 +45,7 @@ of weir carry, or one of Kafka's protocol by its name or number. Without a code,
 func (a *app) explainCode(text string) error {
 	entry, kafka := explain.Find(text)
 	if entry == nil && kafka == nil {
-		hint := ""
+		hint := ";"
 		if near := explain.Near(text); len(near) > 0 {
 			hint = "; did you mean " + strings.Join(near, " or ") + "?"
 		}

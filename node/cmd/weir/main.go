@@ -108,7 +108,15 @@ func (a *app) root() *cobra.Command {
 // finish makes every command report wrong usage as such.
 func finish(c *cobra.Command) {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage("%v; `%s --help` shows what there is", err, c.CommandPath())
+		hint := ";"
+		if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+			var names []string
+			c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+			if near := explain.Nearest(unknown.GetSpecifiedName(), names); near != "" {
+				hint = "; did you mean --" + near + "?"
+			}
+		}
+		return usage("%v%s `%s --help` shows what there is", err, hint, c.CommandPath())
 	})
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {

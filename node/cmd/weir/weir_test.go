@@ -164,7 +164,7 @@ func TestFailuresHaveACodeACauseAndACure(t *testing.T) {
 		exit int
 		says []string
 	}{
-		{[]string{"topic", "create", "there", "-b", b.Addr()}, 1, []string{"error topic-exists:", "fix:"}},
+		{[]string{"topic", "create", "there", "-b", b.Addr()}, 1, []string{"error topic-exists:", "fix:", "broker: TOPIC_ALREADY_EXISTS: topic"}},
 		{[]string{"topic", "create", "t", "--config", "no.such=1", "-b", b.Addr()}, 1, []string{"error invalid-config:", "no.such"}},
 		{[]string{"topic", "delete", "missing", "-b", b.Addr()}, 1, []string{"error topic-not-found:", "weir topic ls"}},
 		{[]string{"topic", "describe", "missing", "-b", b.Addr()}, 1, []string{"error topic-not-found:"}},
@@ -177,6 +177,8 @@ func TestFailuresHaveACodeACauseAndACure(t *testing.T) {
 		{[]string{"topic", "frob"}, 2, []string{"weir topic --help"}},
 		{[]string{"topic", "descibe"}, 2, []string{"did you mean describe?"}},
 		{[]string{"frob"}, 2, []string{"weir --help"}},
+		{[]string{"consume", "t", "--ofset", "start"}, 2, []string{"unknown flag: --ofset; did you mean --offset?"}},
+		{[]string{"errors", "xyzzy"}, 2, []string{"\"xyzzy\"; `weir errors`"}},
 		{[]string{"topic", "create"}, 2, []string{"weir topic create NAME"}},
 		{[]string{"consume", "t", "--from", "yesterday"}, 2, []string{"yesterday"}},
 		{[]string{"consume", "t", "--format", "%q"}, 2, []string{"%q"}},
