@@ -62,6 +62,10 @@ type app struct {
 
 func (a *app) json() bool { return a.output == "json" }
 
+// The hooks of the root run, and those of the commands that connect. It is cobra's global, and tests run commands
+// beside each other, so it is not set by each of them.
+func init() { cobra.EnableTraverseRunHooks = true }
+
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "weir",
@@ -92,7 +96,6 @@ func (a *app) root() *cobra.Command {
 		}
 		return pflag.NormalizedName(name)
 	})
-	cobra.EnableTraverseRunHooks = true // of the root, and of the commands that connect
 	root.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if a.output != "text" && a.output != "json" {
 			return usage("--output is text or json, not %q", a.output)
