@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +27,10 @@ the same seed and binary give the same trace, bit for bit.`,
 	c.AddCommand(a.simRunCommand(), a.simFleetCommand(), a.simPlanCommand())
 	return c
 }
+
+// endAtSignal lets a signal end the process at once, as it does by default: a world does not look at the clock, and
+// nothing needs to be put in order behind it.
+func endAtSignal() { signal.Reset(os.Interrupt, syscall.SIGTERM) }
 
 // errViolation ends a command with exit code 1 after it has said everything.
 var errViolation = errors.New("a promise was broken")
@@ -67,6 +73,7 @@ and what stands above the line says which, with the end of the trace.`,
 				defer func() { err = errors.Join(err, done()) }()
 				*out.to = w
 			}
+			endAtSignal()
 			r := sim.Run(o)
 			return a.reportRun(&r)
 		},

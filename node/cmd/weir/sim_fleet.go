@@ -44,6 +44,7 @@ path that the mode must take was never taken, or more than a few seeds were excu
 			if !a.json() {
 				o.Progress = a.stderr
 			}
+			endAtSignal()
 			r := fleet.Run(o)
 			return a.reportFleet(&r)
 		},
