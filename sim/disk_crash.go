@@ -1,5 +1,7 @@
 package sim
 
+import "strings"
+
 // Crash ends the process that used the disk. A process crash keeps the page cache, but for pages whose
 // sync had failed, which may be read back from the device. A power loss keeps what is durable; of the
 // rest each name and each page is kept, lost or torn on its own, so writes persist out of order.
@@ -173,12 +175,18 @@ func (d *Disk) FlipBit() (Flip, bool) {
 		path string
 		n    *inode
 	}
-	var files []target
+	var files, journals []target
 	d.walk(func(path string, n *inode) {
 		if len(n.durable) > 0 {
 			files = append(files, target{path, n})
+			if strings.HasPrefix(path, "journal/") {
+				journals = append(journals, target{path, n})
+			}
 		}
 	})
+	if len(journals) > 0 && d.rand.Percent(30) {
+		files = journals // few files, and what a start reads
+	}
 	for range 64 {
 		if len(files) == 0 {
 			break

@@ -26,6 +26,7 @@ func MakePlan(seed uint64, mode Mode) *Plan {
 	if mode == Swarm {
 		r := m.stream("length", 0)
 		p.Until, p.EventsMax = model.Time(r.LogUniform(int64(5*sc), int64(30*sc))), 50_000_000
+		p.Settle = 180 * sc // for a consumer that fetches a batch at a time to read everything
 	}
 	m.knobs()
 	m.environment()

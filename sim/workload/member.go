@@ -203,6 +203,8 @@ func (m *member) refused(now model.Time, code int16) {
 		m.out(identity{m.identity.id, -1})
 	case kerr.CoordinatorLoadInProgress.Code, kerr.CoordinatorNotAvailable.Code, kerr.NotCoordinator.Code:
 		m.at, m.found = now+20*millisecond, false
+	case kerr.GroupMaxSizeReached.Code: // members that crashed keep their places until their sessions end
+		m.at = now + 20*millisecond
 	default:
 		m.g.Fail("group-code", fmt.Sprintf("%s: code %d", m.Name(), code))
 	}
