@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/weirmq/weir/node"
 	"github.com/weirmq/weir/node/config"
+	"github.com/weirmq/weir/node/explain"
 )
 
 // serve runs a node until the context ends or the node fails. ready is called when it serves.
@@ -19,6 +22,10 @@ func (a *app) serve(ctx context.Context, c config.Config, ready func(*node.Node)
 		return err
 	}
 	n, err := node.Start(node.Options{Config: c, Log: log, Version: version})
+	if errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return fail(explain.Configuration, "listeners is an address of this machine, or 0.0.0.0 for all of them; an address that clients "+
+			"see and this machine does not have, behind NAT or a load balancer, goes into advertised.listeners", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -192,6 +192,7 @@ func TestFailuresHaveACodeACauseAndACure(t *testing.T) {
 		{[]string{"dev", "--ephemeral", "--data", "x"}, 2, []string{"--ephemeral"}},
 		{[]string{"node", "--set", "num.partitons=3"}, 1, []string{"did you mean num.partitions?"}},
 		{[]string{"node"}, 1, []string{"log.dirs is not set"}},
+		{[]string{"node", "--data", t.TempDir(), "--listen", "192.0.2.1:9092"}, 1, []string{"error configuration:", "advertised.listeners"}}, // not ours (RFC 5737)
 	} {
 		code, out, errs := weir(t, "", c.args...)
 		if code != c.exit {
