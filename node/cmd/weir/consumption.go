@@ -74,12 +74,13 @@ func (r *consumption) run(ctx context.Context, names []string) error {
 	}
 	var options []consumer.Option
 	var spans []span
+	var told bool
 	err = withAdmin(ctx, r.client, r.timeout, func(ctx context.Context, ad *admin.Admin) error {
 		topics, err := chosenTopics(ctx, ad, names, r.flags.regex, r.flags.partitions)
 		if err != nil {
 			return err
 		}
-		r.app.sayLeaderless(topics, r.flags.partitions)
+		told = r.app.sayLeaderless(topics, r.flags.partitions)
 		options, spans, err = r.plan(ctx, ad, topics)
 		return err
 	})
@@ -96,7 +97,24 @@ func (r *consumption) run(ctx context.Context, names []string) error {
 	if r.endsLater {
 		go r.endAt(ctx, co, spans)
 	}
-	return errors.Join(r.pump(ctx, co), co.Close())
+	err = r.pump(ctx, co)
+	if f, ok := errors.AsType[*failure](err); ok && f.code == explain.TimedOut && !told {
+		r.sayWhatIsInTheWay(ctx, names)
+	}
+	return errors.Join(err, co.Close())
+}
+
+// sayWhatIsInTheWay looks whether partitions have lost their leaders since the command began: one that is read may turn
+// out to be damaged then. Why nothing can be learnt is of no interest beside the error that is to be told.
+func (r *consumption) sayWhatIsInTheWay(ctx context.Context, names []string) {
+	const patience = 2 * time.Second
+	_ = withAdmin(context.WithoutCancel(ctx), r.client, patience, func(ctx context.Context, ad *admin.Admin) error {
+		topics, err := chosenTopics(ctx, ad, names, r.flags.regex, r.flags.partitions)
+		if err == nil {
+			r.app.sayLeaderless(topics, r.flags.partitions)
+		}
+		return err
+	})
 }
 
 // chosenTopics finds the topics that are meant, and tells at once of one that is not there: a consumer would wait
@@ -144,15 +162,18 @@ func chosenTopics(ctx context.Context, ad *admin.Admin, names []string, regex bo
 	return topics, nil
 }
 
-// sayLeaderless names the partitions that nobody serves at the moment: reading them waits until somebody does.
-func (a *app) sayLeaderless(topics []admin.TopicDescription, partitions []int32) {
+// sayLeaderless names the partitions that nobody serves at the moment, if there are any: reading them waits until
+// somebody does.
+func (a *app) sayLeaderless(topics []admin.TopicDescription, partitions []int32) (said bool) {
 	for i := range topics {
 		for _, p := range topics[i].Partitions {
 			if p.Leader < 0 && (len(partitions) == 0 || slices.Contains(partitions, p.Partition)) {
 				a.say("%s/%d has no leader and cannot be read now; `weir errors no-leader` says what that means", topics[i].Name, p.Partition)
+				said = true
 			}
 		}
 	}
+	return said
 }
 
 // topicHint suggests the topic that was perhaps meant.

@@ -253,3 +253,35 @@ func TestLogVerifyKnowsWhatWasDeletedSinceTheCheckpoint(t *testing.T) {
 		t.Errorf("after it was killed: exit code %d\n%s%s", code, out, errs)
 	}
 }
+
+// TestRecordsAreSavedFromFiles: the way out for a partition that is offline, as OPERATIONS.md describes it.
+func TestRecordsAreSavedFromFiles(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	b := weirtest.Start(t, weirtest.Property("log.dirs", dir))
+	do := on(t, b)
+	do("", "topic", "create", "lost", "saved")
+	do("a:\x00\xff\nb:NULL\nc:text\n", "produce", "lost", "-k", ":", "--null", "NULL", "-H", "h=x", "-z", "zstd")
+	logs, err := filepath.Glob(filepath.Join(dir, "log", "partitions", "*", "*.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved := ""
+	for _, path := range logs {
+		code, out, errs := weirLog("dump", "--records", "--output", "json", path)
+		if code != 0 {
+			t.Fatal(errs)
+		}
+		for line := range strings.Lines(out) {
+			if strings.Contains(line, `"timestamp_ms":`) && strings.Contains(line, `"h"`) { // jq 'select(has("timestamp_ms"))'; h: not metadata's
+				saved += line
+			}
+		}
+	}
+	do(saved, "produce", "saved", "--format", "json")
+	show := func(topic string) string {
+		return do("", "consume", topic, "--offset", "start", "--until", "end", "--format", `%p %o %d %k %V %v{hex} %h\n`)
+	}
+	if got, want := show("saved"), show("lost"); got != want || strings.Count(got, "\n") != 3 {
+		t.Errorf("saved are\n%sof\n%s", got, want)
+	}
+}

@@ -45,7 +45,10 @@ func TestAnOfflinePartitionIsShownAtOnce(t *testing.T) {
 	b.Stop()
 	damage(t, dir, "precious")
 	b.Restart()
-	_, _, _ = weir(t, "", "consume", "t", "-p", "1", "--offset", "start", "-b", b.Addr(), "--timeout", "300ms") // finds the damage
+	code, _, errs := weir(t, "", "consume", "t", "-p", "1", "--offset", "start", "-e", "-b", b.Addr(), "--timeout", "500ms") // finds the damage
+	if code != 1 || !strings.Contains(errs, "t/1 has no leader") {
+		t.Errorf("who found the damage was told\n%s", errs)
+	}
 
 	begin := time.Now()
 	out := do("", "topic", "describe", "t")
@@ -64,7 +67,7 @@ func TestAnOfflinePartitionIsShownAtOnce(t *testing.T) {
 	if took := time.Since(begin); took > 5*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	code, out, errs := weir(t, "", "consume", "t", "--offset", "start", "--until", "end", "-b", b.Addr(), "--timeout", "1s")
+	code, out, errs = weir(t, "", "consume", "t", "--offset", "start", "--until", "end", "-b", b.Addr(), "--timeout", "1s")
 	if code != 1 || out != "fine\n" || !strings.Contains(errs, "t/1 has no leader") {
 		t.Errorf("consume: exit code %d, %q\n%s", code, out, errs)
 	}
