@@ -167,7 +167,8 @@ type Flip struct {
 	Size   int64 // the file's
 }
 
-// FlipBit turns one bit of one file that the process has synced, while no process runs. What the newest sync
+// FlipBit turns one bit of one file that the process has synced, while no process runs; three times in ten it is
+// a file of the journal. What the newest sync
 // of appends covered is left alone, unless it is Proven: at the end of a log, damage cannot be told from a
 // write that never finished. It reports false if there is nothing to damage.
 func (d *Disk) FlipBit() (Flip, bool) {
