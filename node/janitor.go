@@ -13,8 +13,8 @@ import (
 // janitorPeriod is how often the janitor looks.
 const janitorPeriod = 500 * time.Millisecond
 
-// janitor does what nobody's request makes happen: it ends the windows of the log's complaints, and takes
-// memory from connections that sit on it while others wait.
+// janitor does what nobody's request makes happen: it ends the windows of the log's complaints, takes memory
+// from connections that sit on it while others wait, and gives it back to the system when there is little to do.
 func (n *Node) janitor() {
 	tick := time.NewTicker(janitorPeriod)
 	defer tick.Stop()
@@ -28,6 +28,7 @@ func (n *Node) janitor() {
 		n.relieve(n.requests)
 		n.relieve(n.responses)
 		n.advice.look(n)
+		n.thrift.giveBack(n.metrics.Events.Load())
 	}
 }
 

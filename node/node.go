@@ -70,6 +70,7 @@ type Node struct {
 	pace                pace
 	complaints          *complaints
 	advice              advice
+	thrift              thrift        // the janitor's
 	idle                chan struct{} // closed when the janitor must end
 
 	listeners   []transport.Listener
