@@ -99,26 +99,49 @@ func (p *pace) wait(ctx context.Context) time.Duration {
 // the runtime.
 const descriptorsKept = 128
 
-// fitDescriptors lowers max.connections if the process may not open so many files: clients must not take the
-// descriptors that storage needs. Go's runtime has raised the soft limit to the hard one by now.
+// Segments are held open up to openFilesAuto if open.files.max does not say and the limit has room for them, and
+// up to openFilesFew if it has not: who writes to more partitions than this opens a file for each batch.
+const (
+	openFilesAuto = 16 << 10
+	openFilesFew  = 1024
+	openFilesMin  = 16
+)
+
+// fitDescriptors says how many segments are held open, and lowers max.connections if the process may not open so
+// many files: clients must not take the descriptors that storage needs. Go's runtime has raised the soft limit to
+// the hard one by now.
 func (n *Node) fitDescriptors() error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("the limit of open files: %w", err)
 	}
-	limits := &n.config.Limits
-	kept := uint64(n.config.Storage.OpenFilesMax) + descriptorsKept
+	limits, files := &n.config.Limits, &n.config.Storage.OpenFilesMax
+	if *files == 0 {
+		*files = openFilesFor(limit.Cur, uint64(limits.ConnectionsMax))
+	}
+	*files = max(*files, openFilesMin)
+	kept := uint64(*files) + descriptorsKept
 	want := kept + uint64(limits.ConnectionsMax)
 	if limit.Cur >= want {
 		return nil
 	}
 	if limit.Cur < kept+16 {
 		return fmt.Errorf("the process may open %d files, and open.files.max=%d alone needs %d: raise the limit (ulimit -n %d, or LimitNOFILE=%d in the systemd unit), or lower open.files.max",
-			limit.Cur, n.config.Storage.OpenFilesMax, kept, want, want)
+			limit.Cur, *files, kept, want, want)
 	}
 	n.log.Warn(explain.Of(explain.FewDescriptors).Title, zap.String("code", string(explain.FewDescriptors)),
 		zap.Int32("max_connections", limits.ConnectionsMax), zap.Uint64("lowered_to", limit.Cur-kept), zap.Uint64("open_files_limit", limit.Cur),
 		zap.String("fix", fmt.Sprintf("ulimit -n %d, or LimitNOFILE=%d in the systemd unit", want, want)))
 	limits.ConnectionsMax = int32(limit.Cur - kept)
 	return nil
+}
+
+// openFilesFor is how many segments are held open by a process that may open so many files and serves so many
+// connections.
+func openFilesFor(limit, connections uint64) int32 {
+	taken := connections + descriptorsKept
+	if limit < taken+openFilesFew {
+		return openFilesFew
+	}
+	return int32(min(limit-taken, openFilesAuto))
 }

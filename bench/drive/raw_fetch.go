@@ -68,7 +68,7 @@ type reader struct {
 
 func newReader(o *Options, w *window, conn stream, partition int32) *reader {
 	req := kmsg.NewPtrFetchRequest()
-	req.Version, req.MaxBytes, req.MinBytes, req.MaxWaitMillis, req.SessionEpoch = fetchVersion, int32(o.FetchBytes), 1, 500, -1
+	req.Version, req.MaxBytes, req.MinBytes, req.SessionEpoch = fetchVersion, int32(o.FetchBytes), 1, -1 // at the end nothing is waited for
 	p := kmsg.NewFetchRequestTopicPartition()
 	const mark = 0x5ec7a11e5ec7a11e
 	p.Partition, p.PartitionMaxBytes, p.CurrentLeaderEpoch, p.FetchOffset = partition, int32(o.FetchBytes), -1, mark

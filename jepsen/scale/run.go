@@ -19,7 +19,8 @@ const (
 	idleBytesMax     = 4 << 10
 	patience         = 10 * time.Minute
 	idleLook         = 5 * time.Second
-	descriptorsBound = 1100 // open.files.max and what a process has besides
+	openFiles        = 1024
+	descriptorsBound = openFiles + 76 // and what a process has besides
 )
 
 type measurement struct {
@@ -78,7 +79,7 @@ func (m *measurement) bar(what string, got, most any, kept bool) {
 func (m *measurement) start() error {
 	b, err := broker.Start(broker.Options{
 		Binary: m.o.weir, Data: m.data, Listen: m.addr,
-		Args: []string{"--http", "127.0.0.1:0", "--set", fmt.Sprintf("partitions.max=%d", m.o.partitions+1)},
+		Args: []string{"--http", "127.0.0.1:0", "--set", fmt.Sprintf("partitions.max=%d", m.o.partitions+1), "--set", fmt.Sprintf("open.files.max=%d", openFiles)},
 	})
 	if err != nil {
 		return err
