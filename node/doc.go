@@ -33,5 +33,5 @@
 // durability seems to belong here, it belongs in the core, where the simulator sees it.
 //
 // Start with node.go (wiring), then loop.go, storage.go and connection.go. What protects the node from clients is
-// in admission.go, budget.go, inflaters.go, janitor.go and sniff.go; docs/SECURITY.md has the table.
+// in admission.go, budget.go, inflaters.go, janitor.go, sniff.go and turnstile.go; docs/SECURITY.md has the table.
 package node
