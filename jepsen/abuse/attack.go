@@ -370,7 +370,12 @@ func bombs(a *assault) {
 		small := batch(codec, 3<<20, nil)
 		all = append(all, frame(produce("target", -1, small, small, small, small, small, small, small, small)))
 	}
-	a.each(16, func(i int) {
+	a.ask(16, all)
+}
+
+// ask sends these requests over so many connections, each one after the answer to the one before.
+func (a *assault) ask(conns int, all [][]byte) {
+	a.each(conns, func(i int) {
 		conn, err := a.dial()
 		if err != nil {
 			return
@@ -409,20 +414,7 @@ func names(a *assault) {
 		create.Topics = append(create.Topics, c)
 	}
 	all := [][]byte{metadata(topics...), frame(fetch), frame(create), metadata("many")}
-	a.each(8, func(i int) {
-		conn, err := a.dial()
-		if err != nil {
-			return
-		}
-		defer func() { _ = conn.Close() }()
-		for j := i; a.ctx.Err() == nil; j++ {
-			_ = conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
-			if _, err := conn.Write(all[j%len(all)]); err != nil || receive(conn) != nil {
-				return
-			}
-			a.done.Add(1)
-		}
-	})
+	a.ask(8, all)
 }
 
 func overload(a *assault) {
