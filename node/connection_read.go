@@ -13,7 +13,6 @@ import (
 
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/protocol"
-	"github.com/weirmq/weir/core/record"
 	"github.com/weirmq/weir/core/session"
 	"github.com/weirmq/weir/node/explain"
 )
@@ -135,18 +134,20 @@ func (c *connection) receive() error {
 	if key >= 0 && int(key) < len(n.metrics.Requests) {
 		n.metrics.Requests[key].Add(1)
 	}
-	isCostly := key != protocol.KeyProduce && size > costlyFrameBytes
-	if isCostly && !n.costly.enter(c.closed) {
-		n.responses.release(reserved)
-		return errSession
-	}
-	wants := c.receiveFrame(key, reserved, isCostly)
-	for wants != session.InflateNothing {
-		d := n.inflaters.borrow(wants, c.closed)
-		if d == nil {
+	var turn *costlyTurn
+	if key != protocol.KeyProduce && size > costlyFrameBytes {
+		if turn = n.enterCostly(c); turn == nil {
+			n.responses.release(reserved)
 			return errSession
 		}
-		wants = c.inflate(wants, d)
+	}
+	wants := c.receiveFrame(key, reserved, turn)
+	for wants != session.InflateNothing {
+		with, ok := n.inflaters.borrow(wants, c.id, c.closed)
+		if !ok {
+			return errSession
+		}
+		wants = c.inflate(with)
 	}
 	return nil
 }
@@ -167,10 +168,8 @@ func requestKey(frame []byte) protocol.Key {
 }
 
 // receiveFrame hands the frame to the session. It returns what the session needs to go on with it.
-func (c *connection) receiveFrame(key protocol.Key, reserved int64, isCostly bool) session.Inflation {
-	if isCostly {
-		defer c.node.costly.leave()
-	}
+func (c *connection) receiveFrame(key protocol.Key, reserved int64, turn *costlyTurn) session.Inflation {
+	defer turn.leave()
 	in := &c.in
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -188,11 +187,11 @@ func (c *connection) receiveFrame(key protocol.Key, reserved int64, isCostly boo
 }
 
 // inflate lets the session go on with a request that has compressed batches.
-func (c *connection) inflate(lane session.Inflation, d *record.Decompressor) session.Inflation {
-	defer c.node.inflaters.giveBack(lane, d)
+func (c *connection) inflate(with loan) session.Inflation {
+	defer c.node.inflaters.giveBack(with)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.session.Inflate(lane, d, &c.out)
+	c.session.Inflate(with.kind, with.Decompressor, &c.out)
 	return c.received()
 }
 

@@ -28,15 +28,15 @@ func (c *connection) write() error {
 		case <-c.closed:
 			return nil
 		}
-		isCostly := false
+		isCostly, turn := false, (*costlyTurn)(nil)
 		if answers, isCostly = c.collect(answers[:0], false); isCostly {
-			if !c.node.costly.enter(c.closed) {
+			if turn = c.node.enterCostly(c); turn == nil {
 				return nil
 			}
 			answers, _ = c.collect(answers, true)
 		}
 		frames = frames[:0]
-		closing := c.round(answers, &frames, isCostly)
+		closing := c.round(answers, &frames, turn)
 		err := w.send(frames)
 		c.sent(frames)
 		c.node.work.Add(-int64(len(answers)))
@@ -58,10 +58,8 @@ func (c *connection) write() error {
 
 // round gives the session the answers and takes the frames that are to be written, swapping slices. It reports
 // that they are the last.
-func (c *connection) round(answers []answer, frames *[]session.Frame, isCostly bool) (closing bool) {
-	if isCostly {
-		defer c.node.costly.leave()
-	}
+func (c *connection) round(answers []answer, frames *[]session.Frame, turn *costlyTurn) (closing bool) {
+	defer turn.leave()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.take(answers)

@@ -27,6 +27,7 @@ func (n *Node) janitor() {
 		n.complaints.roll(false)
 		n.relieve(n.requests)
 		n.relieve(n.responses)
+		n.inflaters.quiet()
 		n.advice.look(n)
 		n.thrift.giveBack(n.metrics.Events.Load())
 	}

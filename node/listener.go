@@ -96,8 +96,25 @@ func (n *Node) quicConfig() quic.Config {
 	return quic.Config{
 		ConnectionCountMax:       int(limits.ConnectionsMax),
 		ConnectionsPerAddressMax: int(limits.ConnectionsPerAddressMax),
+		HandshakesPerSecondMax:   min(int(limits.ConnectionRateMax), handshakesPerProcessorMax*processors()),
+		HandshakesPerAddressMax:  handshakesPerAddressMax,
+		Refused: func(client net.Addr, tooFast bool, why string) {
+			n.metrics.Refused.Add(1)
+			code := explain.TooManyConnections
+			if tooFast {
+				code = explain.ConnectionRate
+			}
+			n.complaints.about(code, client.String(), why, "", zap.String("transport", "quic"))
+		},
 	}
 }
+
+// How many QUIC handshakes are begun in a second: what takes an eighth of the processors, and from one address what
+// a large client needs when it starts anew. Many streams go through one connection.
+const (
+	handshakesPerProcessorMax = 250
+	handshakesPerAddressMax   = 100
+)
 
 // loadPair loads a certificate and its key, and says what is wrong with them in the words of the configuration.
 func (n *Node) loadPair(certificateName, certificateFile, keyName, keyFile string) (tls.Certificate, error) {

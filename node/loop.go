@@ -123,7 +123,7 @@ func (l *loop) steps(batch []input) (count int) {
 		batch = batch[len(turn):]
 		now := l.node.clock.now()
 		for _, in := range turn {
-			if _, ok := in.event.(*broker.Produce); ok && (l.held.count > 0 || l.isFull()) {
+			if _, ok := in.event.(*broker.Produce); ok && (l.held.count() > 0 || l.isFull()) {
 				l.held.push(in)
 				m.ProduceTurns.Add(1)
 				continue
@@ -153,12 +153,12 @@ func (l *loop) isFull() bool { return l.unsynced.Load()+l.admitted >= unsyncedBy
 
 // admit steps produce requests that were held, as far as there is room now.
 func (l *loop) admit() {
-	if l.held.count == 0 {
+	if l.held.count() == 0 {
 		return
 	}
 	now, count := l.node.clock.now(), 0
-	for l.held.count > 0 && !l.isFull() {
-		for l.held.count > 0 && !l.isFull() {
+	for l.held.count() > 0 && !l.isFull() {
+		for l.held.count() > 0 && !l.isFull() {
 			l.step(now, l.held.pop())
 			count++
 		}

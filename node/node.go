@@ -66,7 +66,8 @@ type Node struct {
 	requests, responses *budget
 	costs               costs
 	inflaters           inflaters
-	costly              gate
+	heavy               *gate // in which all heavy work takes turns
+	costly              *gate // before heavy: large requests and responses
 	pace                pace
 	complaints          *complaints
 	advice              advice
@@ -105,9 +106,10 @@ func Start(o Options) (*Node, error) {
 	if log == nil {
 		log = zap.NewNop()
 	}
+	heavy := newGate(processors() - 1)
 	n := &Node{
 		config: o.Config, log: log, clock: newClock(), failed: make(chan struct{}), idle: make(chan struct{}),
-		inflaters: newInflaters(), costly: newGate(), complaints: newComplaints(log), pace: pace{perSecond: int(o.Config.Limits.ConnectionRateMax)},
+		inflaters: newInflaters(processors(), heavy), heavy: heavy, costly: newGate(processors() / 2), complaints: newComplaints(log), pace: pace{perSecond: int(o.Config.Limits.ConnectionRateMax)},
 	}
 	n.accepting, n.stopAccept = context.WithCancel(context.Background())
 	n.connections.byID, n.connections.byHost = map[effect.ConnID]*connection{}, map[string]int{}

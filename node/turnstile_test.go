@@ -34,7 +34,7 @@ func TestTurnsKeepTheOrderOfConnections(t *testing.T) {
 	pushed, popped := map[effect.ConnID]uint64{}, map[effect.ConnID]uint64{}
 	total := 0
 	for range 100_000 {
-		if ts.count == 0 || random.IntN(2) == 0 {
+		if ts.count() == 0 || random.IntN(2) == 0 {
 			conn := effect.ConnID(random.IntN(20))
 			ts.push(produceOf(conn, pushed[conn]))
 			pushed[conn]++
@@ -47,14 +47,14 @@ func TestTurnsKeepTheOrderOfConnections(t *testing.T) {
 		}
 		popped[to.Conn]++
 		total--
-		if ts.count != total {
-			t.Fatalf("%d wait, it says %d", total, ts.count)
+		if ts.count() != total {
+			t.Fatalf("%d wait, it says %d", total, ts.count())
 		}
 	}
-	for ts.count > 0 {
+	for ts.count() > 0 {
 		ts.pop()
 	}
-	if len(ts.byConn) != 0 || ts.first != nil || ts.last != nil {
+	if len(ts.turns.byConn) != 0 || len(ts.turns.lines) != 0 {
 		t.Error("it keeps lines of nobody")
 	}
 }

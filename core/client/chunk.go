@@ -103,6 +103,7 @@ func (d *Decoder) plain(b record.Batch) (record.Batch, error) {
 	if limit <= 0 {
 		limit = record.DecompressedBytesMax
 	}
+	defer d.deflate.Release()
 	payload, err := d.deflate.Decompress(b.Codec(), b.Payload(), limit)
 	if err != nil {
 		return b, err

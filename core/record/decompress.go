@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -14,8 +13,10 @@ import (
 )
 
 const (
-	// keepBytesMax is how large a buffer a Decompressor keeps between calls.
-	keepBytesMax = 4 << 20
+	// keepBytesMax is how large a buffer survives Release: 4 MiB, and what codecs want beside it.
+	keepBytesMax = 4<<20 + 256<<10
+	// copyBytesMax is how much is copied at once.
+	copyBytesMax = 256 << 10
 	// growBytesMin is the least that a buffer grows to.
 	growBytesMin = 4 << 10
 )
@@ -49,9 +50,6 @@ func (d *Decompressor) Decompress(codec Codec, src []byte, limitBytes int) ([]by
 		}
 		return src, nil
 	}
-	if cap(d.buf) > keepBytesMax {
-		d.buf = nil
-	}
 	d.buf = d.buf[:0]
 	defer func() { d.inflatedBytes += int64(len(d.buf)) }()
 	var err error
@@ -84,9 +82,26 @@ func (d *Decompressor) Release() {
 	}
 }
 
-// room empties the buffer and makes its capacity at least n.
-func (d *Decompressor) room(n int) {
-	d.buf = slices.Grow(d.buf[:0], n)
+// room makes room for n bytes behind what is in the buffer. A buffer that must grow doubles, so far as limit
+// needs it. It is copied in pieces: the copying of many MiB at once cannot be interrupted, and when the
+// collector wants everybody to stand still for a moment, everybody waits for it.
+func (d *Decompressor) room(n, limit int) {
+	need := len(d.buf) + n
+	if cap(d.buf) >= need {
+		return
+	}
+	grown := make([]byte, len(d.buf), max(need, min(2*len(d.buf), limit)))
+	copyInPieces(grown, d.buf)
+	d.buf = grown
+}
+
+// copyInPieces is copy of all of src, between whose pieces the runtime can interrupt.
+func copyInPieces(dst, src []byte) {
+	for len(src) > copyBytesMax {
+		n := copy(dst, src[:copyBytesMax])
+		dst, src = dst[n:], src[n:]
+	}
+	copy(dst, src)
 }
 
 // inflateGzip reads all members of a gzip stream. What it will inflate to is not known before, so the
@@ -100,10 +115,14 @@ func (d *Decompressor) inflateGzip(src []byte, limit int) error {
 		return damaged(CodecGzip, err)
 	}
 	// One byte above the limit is room enough to notice that the stream goes on.
-	d.room(min(max(len(src), growBytesMin), limit+1))
+	d.room(min(max(len(src), growBytesMin), limit+1), limit+1)
 	for {
 		if len(d.buf) == cap(d.buf) {
-			d.buf = slices.Grow(d.buf, min(len(d.buf), limit+1-len(d.buf)))
+			more := len(d.buf)
+			if left := limit + 1 - more; left < 2*more {
+				more = left
+			}
+			d.room(more, limit+1)
 		}
 		n, err := d.gzip.Read(d.buf[len(d.buf):min(cap(d.buf), limit+1)])
 		d.buf = d.buf[:len(d.buf)+n]

@@ -123,12 +123,13 @@ func (d *Decompressor) inflateLz4Block(block []byte, stored bool, blockBytesMax,
 		if len(block) > left {
 			return tooLarge(CodecLz4, limit)
 		}
+		d.room(len(block), limit)
 		d.buf = append(d.buf, block...)
 		return nil
 	}
 	most := min(blockBytesMax, len(block)*lz4RatioMax)
 	room := min(most, left)
-	d.buf = slices.Grow(d.buf, room)
+	d.room(room, limit)
 	n, err := lz4.UncompressBlock(block, d.buf[len(d.buf):len(d.buf)+room])
 	if err != nil {
 		if room < most {

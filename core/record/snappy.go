@@ -48,7 +48,7 @@ func (d *Decompressor) inflateSnappy(src []byte, limit int) error {
 		}
 		p = rest
 	}
-	d.room(total)
+	d.room(total, limit)
 	for p := src[xerialHeaderBytes:]; len(p) > 0; {
 		block, rest, err := xerialBlock(p)
 		if err != nil {
@@ -83,13 +83,89 @@ func (d *Decompressor) inflateSnappyBlock(block []byte, limit int) error {
 	if n > limit-len(d.buf) {
 		return tooLarge(CodecSnappy, limit)
 	}
-	d.buf = slices.Grow(d.buf, n)
+	d.room(n, limit)
 	end := len(d.buf) + n
-	if _, err := s2.Decode(d.buf[len(d.buf):end:end], block); err != nil {
+	if dst := d.buf[len(d.buf):end:end]; n > snappyLibraryBytesMax {
+		err = unsnap(dst, block)
+	} else {
+		_, err = s2.Decode(dst, block)
+	}
+	if err != nil {
 		return damaged(CodecSnappy, err)
 	}
 	d.buf = d.buf[:end]
 	return nil
+}
+
+// snappyLibraryBytesMax is up to which size a raw block is left to the library. Its decoder is assembly, which
+// the runtime cannot interrupt: a block of 64 MiB would hold up the collector, and with it everybody, for as
+// long as it takes.
+const snappyLibraryBytesMax = 1 << 20
+
+var errSnappyElement = errors.New("an element does not fit")
+
+// unsnap inflates a raw block, whose length was looked at, into dst, which it must fill.
+func unsnap(dst, block []byte) error {
+	_, skip := binary.Uvarint(block)
+	at := 0
+	for src := block[skip:]; len(src) > 0; {
+		tag := src[0]
+		if tag&3 == 0 {
+			n, head := snappyLiteral(src)
+			if head == 0 || n > len(src)-head || n > len(dst)-at {
+				return errSnappyElement
+			}
+			copyInPieces(dst[at:], src[head:head+n])
+			at, src = at+n, src[head+n:]
+			continue
+		}
+		n, offset, head := snappyCopy(src)
+		if head == 0 || offset == 0 || offset > at || n > len(dst)-at {
+			return errSnappyElement
+		}
+		// A copy may reach into what it makes: each round then has twice as much to take from.
+		for from, end := at-offset, at+n; at < end; {
+			at += copy(dst[at:end], dst[from:at])
+		}
+		src = src[head:]
+	}
+	if at != len(dst) {
+		return errSnappyElement
+	}
+	return nil
+}
+
+// snappyLiteral is how many bytes follow a literal's head, and how long that is: 0 if src ends within it.
+func snappyLiteral(src []byte) (n, head int) {
+	const inTagMax = 60
+	n = int(src[0] >> 2)
+	if n < inTagMax {
+		return n + 1, 1
+	}
+	head = n - inTagMax + 2
+	if len(src) < head {
+		return 0, 0
+	}
+	n = 0
+	for i := head - 1; i > 0; i-- {
+		n = n<<8 | int(src[i])
+	}
+	return n + 1, head
+}
+
+// snappyCopy is how many bytes are copied, from how far back, and how long the element is: 0 if src ends
+// within it.
+func snappyCopy(src []byte) (n, offset, head int) {
+	tag := int(src[0])
+	switch {
+	case tag&3 == 1 && len(src) >= 2:
+		return 4 + tag>>2&7, tag>>5<<8 | int(src[1]), 2
+	case tag&3 == 2 && len(src) >= 3:
+		return 1 + tag>>2, int(binary.LittleEndian.Uint16(src[1:])), 3
+	case tag&3 == 3 && len(src) >= 5:
+		return 1 + tag>>2, int(binary.LittleEndian.Uint32(src[1:])), 5
+	}
+	return 0, 0, 0
 }
 
 // snappyLength is what a raw block says it inflates to.

@@ -2,7 +2,6 @@ package record
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -43,7 +42,7 @@ func (d *Decompressor) inflateZstd(src []byte, limit int) error {
 			return damaged(CodecZstd, err)
 		}
 	}
-	d.buf = slices.Grow(d.buf[:0], min(most, limit)+zstdSlackBytes)
+	d.room(min(most, limit)+zstdSlackBytes, limit)
 	end := min(cap(d.buf), limit+zstdSlackBytes)
 	d.buf, err = d.zstd.DecodeAll(src, d.buf[:0:end])
 	switch {

@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -66,13 +67,13 @@ func (s *Session) receiveProduce(rq *request, out *Out) {
 		if s.decompressor == nil {
 			s.decompressor = new(record.Decompressor)
 		}
-		own = inflater{s.decompressor, s.config.RecordBytesMax}
+		own = inflater{decompressor: s.decompressor, bytesMax: s.config.RecordBytesMax, bytesLeft: math.MaxInt}
 	}
-	s.checkBatches(own, out)
+	s.checkBatches(&own, out)
 }
 
 // checkBatches goes on checking batches. It stops before one that it cannot inflate, and asks for what can.
-func (s *Session) checkBatches(with inflater, out *Out) {
+func (s *Session) checkBatches(with *inflater, out *Out) {
 	c, in := &s.checking, &s.produce
 	p := &c.rq.slot.produced
 	for ; c.topic < len(in.TopicData); c.topic++ {
@@ -157,7 +158,7 @@ type invalid struct {
 
 // validate checks a batch down to its records and puts it into its topic's codec, or says what it needs to do so.
 func (s *Session) validate(
-	rq *request, in *protocol.ProduceRequest, topic broker.TopicRef, batch []byte, with inflater,
+	rq *request, in *protocol.ProduceRequest, topic broker.TopicRef, batch []byte, with *inflater,
 ) ([]byte, record.Header, *invalid, Inflation) {
 	if in.TransactionalID.Valid {
 		return nil, record.Header{}, &invalid{kerr.UnsupportedVersion.Code, "transactions are not served yet"}, InflateNothing
@@ -173,20 +174,25 @@ func (s *Session) validate(
 	if compressed || recode {
 		switch {
 		case with.decompressor == nil:
-			return nil, record.Header{}, nil, InflateSmall
+			return nil, record.Header{}, nil, laneOf(batch)
 		case c.inflatableBytes <= 0:
 			return nil, record.Header{}, &invalid{
 				kerr.MessageTooLarge.Code, fmt.Sprintf("the request's batches decompress to more than %d bytes", s.config.RecordBytesMax),
 			}, InflateNothing
+		}
+		if with.bytesLeft <= 0 {
+			return nil, record.Header{}, nil, InflateSmall
 		}
 		limits.DecompressedBytesMax = min(limits.DecompressedBytesMax, with.bytesMax)
 	}
 	before := with.inflatedBytes()
 	header, err := record.ValidateProduced(batch, limits, with.decompressor)
 	if compressed && errors.Is(err, record.ErrTooLarge) && with.bytesMax < c.inflatableBytes {
-		return nil, record.Header{}, nil, InflateLarge
+		return nil, record.Header{}, nil, with.next
 	}
-	c.inflatableBytes -= int(with.inflatedBytes() - before)
+	inflated := int(with.inflatedBytes() - before)
+	c.inflatableBytes -= inflated
+	with.bytesLeft -= inflated
 	if err != nil {
 		return nil, header, &invalid{record.Code(err), err.Error()}, InflateNothing
 	}
@@ -209,7 +215,7 @@ func (s *Session) codecOf(topic broker.TopicRef) (effect.TopicCodec, bool) {
 
 // recode puts a sound batch into the codec of its topic. What inflates to more than the topic takes is refused where
 // it would be kept inflated; elsewhere it may yet become small enough.
-func (s *Session) recode(batch []byte, header record.Header, own effect.TopicCodec, with inflater) ([]byte, record.Header, *invalid, Inflation) {
+func (s *Session) recode(batch []byte, header record.Header, own effect.TopicCodec, with *inflater) ([]byte, record.Header, *invalid, Inflation) {
 	limit := with.bytesMax
 	if own.Codec == record.CodecNone {
 		limit = min(limit, int(own.BytesMax))
@@ -220,7 +226,7 @@ func (s *Session) recode(batch []byte, header record.Header, own effect.TopicCod
 		return nil, header, &invalid{kerr.MessageTooLarge.Code, fmt.Sprintf(
 			"the batch is kept uncompressed and has more than %d bytes then (max.message.bytes)", own.BytesMax)}, InflateNothing
 	case errors.Is(err, record.ErrTooLarge) && with.bytesMax < s.config.RecordBytesMax:
-		return nil, record.Header{}, nil, InflateLarge
+		return nil, record.Header{}, nil, with.next
 	case err != nil:
 		return nil, header, &invalid{record.Code(err), err.Error()}, InflateNothing
 	}

@@ -70,11 +70,22 @@ func (s *Session) receiveFetch(rq *request, out *Out) {
 	}
 	// A session's polls are answered by name: what they ask for is not what they get.
 	f.byName = in.SessionEpoch > 0
+	count := 0
+	for t := range in.Topics {
+		count += len(in.Topics[t].Partitions)
+	}
+	// Room is made once: a fetch may name a hundred thousand partitions, and to let slices grow to that copies
+	// megabytes at a time.
+	ev.Parts = make([]broker.FetchPart, 0, count)
+	if !f.byName {
+		f.places = slices.Grow(f.places, count)
+	}
 	for t := range in.Topics {
 		topic := &in.Topics[t]
 		if !f.byName {
 			answer := protocol.Add(&f.response.Responses)
 			answer.Topic, answer.TopicID = topic.Topic, topic.TopicID
+			answer.Partitions = slices.Grow(answer.Partitions, len(topic.Partitions))
 		}
 		ref := broker.TopicRef{Name: topic.Topic, ID: model.TopicID(topic.TopicID), ByID: ev.ByID}
 		for i := range topic.Partitions {

@@ -52,6 +52,7 @@ func respondMetadata(sl *slot, in *effect.TopicsDescribed) protocol.Message {
 			to.Rack = protocol.String(b.Rack)
 		}
 	}
+	r.Topics = make([]protocol.MetadataResponseTopic, 0, len(in.Topics))
 	for i := range in.Topics {
 		t := &in.Topics[i]
 		to := protocol.Add(&r.Topics)

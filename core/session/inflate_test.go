@@ -2,6 +2,8 @@ package session
 
 import (
 	"bytes"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,18 +44,56 @@ func TestCompressedBatchesWaitForALentInflater(t *testing.T) {
 	for _, codec := range []record.Codec{record.CodecGzip, record.CodecSnappy, record.CodecLz4, record.CodecZstd} {
 		s, out := lendingSession(64<<20), Out{}
 		s.Receive(1000, frame(batches(-1, goodBatch(), compressed(codec, 1000), compressed(codec, SmallInflateBytes+1)), 9, 5), &out)
-		if out.Inflate != InflateSmall || len(out.Events) != 0 {
-			t.Fatalf("%v: asks for %d, %d events", codec, out.Inflate, len(out.Events))
-		}
 		var d record.Decompressor
-		s.Inflate(InflateSmall, &d, &out)
-		if out.Inflate != InflateLarge || len(out.Events) != 0 {
-			t.Fatalf("%v: asks for %d, %d events", codec, out.Inflate, len(out.Events))
+		for _, lane := range []Inflation{InflateTiny, InflateSmall, InflateLarge} {
+			if out.Inflate != lane || len(out.Events) != 0 {
+				t.Fatalf("%v: asks for %d, want %d; %d events", codec, out.Inflate, lane, len(out.Events))
+			}
+			s.Inflate(lane, &d, &out)
 		}
-		s.Inflate(InflateLarge, &d, &out)
 		if out.Inflate != InflateNothing || len(out.Events) != 1 || len(out.Events[0].(*broker.Produce).Parts) != 3 {
 			t.Fatalf("%v: asks for %d, %d events", codec, out.Inflate, len(out.Events))
 		}
+	}
+}
+
+// A request of many batches lets others have a turn between them.
+func TestARequestGivesItsInflaterBack(t *testing.T) {
+	for _, c := range []struct {
+		bytes, count int
+		want         []Inflation
+	}{
+		{1000, 3, []Inflation{InflateTiny}},
+		{TinyInflateBytes / 2, 3, []Inflation{InflateTiny, InflateSmall}},
+		{SmallInflateBytes - 100, 3, []Inflation{InflateTiny, InflateSmall, InflateSmall}},
+		{SmallInflateBytes + 1, 2, []Inflation{InflateTiny, InflateSmall, InflateLarge, InflateSmall, InflateLarge}},
+	} {
+		s, out := lendingSession(64<<20), Out{}
+		b := compressed(record.CodecZstd, c.bytes)
+		s.Receive(1000, frame(batches(-1, slices.Repeat([][]byte{b}, c.count)...), 9, 5), &out)
+		var d record.Decompressor
+		var got []Inflation
+		for out.Inflate != InflateNothing {
+			got = append(got, out.Inflate)
+			s.Inflate(out.Inflate, &d, &out)
+		}
+		if !slices.Equal(got, c.want) || len(out.Events) != 1 || len(out.Events[0].(*broker.Produce).Parts) != c.count {
+			t.Errorf("%d batches of %d bytes ask for %v, want %v; %d events", c.count, c.bytes, got, c.want, len(out.Events))
+		}
+	}
+}
+
+// A batch that is large before it is inflated does not try the tiny lane first.
+func TestALargeBatchGoesWhereItFits(t *testing.T) {
+	var b record.Builder
+	b.Begin(record.NewOptions(record.CodecLz4))
+	value := make([]byte, TinyInflateBytes)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(value[:len(value)/2])
+	b.Append(record.Record{Value: value, Timestamp: 1000})
+	s, out := lendingSession(64<<20), Out{}
+	s.Receive(1000, frame(produceRequest(-1, b.Finish()), 9, 5), &out)
+	if out.Inflate != InflateSmall {
+		t.Errorf("asks for %d", out.Inflate)
 	}
 }
 

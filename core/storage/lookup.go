@@ -130,6 +130,7 @@ func (e *Engine) eachRecord(p *partition, s *segment, position int64, h record.H
 	if n, _, err := e.walk(p, s, b, position, h.BaseOffset, nil); err != nil || n != len(b) {
 		return errors.Join(errDamaged, err)
 	}
+	defer e.decode.Release()
 	for r, err := range record.Records(b, &e.decode, 0) {
 		if err != nil {
 			return fmt.Errorf("%w: %s at %d: %w", errDamaged, s.logPath(), position, err)

@@ -47,6 +47,7 @@ type options struct {
 	turn    time.Duration
 	clients int // of the case idle
 	limit   int64
+	http    string // of the broker, with profiles; empty for none
 	keep    bool
 }
 
@@ -67,6 +68,7 @@ func main() {
 	flag.DurationVar(&o.turn, "turn", 6*time.Second, "how long each lasts")
 	flag.IntVar(&o.clients, "clients", 10_000, "connections of the case idle")
 	flag.Int64Var(&o.limit, "memory", 512<<20, "memory.limit.bytes of the broker, and what is allowed")
+	flag.StringVar(&o.http, "http", "", "HOST:PORT at which the broker serves metrics and profiles meanwhile, to see what it is busy with")
 	flag.BoolVar(&o.keep, "keep", false, "keep data and logs")
 	flag.Parse()
 	if flag.NArg() > 0 || o.turns < 1 || o.turn < time.Second {

@@ -148,7 +148,7 @@ func measure(ctx context.Context, o options, c attackCase, dir string) (r result
 		return r, err
 	}
 	args := []string{
-		"--http", "", "--set", fmt.Sprintf("memory.limit.bytes=%d", o.limit), "--set", "max.connections=15000",
+		"--http", o.http, "--set", "pprof.enable=true", "--set", fmt.Sprintf("memory.limit.bytes=%d", o.limit), "--set", "max.connections=15000",
 		"--set", "queued.max.request.bytes=67108864", "--set", "queued.max.response.bytes=67108864", "--set", "record.bytes.max=67108864",
 	}
 	for _, s := range c.settings {

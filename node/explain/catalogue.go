@@ -378,8 +378,8 @@ var abusing = []Entry{
 		"Give the client the certificate's authority (ssl.truststore.location), and connect to a name that the certificate has.", inLog,
 	},
 	{
-		ConnectionRate, "connections are accepted late: they come faster than is allowed",
-		"Clients reconnect in a loop, or a program opens a connection per message. Connections that are open are not concerned.",
+		ConnectionRate, "connections wait or are refused: they come faster than is allowed",
+		"Clients reconnect in a loop, or a program opens a connection per message. TCP connections are accepted late; QUIC ones are refused and may try again. Connections that are open are not concerned.",
 		"Find what reconnects: the log says who comes and goes. For a fleet that starts at once, raise max.connection.creation.rate.", inLog,
 	},
 	{

@@ -6,10 +6,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	quicgo "github.com/quic-go/quic-go"
 
@@ -44,6 +46,7 @@ type Listener struct {
 	windowBytes map[*quicgo.Conn]int64 // granted beyond the first, per connection in links
 	windowTotal int64
 	addresses   map[netip.Addr]int // connections, by where they came from
+	handshakes  handshakes
 	released    bool
 }
 
@@ -71,6 +74,7 @@ func Listen(addr string, tlsConfig *tls.Config, config Config) (*Listener, error
 		links:       map[*link]struct{}{},
 		windowBytes: map[*quicgo.Conn]int64{},
 		addresses:   map[netip.Addr]int{},
+		handshakes:  newHandshakes(config.HandshakesPerSecondMax, config.HandshakesPerAddressMax),
 	}
 	l.library = &quicgo.Transport{
 		Conn:                socket,
@@ -122,12 +126,17 @@ type attemptKey struct{}
 func (l *Listener) admit(ctx context.Context, client *quicgo.ClientInfo) (context.Context, error) {
 	if l.connectionCount.Add(1) > int64(l.config.ConnectionCountMax) {
 		l.connectionCount.Add(-1)
-		return nil, errors.New("too many connections")
+		return nil, l.refuse(client, false, fmt.Sprintf("%d QUIC connections are open", l.config.ConnectionCountMax))
 	}
 	ip := client.RemoteAddr.(*net.UDPAddr).AddrPort().Addr().Unmap()
+	if !l.allowHandshake(ip) {
+		l.connectionCount.Add(-1)
+		return nil, l.refuse(client, true, fmt.Sprintf("more than %d QUIC handshakes a second from %s, or %d in all",
+			l.config.HandshakesPerAddressMax, ip, l.config.HandshakesPerSecondMax))
+	}
 	if !l.addAddress(ip) {
 		l.connectionCount.Add(-1)
-		return nil, errors.New("too many connections from this address")
+		return nil, l.refuse(client, false, fmt.Sprintf("%d QUIC connections are open from %s", l.config.ConnectionsPerAddressMax, ip))
 	}
 	l.handshakeCount.Add(1)
 	a := &attempt{count: &l.handshakeCount}
@@ -137,6 +146,19 @@ func (l *Listener) admit(ctx context.Context, client *quicgo.ClientInfo) (contex
 		l.removeAddress(ip)
 	})
 	return context.WithValue(ctx, attemptKey{}, a), nil
+}
+
+func (l *Listener) refuse(client *quicgo.ClientInfo, tooFast bool, why string) error {
+	if l.config.Refused != nil {
+		l.config.Refused(client.RemoteAddr, tooFast, why)
+	}
+	return errors.New(why)
+}
+
+func (l *Listener) allowHandshake(from netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.handshakes.allow(time.Now(), from)
 }
 
 // addAddress counts a connection from ip, unless there are too many.

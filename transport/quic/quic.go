@@ -101,6 +101,14 @@ type Config struct {
 	// ConnectionsPerAddressMax bounds the QUIC connections from one IP address. Default: no bound of its own.
 	ConnectionsPerAddressMax int
 
+	// HandshakesPerSecondMax bounds how many handshakes a listener begins in a second, once two seconds' worth were
+	// begun at once; HandshakesPerAddressMax those from one IP address (64 bits of one of IPv6). Who comes too fast
+	// is refused and may try again. Default: no bounds.
+	HandshakesPerSecondMax, HandshakesPerAddressMax int
+
+	// Refused, if set, is told of each client that a listener refuses, and why. It must not block.
+	Refused func(client net.Addr, tooFast bool, why string)
+
 	// AcceptCountMax bounds the streams that were opened and not yet accepted, over all
 	// connections of a listener; further ones wait in their connections. Default 128.
 	AcceptCountMax int
@@ -118,10 +126,15 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.StreamCountMax, 1024)
 	setDefault(&c.ConnectionCountMax, 10_000)
 	setDefault(&c.ConnectionsPerAddressMax, math.MaxInt)
+	setDefault(&c.HandshakesPerSecondMax, handshakesUnbounded)
+	setDefault(&c.HandshakesPerAddressMax, handshakesUnbounded)
 	setDefault(&c.AcceptCountMax, 128)
 	setDefault(&c.WindowBytesMax, 512<<20)
 	return c
 }
+
+// handshakesUnbounded is one in a nanosecond.
+const handshakesUnbounded = 1_000_000_000
 
 func setDefault[T time.Duration | int | int64](field *T, value T) {
 	if *field == 0 {
