@@ -37,6 +37,8 @@ type checkpoint struct {
 	copyFile File
 	copyPath string
 	released int64 // journal bytes that were live when it began
+	// keepBytes is how much of the journal is kept for reuse when it is done.
+	keepBytes int64
 }
 
 type checkpointStep uint8
@@ -69,7 +71,21 @@ func (e *Engine) CheckpointDue() bool {
 	if e.fatal != nil || e.closed || c.running {
 		return false
 	}
-	return c.step != stepIdle || e.sinceBytes >= e.cfg.CheckpointBytes && !c.blocked
+	return c.step != stepIdle || e.sinceBytes >= e.checkpointBytes() && !c.blocked
+}
+
+// A checkpoint syncs each segment that was appended to, which costs about as much for a few records as for many:
+// with thousands of busy partitions it waits until there is something to sync in each, up to a bound, because
+// recovery reads what was appended since.
+const (
+	checkpointSegmentBytes = 64 << 10 // for each segment
+	checkpointFactorMax    = 3        // times CheckpointBytes
+)
+
+// checkpointBytes is how much is appended until a checkpoint is due.
+func (e *Engine) checkpointBytes() int64 {
+	most := checkpointFactorMax * e.cfg.CheckpointBytes
+	return max(e.cfg.CheckpointBytes, min(int64(e.dirtied)*checkpointSegmentBytes, most))
 }
 
 // BeginCheckpoint starts a checkpoint, or the next step of the one that has begun. ok is false when there
@@ -102,7 +118,8 @@ func (e *Engine) BeginCheckpoint() (work *SyncWork, ok bool) {
 func (e *Engine) beginManifest(clean bool) {
 	c := &e.checkpoint
 	e.checkpoints++
-	e.sinceBytes = 0
+	c.keepBytes = 2 * e.checkpointBytes() // what was written until now, and while it is made
+	e.sinceBytes, e.dirtied = 0, 0
 	c.step = stepData
 	c.released = e.journal.liveBytes()
 	c.pending, c.parts = c.pending[:0], c.parts[:0]
@@ -340,7 +357,7 @@ func (e *Engine) completeCheckpoint() error {
 			return err
 		}
 	}
-	released, err := e.journal.release(c.manifest.LSN)
+	released, err := e.journal.release(c.manifest.LSN, c.keepBytes)
 	if err != nil {
 		return err
 	}

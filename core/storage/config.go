@@ -24,8 +24,8 @@ type Config struct {
 	// JournalBlockBytes is what groups are padded to, so that no write touches a block that holds an older
 	// group (4096). A power of two, at least 512.
 	JournalBlockBytes int
-	// CheckpointBytes is how much may be appended since the last checkpoint before one is due (128 MiB). It
-	// bounds the journal's size and the work of recovery.
+	// CheckpointBytes is how much may be appended since the last checkpoint before one is due (128 MiB), or up to
+	// three times as much where it went to many segments. It bounds the journal's size and the work of recovery.
 	CheckpointBytes int64
 	// InPlaceBytesMin: when one turn appends at least so many bytes to a partition, they are synced in their
 	// segment rather than copied to the journal. 0 means never; InPlaceBytesDefault is where it pays.

@@ -54,6 +54,7 @@ type Engine struct {
 	checkpoint  checkpoint
 	checkpoints uint64 // how many were begun
 	sinceBytes  int64  // appended since the last was begun
+	dirtied     int    // segments that were appended to since then
 	generation  uint64 // of the newest manifest
 	epoch       uint32
 	nextCopy    string // which manifest file is written first next time

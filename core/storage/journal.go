@@ -287,14 +287,15 @@ func (j *journal) remark(kind groupKind) error {
 	return nil
 }
 
-// release frees every file whose groups are all at or below lsn and returns how many.
-func (j *journal) release(lsn LSN) (released []uint64, err error) {
+// release frees every file whose groups are all at or below lsn and returns them. Of those that are free, as many
+// are kept as make keepBytes.
+func (j *journal) release(lsn LSN, keepBytes int64) (released []uint64, err error) {
 	for len(j.live) > 0 && j.live[0].last <= lsn {
 		released = append(released, j.live[0].seq)
 		j.live = slices.Delete(j.live, 0, 1)
 	}
 	j.free = append(j.free, released...)
-	keep := max(j.cfg.JournalFilesMin, int(2*j.cfg.CheckpointBytes/j.cfg.JournalFileBytes))
+	keep := max(j.cfg.JournalFilesMin, int(keepBytes/j.cfg.JournalFileBytes))
 	for len(j.free) > keep {
 		last := len(j.free) - 1
 		if err := j.disk.Remove(journalPath(j.free[last])); err != nil {

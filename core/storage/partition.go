@@ -269,7 +269,11 @@ func (e *Engine) writeRun(p *partition) {
 	}
 	p.end = p.state.EndOffset()
 	p.refusing, p.told = false, false
-	s.dirty, s.usedAt = true, e.checkpoints
+	if !s.dirty {
+		s.dirty = true
+		e.dirtied++
+	}
+	s.usedAt = e.checkpoints
 	e.touch(p)
 	r.reset()
 }

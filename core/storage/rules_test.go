@@ -552,3 +552,42 @@ func TestTimeIndexThatLostItsEndIsReadAgain(t *testing.T) {
 		}
 	}
 }
+
+// A checkpoint that would sync many segments for little waits, but not longer than three times checkpoint.bytes.
+func TestCheckpointWaitsForEnoughInEachSegment(t *testing.T) {
+	cfg := smallConfig()
+	const perSegment, factor = 64 << 10, 3
+	cfg.CheckpointBytes = 2 * perSegment
+	r := newRig(t, cfg)
+	ends := map[model.TopicPartition]model.Offset{}
+	due := func(partitions int) (bytes int64) {
+		for range 10_000 {
+			if r.e.CheckpointDue() {
+				bytes = r.e.Stats().SinceCheckpoint
+				r.checkpoint()
+				return bytes
+			}
+			for i := range partitions {
+				tp := topic(i + 1)
+				r.fill(tp, ends[tp], 1, 1000)
+				ends[tp]++
+			}
+		}
+		t.Fatalf("no checkpoint is due with %d partitions", partitions)
+		return 0
+	}
+	for i := range 20 {
+		r.create(topic(i+1), effect.LogConfig{SegmentBytes: 8 << 20, IndexIntervalBytes: 4096, RetentionMs: -1, RetentionBytes: -1})
+	}
+	r.checkpoint()
+	few, several, many := due(1), due(4), due(20)
+	if few < cfg.CheckpointBytes || few > cfg.CheckpointBytes*5/4 {
+		t.Errorf("with one partition it is due after %d bytes", few)
+	}
+	if several < 4*perSegment || several > 5*perSegment {
+		t.Errorf("with four partitions it is due after %d bytes", several)
+	}
+	if most := factor * cfg.CheckpointBytes; many < most || many > most*5/4 {
+		t.Errorf("with twenty partitions it is due after %d bytes, want %d", many, most)
+	}
+}

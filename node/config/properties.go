@@ -36,7 +36,7 @@ var properties = []Property{
 		func(c *Config) *bool { return &c.Topics.AutoCreate }),
 	text("broker.rack", "", "Where this node stands, told to clients that prefer near replicas.",
 		func(c *Config) *string { return &c.Rack }),
-	number("checkpoint.bytes", "134217728", "After so many bytes of appends the segments are synced and the journal is recycled. Less means faster recovery, more means fewer syncs.",
+	number("checkpoint.bytes", "134217728", "After so many bytes of appends, or up to three times as many where they went to thousands of partitions, the segments are synced and the journal is recycled. Less means faster recovery, more means fewer syncs.",
 		1<<20, 1<<40, func(c *Config) *int64 { return &c.Storage.CheckpointBytes }),
 	millis("connections.max.idle.ms", "600000", "A connection on which nothing happens for so long is closed.",
 		1000, math.MaxInt32, func(c *Config) *time.Duration { return &c.Limits.ConnectionIdleMax }),
