@@ -70,10 +70,12 @@ func (s *Session) Inflate(lane Inflation, d *record.Decompressor, out *Out) {
 		return
 	}
 	out.Inflate = InflateNothing
-	with := inflater{decompressor: d, bytesMax: SmallInflateBytes, bytesLeft: SmallInflateBytes, next: InflateLarge}
+	with := inflater{decompressor: d}
 	switch lane {
 	case InflateTiny:
 		with.bytesMax, with.bytesLeft, with.next = TinyInflateBytes, TinyInflateBytes, InflateSmall
+	case InflateNothing, InflateSmall:
+		with.bytesMax, with.bytesLeft, with.next = SmallInflateBytes, SmallInflateBytes, InflateLarge
 	case InflateLarge:
 		with.bytesMax, with.bytesLeft = s.config.RecordBytesMax, 1
 	}
