@@ -1,0 +1,482 @@
+package quorum
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/weirmq/weir/core/model"
+)
+
+// world is voters, a network that loses, repeats and reorders, disks that lose what was not synced, and one seed.
+type world struct {
+	t      testing.TB
+	random *rand.Rand
+	now    model.Time
+	seed   uint64
+	starts uint64
+	voters map[VoterID]*voter
+	ids    []VoterID
+	flying []flight
+	cut    map[[2]VoterID]bool
+	calm   bool
+
+	log      []Entry          // what is committed, as the first to know told
+	leaders  map[Term]VoterID // who led
+	proposed uint64
+	trace    hash64
+	marks    map[string]int
+}
+
+type hash64 interface {
+	Write([]byte) (int, error)
+	Sum64() uint64
+}
+
+type flight struct {
+	from, to VoterID
+	message  []byte
+	image    bool
+	at       model.Time
+}
+
+// voter is one voter with its disk and its state machine, which sums up what was committed.
+type voter struct {
+	w       *world
+	id      VoterID
+	q       *Quorum // nil: it is down
+	out     Out
+	disk    Saved   // durable
+	queued  []Write // submitted and not durable
+	syncAt  model.Time
+	applied Index
+	sum     uint64
+}
+
+func (v *voter) Image() []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(v.applied)), v.sum)
+}
+
+func newWorld(t testing.TB, seed uint64, voters int) *world {
+	w := &world{
+		t: t, random: rand.New(rand.NewPCG(seed, 7)), seed: seed, voters: map[VoterID]*voter{}, cut: map[[2]VoterID]bool{},
+		leaders: map[Term]VoterID{}, trace: fnv.New64a(), marks: map[string]int{}, now: 1,
+	}
+	var first []VoterID
+	for i := range voters {
+		first = append(first, VoterID(i+1))
+	}
+	for _, id := range first {
+		w.add(id, Found(first, (&voter{applied: 1}).Image()))
+	}
+	w.log = []Entry{{Index: 1, Term: 1}}
+	return w
+}
+
+// add makes a voter with what its disk holds, and starts it.
+func (w *world) add(id VoterID, saved Saved) {
+	v := &voter{w: w, id: id, disk: saved}
+	w.voters[id] = v
+	w.ids = append(w.ids, id)
+	slices.Sort(w.ids)
+	v.start()
+}
+
+func (v *voter) start() {
+	w := v.w
+	w.starts++
+	c := DefaultConfig(v.id, w.seed*1000+w.starts)
+	c.MessageBytesMax, c.InFlightBytesMax = 100, 400
+	v.queued, v.out = nil, Out{}
+	v.applied, v.sum = v.disk.Image.Index, 0
+	if d := v.disk.Image.Data; len(d) == 16 {
+		v.sum = binary.BigEndian.Uint64(d[8:])
+	}
+	saved := v.disk
+	saved.Entries = slices.Clone(saved.Entries)
+	q, err := New(c, saved, v, w.now)
+	if err != nil {
+		w.t.Fatalf("seed %d: voter %d does not start: %v", w.seed, v.id, err)
+	}
+	v.q = q
+}
+
+// crash loses what was not synced, or keeps a part of it.
+func (v *voter) crash() {
+	for _, o := range v.queued {
+		if v.w.random.IntN(2) == 0 {
+			break
+		}
+		v.sync(o)
+		v.w.mark("crash kept a write")
+	}
+	v.q, v.queued = nil, nil
+	v.w.mark("crash")
+}
+
+// sync makes a write durable.
+func (v *voter) sync(o Write) {
+	if o.Image != nil && o.Image.Index >= v.disk.Image.Index {
+		v.disk.Image, v.disk.Entries = *o.Image, nil
+	}
+	for _, e := range o.Entries {
+		if e.Index <= v.disk.Image.Index {
+			continue
+		}
+		v.disk.Entries = append(v.disk.Entries[:e.Index-v.disk.Image.Index-1:e.Index-v.disk.Image.Index-1], e)
+	}
+	if o.Hard != nil {
+		v.disk.Hard = *o.Hard
+	}
+}
+
+func (w *world) mark(name string) { w.marks[name]++ }
+
+func (w *world) failf(format string, args ...any) {
+	w.t.Helper()
+	w.t.Fatalf("seed %d at %d ms: %s", w.seed, w.now/1e6, fmt.Sprintf(format, args...))
+}
+
+// take carries out what a voter wants, and checks what must hold.
+func (v *voter) take() {
+	w, out := v.w, v.out
+	v.out = Out{} // what is sent may be lost at once, and the voter is told
+	if r := out.Restored; r != nil {
+		if r.Index <= v.applied {
+			w.failf("voter %d goes back from %d to an image of %d", v.id, v.applied, r.Index)
+		}
+		if index := binary.BigEndian.Uint64(r.Data); Index(index) != r.Index {
+			w.failf("an image said to be of %d is of %d", r.Index, index)
+		}
+		v.applied, v.sum = r.Index, binary.BigEndian.Uint64(r.Data[8:])
+		w.mark("restored")
+	}
+	for _, e := range out.Committed {
+		if e.Index != v.applied+1 {
+			w.failf("voter %d is given entry %d after %d", v.id, e.Index, v.applied)
+		}
+		v.applied = e.Index
+		v.sum = v.sum*31 + binary.BigEndian.Uint64(append(make([]byte, 8), e.Data...)[len(e.Data):])
+		switch {
+		case int(e.Index) == len(w.log)+1:
+			w.log = append(w.log, e)
+		case int(e.Index) > len(w.log):
+			w.failf("entry %d is committed, and nobody was given %d", e.Index, len(w.log)+1)
+		case w.log[e.Index-1].Term != e.Term || string(w.log[e.Index-1].Data) != string(e.Data):
+			w.failf("voter %d is given another entry %d: term %d, not %d", v.id, e.Index, e.Term, w.log[e.Index-1].Term)
+		}
+	}
+	if s := out.Led; s != nil && s.Leads {
+		if other, taken := w.leaders[s.Term]; taken && other != v.id {
+			w.failf("voters %d and %d lead in term %d", other, v.id, s.Term)
+		}
+		w.leaders[s.Term] = v.id
+	}
+	if len(out.Writes) > 0 {
+		if len(v.queued) == 0 {
+			v.syncAt = w.now + model.Time(w.random.IntN(20e6))
+		}
+		v.queued = append(v.queued, out.Writes...)
+	}
+	for _, s := range out.Sends {
+		w.send(v.id, s)
+	}
+	_, _ = fmt.Fprintf(w.trace, "%d %d %d %d %v\n", w.now, v.id, len(out.Committed), len(out.Writes), v.q.State())
+}
+
+func (w *world) send(from VoterID, s Send) {
+	f := flight{from, s.To, s.Message, s.IsImage, w.now + model.Time(100e3+w.random.IntN(5e6))}
+	if !w.calm {
+		if w.random.IntN(20) == 0 {
+			w.lost(f)
+			return
+		}
+		if w.random.IntN(30) == 0 {
+			f.at += model.Time(w.random.IntN(500e6))
+		}
+		if w.random.IntN(40) == 0 {
+			again := f
+			again.at += model.Time(w.random.IntN(50e6))
+			again.image = false
+			w.flying = append(w.flying, again)
+		}
+	}
+	w.flying = append(w.flying, f)
+}
+
+// lost tells a sender of what did not arrive: always of an image, now and then of the rest.
+func (w *world) lost(f flight) {
+	v := w.voters[f.from]
+	if v == nil || v.q == nil {
+		return
+	}
+	if f.image {
+		v.q.ImageSent(f.to, false, &v.out)
+		w.mark("image lost")
+		v.take()
+	} else if w.random.IntN(3) == 0 {
+		v.q.Unreachable(f.to, &v.out)
+		v.take()
+	}
+}
+
+// step lets a millisecond pass.
+func (w *world) step() {
+	w.now += 1e6
+	flying := w.flying
+	w.flying = nil
+	for _, f := range flying {
+		if f.at > w.now {
+			w.flying = append(w.flying, f)
+			continue
+		}
+		v := w.voters[f.to]
+		if v == nil || v.q == nil || w.cut[[2]VoterID{f.from, f.to}] {
+			w.lost(f)
+			continue
+		}
+		if err := v.q.Receive(f.from, f.message, &v.out); err != nil {
+			w.failf("voter %d refuses a message of voter %d: %v", f.to, f.from, err)
+		}
+		v.take()
+		if f.image {
+			if s := w.voters[f.from]; s != nil && s.q != nil {
+				s.q.ImageSent(f.to, true, &s.out)
+				s.take()
+			}
+		}
+	}
+	for _, id := range w.ids {
+		v := w.voters[id]
+		if v.q == nil {
+			continue
+		}
+		if len(v.queued) > 0 && v.syncAt <= w.now {
+			n := 1 + w.random.IntN(len(v.queued))
+			for _, o := range v.queued[:n] {
+				v.sync(o)
+			}
+			token := v.queued[n-1].Token
+			v.queued = slices.Clone(v.queued[n:])
+			v.syncAt = w.now + model.Time(w.random.IntN(20e6))
+			v.q.Written(token, &v.out)
+			v.take()
+		}
+		if v.q.Deadline() <= w.now {
+			v.q.Tick(w.now, &v.out)
+			v.take()
+		}
+	}
+}
+
+// leader is a voter that leads in the newest term, nil if nobody does.
+func (w *world) leader() (leader *voter) {
+	for _, id := range w.ids {
+		if v := w.voters[id]; v.q != nil && v.q.State().Leads && (leader == nil || v.q.State().Term > leader.q.State().Term) {
+			leader = v
+		}
+	}
+	return leader
+}
+
+func (w *world) propose() {
+	v := w.leader()
+	if v == nil {
+		return
+	}
+	w.proposed++
+	if v.q.Propose(binary.BigEndian.AppendUint64(nil, w.proposed), &v.out) == nil {
+		w.mark("proposed")
+	}
+	v.take()
+}
+
+// compact saves an image and forgets what is in it, but for a few entries.
+func (v *voter) compact() {
+	if v.applied < v.disk.Image.Index+10 {
+		return
+	}
+	to := v.applied - 5
+	// The voters of the image must be those at its index: the one that is saved is of everything applied.
+	at := int(v.applied - v.disk.Image.Index)
+	if at > len(v.disk.Entries) || Index(v.disk.Hard.Commit) > v.applied+Index(len(v.disk.Entries)-at) {
+		return
+	}
+	term := v.disk.Entries[at-1].Term
+	v.disk.Entries = slices.Clone(v.disk.Entries[at:])
+	v.disk.Image = Image{Index: v.applied, Term: term, Voters: v.q.Voters(), Data: v.Image()}
+	v.q.Compact(to)
+	v.w.mark("compacted")
+}
+
+// trouble does one thing that may go wrong.
+func (w *world) trouble() {
+	id := w.ids[w.random.IntN(len(w.ids))]
+	v := w.voters[id]
+	switch w.random.IntN(8) {
+	case 0, 1:
+		if v.q != nil {
+			v.crash()
+		}
+	case 2, 3:
+		if v.q == nil {
+			v.start()
+		}
+	case 4:
+		other := w.ids[w.random.IntN(len(w.ids))]
+		w.cut[[2]VoterID{id, other}] = true // one way
+	case 5:
+		clear(w.cut)
+	case 6:
+		if v.q != nil && len(v.queued) == 0 {
+			v.compact()
+		}
+	case 7:
+		if l := w.leader(); l != nil {
+			l.q.HandOver(id, &l.out)
+			l.take()
+			w.mark("handed over")
+		}
+	}
+}
+
+// change lets the leader change the voters to some of all, now and then.
+func (w *world) change(all []VoterID) {
+	l := w.leader()
+	if l == nil {
+		return
+	}
+	var voters, learners []VoterID
+	for _, id := range all {
+		switch w.random.IntN(4) {
+		case 0:
+			learners = append(learners, id)
+		case 1, 2:
+			voters = append(voters, id)
+		}
+	}
+	switch err := l.q.Change(voters, learners, &l.out); {
+	case !slices.Contains(voters, l.id):
+		if err == nil {
+			w.failf("the leader was removed")
+		}
+	case err == nil:
+		w.mark("changed voters")
+	}
+	l.take()
+}
+
+// heal ends all trouble, and requires progress of those who vote.
+func (w *world) heal() {
+	w.calm = true
+	clear(w.cut)
+	for _, id := range w.ids {
+		if w.voters[id].q == nil {
+			w.voters[id].start()
+		}
+	}
+	want := uint64(0)
+	for range 20_000 {
+		w.step()
+		if want == 0 && w.leader() != nil {
+			l := w.leader()
+			w.proposed++
+			if l.q.Propose(binary.BigEndian.AppendUint64(nil, w.proposed), &l.out) == nil {
+				want = w.proposed
+			}
+			l.take()
+		}
+		if want != 0 && w.agreed(want) {
+			return
+		}
+		if want != 0 && w.now%5e9 == 0 {
+			want = 0 // its leader may have been deposed
+		}
+	}
+	for _, id := range w.ids {
+		s := w.voters[id].q.State()
+		w.t.Logf("voter %d: %+v applied %d voters %v", id, s, w.voters[id].applied, w.voters[id].q.Voters())
+	}
+	w.failf("twenty seconds after all trouble there is no progress")
+}
+
+// agreed reports whether everybody who votes or learns has applied a proposal.
+func (w *world) agreed(n uint64) bool {
+	l := w.leader()
+	if l == nil || len(w.log) == 0 {
+		return false
+	}
+	found := slices.ContainsFunc(w.log, func(e Entry) bool {
+		return len(e.Data) == 8 && e.Kind == EntryData && binary.BigEndian.Uint64(e.Data) == n
+	})
+	if !found {
+		return false
+	}
+	v := l.q.Voters()
+	for _, id := range slices.Concat(v.Now, v.Before, v.Learners) {
+		if o := w.voters[id]; o.applied != l.applied || o.sum != l.sum {
+			return false
+		}
+	}
+	return true
+}
+
+// run is a whole life: trouble, then peace.
+func run(t testing.TB, seed uint64) *world {
+	w := newWorld(t, seed, []int{1, 3, 3, 5}[seed%4])
+	all := slices.Clone(w.ids)
+	if seed%2 == 1 {
+		for range 2 {
+			id := VoterID(len(all) + 1)
+			w.add(id, Saved{})
+			all = append(all, id)
+		}
+	}
+	for i := range 15_000 {
+		w.step()
+		if w.random.IntN(10) == 0 {
+			w.propose()
+		}
+		if i > 3000 && w.random.IntN(150) == 0 {
+			w.trouble()
+		}
+		if seed%2 == 1 && w.random.IntN(700) == 0 {
+			w.change(all)
+		}
+	}
+	w.heal()
+	return w
+}
+
+func TestQuorumKeepsWhatIsCommitted(t *testing.T) {
+	seeds := uint64(60)
+	if testing.Short() {
+		seeds = 12
+	}
+	marks := map[string]int{}
+	for seed := range seeds {
+		w := run(t, seed)
+		for name, n := range w.marks {
+			marks[name] += n
+		}
+		marks["committed"] += len(w.log)
+		marks["terms"] += len(w.leaders)
+	}
+	for _, name := range []string{"proposed", "committed", "crash", "crash kept a write", "compacted", "restored", "handed over", "changed voters", "image lost", "terms"} {
+		if marks[name] == 0 {
+			t.Errorf("%s: never in %d seeds", name, seeds)
+		}
+	}
+	t.Logf("%d seeds: %v", seeds, marks)
+}
+
+func TestQuorumIsDeterministic(t *testing.T) {
+	for seed := range uint64(4) {
+		if a, b := run(t, seed).trace.Sum64(), run(t, seed).trace.Sum64(); a != b {
+			t.Errorf("seed %d: %x, then %x", seed, a, b)
+		}
+	}
+}

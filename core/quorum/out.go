@@ -1,0 +1,150 @@
+package quorum
+
+import (
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weirmq/weir/core/invariant"
+)
+
+// Out is what a step wants done, in this order: Restored, Committed, Writes, Sends.
+type Out struct {
+	// Restored, unless nil, is an image that stands for everything that was committed before. It is durable.
+	Restored *Image
+	// Committed are entries that are committed now. Their data is for the state machine; that of changes is not.
+	Committed []Entry
+	// Voters, unless nil, is who votes from now on.
+	Voters *Voters
+	// Writes are to be made durable, in order; Written tells when they are.
+	Writes []Write
+	// Sends may be lost, and may overtake each other.
+	Sends []Send
+	// Led, unless nil, is the state when the leader or the term has changed.
+	Led *State
+}
+
+// Reset empties Out and keeps its memory.
+func (o *Out) Reset() {
+	clear(o.Committed)
+	clear(o.Writes)
+	clear(o.Sends)
+	*o = Out{Committed: o.Committed[:0], Writes: o.Writes[:0], Sends: o.Sends[:0]}
+}
+
+// Write is to be made durable as a whole.
+type Write struct {
+	Token uint64 // ascending
+	// Image, unless nil, replaces the log.
+	Image *Image
+	// Entries follow the image, or the entry before the first of them: what stood there and behind is gone.
+	Entries []Entry
+	// Hard, unless nil, replaces the one before.
+	Hard *HardState
+}
+
+// Send is a message to another voter.
+type Send struct {
+	To      VoterID
+	Message []byte
+	// IsImage asks for ImageSent when it has arrived, or is lost.
+	IsImage bool
+}
+
+// settle takes out of the library what it wants done.
+func (q *Quorum) settle(out *Out) {
+	for q.node.HasReady() {
+		rd := q.node.Ready()
+		for _, m := range rd.Messages {
+			switch m.GetTo() {
+			case raft.LocalAppendThread:
+				q.write(m, out)
+			case raft.LocalApplyThread:
+				q.commit(m.GetEntries(), out)
+				for _, r := range m.GetResponses() {
+					q.deliver(r, out)
+				}
+			default:
+				q.deliver(m, out)
+			}
+		}
+	}
+	if s := q.State(); s.Term != q.leading.Term || s.Leader != q.leading.Leader || s.Leads != q.leading.Leads {
+		q.leading = s
+		out.Led = &s
+	}
+}
+
+// write submits what the library wants stored.
+func (q *Quorum) write(m *raftpb.Message, out *Out) {
+	w := pendingWrite{entries: m.GetEntries(), responses: m.GetResponses(), snapshot: m.GetSnapshot()}
+	// The library sets all three of a hard state's fields, or none.
+	if m.Term != nil || m.Vote != nil || m.Commit != nil {
+		w.hard = &raftpb.HardState{Term: new(m.GetTerm()), Vote: new(m.GetVote()), Commit: new(m.GetCommit())}
+	}
+	if len(w.entries) == 0 && w.snapshot == nil && len(w.responses) == 0 && !q.promises(w.hard) {
+		// Only the commit index has moved, which a restart learns again.
+		return
+	}
+	q.lastToken++
+	w.token = q.lastToken
+	q.writes = append(q.writes, w)
+	o := Write{Token: w.token, Entries: entriesOf(w.entries)}
+	if w.hard != nil {
+		o.Hard = &HardState{Term: Term(w.hard.GetTerm()), Vote: VoterID(w.hard.GetVote()), Commit: Index(w.hard.GetCommit())}
+	}
+	if s := w.snapshot; s != nil {
+		meta := s.GetMetadata()
+		o.Image = &Image{Index: Index(meta.GetIndex()), Term: Term(meta.GetTerm()), Voters: votersOf(meta.GetConfState()), Data: s.GetData()}
+	}
+	out.Writes = append(out.Writes, o)
+}
+
+// promises reports whether a hard state says more than the one that was submitted before it.
+func (q *Quorum) promises(h *raftpb.HardState) bool {
+	if h == nil {
+		return false
+	}
+	before := q.log.hard
+	for i := range q.writes {
+		if q.writes[i].hard != nil {
+			before = q.writes[i].hard
+		}
+	}
+	return h.GetTerm() != before.GetTerm() || h.GetVote() != before.GetVote()
+}
+
+// commit gives out committed entries.
+func (q *Quorum) commit(entries []*raftpb.Entry, out *Out) {
+	for _, e := range entries {
+		invariant.Check(Index(e.GetIndex()) == q.emitted+1, "committed entries come without a gap")
+		q.emitted = Index(e.GetIndex())
+		if e.GetType() != raftpb.EntryNormal {
+			q.changed(e, out)
+		}
+		out.Committed = append(out.Committed, entryOf(e))
+	}
+}
+
+// changed applies a change of the voters.
+func (q *Quorum) changed(e *raftpb.Entry, out *Out) {
+	change := new(raftpb.ConfChangeV2)
+	err := proto.Unmarshal(e.GetData(), change)
+	invariant.Check(err == nil && e.GetType() == raftpb.EntryConfChangeV2, "a committed change of the voters can be read")
+	q.log.voters = q.node.ApplyConfChange(change)
+	v := votersOf(q.log.voters)
+	out.Voters = &v
+}
+
+// deliver sends a message, or steps it if it is for this voter.
+func (q *Quorum) deliver(m *raftpb.Message, out *Out) {
+	if m.GetTo() == uint64(q.config.ID) {
+		before := q.node.BasicStatus()
+		_ = q.node.Step(m) // what comes too late is ignored
+		q.timer.stepped(before, q.node.BasicStatus(), m)
+		return
+	}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	invariant.Check(err == nil, "a message of the library's can be written")
+	out.Sends = append(out.Sends, Send{To: VoterID(m.GetTo()), Message: b, IsImage: m.GetType() == raftpb.MsgSnap})
+}

@@ -1,0 +1,200 @@
+package quorum
+
+import (
+	"encoding/binary"
+	"errors"
+	"strings"
+	"testing"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weirmq/weir/core/model"
+)
+
+type noImage struct{}
+
+func (noImage) Image() []byte { return nil }
+
+func start(t *testing.T, id VoterID, seed uint64, saved Saved) *Quorum {
+	t.Helper()
+	q, err := New(DefaultConfig(id, seed), saved, noImage{}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+func TestAVoterAloneCommitsWhatIsDurable(t *testing.T) {
+	q := start(t, 1, 1, Found([]VoterID{1}, nil))
+	var out Out
+	now := model.Time(1)
+	for !q.State().Leads {
+		now += DefaultConfig(1, 1).TickInterval
+		q.Tick(now, &out)
+		for _, w := range out.Writes {
+			q.Written(w.Token, &out)
+		}
+		if now > 5e9 {
+			t.Fatal("nobody leads after five seconds")
+		}
+	}
+	for _, w := range out.Writes {
+		q.Written(w.Token, &out)
+	}
+	out.Reset()
+	if err := q.Propose([]byte("a"), &out); err != nil {
+		t.Fatal(err)
+	}
+	if len(out.Committed) > 0 || len(out.Writes) != 1 || string(out.Writes[0].Entries[0].Data) != "a" {
+		t.Fatalf("before it is durable: %+v", out)
+	}
+	token := out.Writes[0].Token
+	out.Reset()
+	q.Written(token, &out)
+	if len(out.Committed) != 1 || string(out.Committed[0].Data) != "a" {
+		t.Fatalf("when it is durable: %+v", out)
+	}
+}
+
+// A voter stands for election after a silence of once to twice ElectionTicks. Its vote for itself counts when it is
+// durable.
+func TestAVoterStandsAfterASilence(t *testing.T) {
+	times := map[model.Time]bool{}
+	for seed := range uint64(50) {
+		q := start(t, 1, seed, Found([]VoterID{1, 2}, nil))
+		c := DefaultConfig(1, seed)
+		var out Out
+		now := model.Time(1)
+		for len(out.Sends) == 0 {
+			now += c.TickInterval
+			if q.Tick(now, &out); now > 5e9 {
+				t.Fatal("it never stands")
+			}
+		}
+		silence := now / c.TickInterval
+		times[silence] = true
+		if silence < model.Time(c.ElectionTicks) || silence >= 2*model.Time(c.ElectionTicks) {
+			t.Errorf("seed %d: it stands after %d ticks", seed, silence)
+		}
+		m := new(raftpb.Message)
+		if err := proto.Unmarshal(out.Sends[0].Message, m); err != nil || m.GetType() != raftpb.MsgPreVote || len(out.Writes) != 0 && out.Writes[0].Hard != nil {
+			t.Fatalf("it sends %v (%v) with writes %+v: want the rehearsal, which promises nothing", m, err, out.Writes)
+		}
+		for _, w := range out.Writes {
+			q.Written(w.Token, &out)
+		}
+		out.Reset()
+		yes := &raftpb.Message{Type: raftpb.MsgPreVoteResp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(m.GetTerm())}
+		b, _ := proto.Marshal(yes)
+		if err := q.Receive(2, b, &out); err != nil {
+			t.Fatal(err)
+		}
+		if len(out.Writes) != 1 || out.Writes[0].Hard == nil || out.Writes[0].Hard.Vote != 1 {
+			t.Fatalf("its vote for itself is not written: %+v", out)
+		}
+		token := out.Writes[0].Token
+		vote := &raftpb.Message{Type: raftpb.MsgVoteResp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(m.GetTerm())}
+		b, _ = proto.Marshal(vote)
+		if err := q.Receive(2, b, &out); err != nil {
+			t.Fatal(err)
+		}
+		if q.State().Leads {
+			t.Fatal("it leads, and its vote for itself is not durable")
+		}
+		if q.Written(token, &out); !q.State().Leads {
+			t.Fatal("it has both votes and does not lead")
+		}
+	}
+	if len(times) < 5 {
+		t.Errorf("fifty seeds stand at %d different times", len(times))
+	}
+}
+
+func TestForeignMessagesAreRefused(t *testing.T) {
+	q := start(t, 1, 1, Found([]VoterID{1, 2}, nil))
+	for _, c := range []struct {
+		from VoterID
+		m    *raftpb.Message
+		want string
+	}{
+		{2, &raftpb.Message{Type: raftpb.MsgApp.Enum(), From: new(uint64(3)), To: new(uint64(1))}, "sends a message of voter 3"},
+		{2, &raftpb.Message{Type: raftpb.MsgApp.Enum(), From: new(uint64(2)), To: new(uint64(4))}, "a message for voter 4"},
+		{2, &raftpb.Message{Type: raftpb.MsgHup.Enum(), From: new(uint64(2)), To: new(uint64(1))}, "no voter's"},
+		{2, &raftpb.Message{Type: raftpb.MsgStorageAppendResp.Enum(), From: new(uint64(2)), To: new(uint64(1))}, "no voter's"},
+		{2, &raftpb.Message{Type: raftpb.MsgProp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Entries: []*raftpb.Entry{{}}}, "no voter's"},
+		{2, &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(2)), Commit: new(uint64(9))}, "lost its disk"},
+		{2, &raftpb.Message{Type: raftpb.MsgApp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(2)), Index: new(uint64(1)),
+			Entries: []*raftpb.Entry{{Index: new(uint64(3)), Term: new(uint64(2))}}}, "with a gap"},
+		{2, &raftpb.Message{Type: raftpb.MsgSnap.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(2))}, "an image of nothing"},
+	} {
+		b, err := proto.Marshal(c.m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out Out
+		before := q.State()
+		if err := q.Receive(c.from, b, &out); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: %v, want %q", c.m, err, c.want)
+		}
+		if len(out.Writes)+len(out.Sends)+len(out.Committed) > 0 || q.State() != before {
+			t.Errorf("%v has an effect: %+v", c.m, out)
+		}
+	}
+}
+
+func TestSavedStateIsValidated(t *testing.T) {
+	image := Image{Index: 3, Term: 2, Voters: Voters{Now: []VoterID{1}}}
+	for want, s := range map[string]Saved{
+		"only an image has":       {Image: Image{Voters: Voters{Now: []VoterID{1}}}},
+		"entry 5 follows entry 3": {Image: image, Hard: HardState{Term: 2}, Entries: []Entry{{Index: 5, Term: 2}}},
+		"term 1 follows term 2":   {Image: image, Hard: HardState{Term: 2}, Entries: []Entry{{Index: 4, Term: 1}}},
+		"unknown kind, 1":         {Image: image, Hard: HardState{Term: 2}, Entries: []Entry{{Index: 4, Term: 2, Kind: 1}}},
+		"and an entry of term 3":  {Image: image, Hard: HardState{Term: 2}, Entries: []Entry{{Index: 4, Term: 3}}},
+		"and the log ends at 3":   {Image: image, Hard: HardState{Term: 2, Commit: 4}},
+		"term 0 follows term 0":   {Hard: HardState{Term: 1}, Entries: []Entry{{Index: 1}}},
+	} {
+		if _, err := New(DefaultConfig(1, 1), s, noImage{}, 1); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", s, err, want)
+		}
+	}
+}
+
+func TestProposalsOfFollowersAreRefused(t *testing.T) {
+	q := start(t, 1, 1, Found([]VoterID{1, 2, 3}, nil))
+	var out Out
+	if err := q.Propose([]byte("a"), &out); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("%v", err)
+	}
+	if err := q.Change([]VoterID{1}, nil, &out); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("%v", err)
+	}
+}
+
+// FuzzReceive: what another voter sends never panics, unless it is well made and lies about what this voter has
+// promised, which no message of a voter does.
+func FuzzReceive(f *testing.F) {
+	for seed := range uint64(3) {
+		w := newWorld(f, seed, 3)
+		for range 3000 {
+			w.step()
+			if w.random.IntN(10) == 0 {
+				w.propose()
+			}
+			if len(w.flying) > 0 && w.random.IntN(50) == 0 {
+				f.Add(w.flying[0].message)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, message []byte) {
+		q, err := New(DefaultConfig(1, 1), Found([]VoterID{1, 2, 3}, binary.BigEndian.AppendUint64(nil, 1)), noImage{}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out Out
+		_ = q.Receive(2, message, &out)
+		for _, w := range out.Writes {
+			q.Written(w.Token, &out)
+		}
+	})
+}
