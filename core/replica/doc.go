@@ -10,6 +10,9 @@
 //	                     emit Append                      │
 //	                     park the request                 └──────────► parked fetches (broker wakes them)
 //
+// What a leader knows of its followers is in Followers: who is in sync, and how far the log may be read therefore.
+// It is not connected yet: that comes with replication.
+//
 // Inputs: Produce, Appended, Retained, Expired. Outputs: effect.Append, effect.Produced, notes, marks.
 //
 // Invariants:

@@ -1,0 +1,244 @@
+package replica
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/weirmq/weir/core/model"
+)
+
+const lag = model.Time(1000)
+
+func leading(isr []model.NodeID, inSyncMin int) *Followers {
+	return NewFollowers(FollowersConfig{Self: 1, LagTimeMax: lag, InSyncMin: inSyncMin},
+		Assignment{Replicas: []model.NodeID{1, 2, 3}, ISR: isr, PartitionEpoch: 5}, LeaderStart{}, 1)
+}
+
+func proposes(t *testing.T, f *Followers, now model.Time, want ...model.NodeID) Proposal {
+	t.Helper()
+	p, ok := f.Propose(now)
+	var got []model.NodeID
+	for _, in := range p.ISR {
+		got = append(got, in.Node)
+	}
+	if ok != (len(want) > 0) || !slices.Equal(got, want) {
+		t.Fatalf("it proposes %v, want %v", got, want)
+	}
+	return p
+}
+
+func TestHighWatermarkWaitsForAllInSync(t *testing.T) {
+	f := leading([]model.NodeID{1, 2, 3}, 2)
+	f.Appended(10, 10, 2)
+	f.Fetched(2, 1, 10, 3)
+	f.Fetched(3, 1, 4, 3)
+	if f.HighWatermark() != 4 {
+		t.Errorf("%d", f.HighWatermark())
+	}
+	f.Fetched(3, 1, 10, 4)
+	f.Appended(20, 15, 5) // durable to 15
+	f.Fetched(2, 1, 20, 6)
+	f.Fetched(3, 1, 20, 6)
+	if f.HighWatermark() != 15 {
+		t.Errorf("%d: the leader's own log is durable to 15", f.HighWatermark())
+	}
+}
+
+func TestHighWatermarkWaitsForWhoMayBeInSyncByNow(t *testing.T) {
+	f := leading([]model.NodeID{1, 2}, 1)
+	f.Appended(10, 10, 2)
+	f.Fetched(2, 1, 10, 3)
+	f.Fetched(3, 1, 10, 3)
+	p := proposes(t, f, 4, 1, 2, 3)
+	if p.PartitionEpoch != 5 {
+		t.Errorf("%+v", p)
+	}
+	f.Appended(20, 20, 5)
+	f.Fetched(2, 1, 20, 6)
+	if f.HighWatermark() != 10 {
+		t.Errorf("%d: node 3 may be in sync for all we know", f.HighWatermark())
+	}
+	f.Unanswered()
+	proposes(t, f, 7, 1, 2, 3)
+	if !f.Refused() || f.HighWatermark() != 20 {
+		t.Errorf("%d: node 3 is not", f.HighWatermark())
+	}
+}
+
+func TestHighWatermarkWaitsForWhoIsLeaving(t *testing.T) {
+	f := leading([]model.NodeID{1, 2, 3}, 2)
+	f.Appended(10, 10, 2)
+	f.Fetched(2, 1, 10, 3)
+	f.Fetched(2, 1, 10, 900)
+	proposes(t, f, lag+3, 1, 2)
+	if f.HighWatermark() != 0 {
+		t.Errorf("%d: node 3 is in sync until its leaving is committed", f.HighWatermark())
+	}
+	if !f.Assigned(Assignment{Replicas: []model.NodeID{1, 2, 3}, ISR: []model.NodeID{1, 2}, PartitionEpoch: 6}, lag+4) || f.HighWatermark() != 10 {
+		t.Errorf("%d", f.HighWatermark())
+	}
+}
+
+func TestHighWatermarkStandsBelowTheMinimum(t *testing.T) {
+	f := leading([]model.NodeID{1}, 2)
+	if f.Appended(10, 10, 2); f.HighWatermark() != 0 {
+		t.Errorf("%d with one replica in sync of two that are wanted", f.HighWatermark())
+	}
+	f.Fetched(2, 1, 10, 3)
+	proposes(t, f, 4, 1, 2)
+	if !f.Assigned(Assignment{Replicas: []model.NodeID{1, 2, 3}, ISR: []model.NodeID{1, 2}, PartitionEpoch: 6}, 5) || f.HighWatermark() != 10 {
+		t.Errorf("%d", f.HighWatermark())
+	}
+}
+
+// KAFKA-7128 and its kin: a follower that has the high watermark of a leader that has just begun may not have what was
+// committed before.
+func TestNobodyJoinsBelowTheLeadersStart(t *testing.T) {
+	f := NewFollowers(FollowersConfig{Self: 1, LagTimeMax: lag, InSyncMin: 1},
+		Assignment{Replicas: []model.NodeID{1, 2, 3}, ISR: []model.NodeID{1}, PartitionEpoch: 5}, LeaderStart{End: 100, Durable: 90, HighWatermark: 50}, 1)
+	f.Fetched(2, 1, 95, 2)
+	proposes(t, f, 3)
+	f.Fetched(2, 1, 100, 4)
+	proposes(t, f, 5, 1, 2)
+}
+
+func TestAFollowerUnderLoadIsInSyncIfItHadWhatThereWasWhenItAsked(t *testing.T) {
+	f := leading([]model.NodeID{1, 2, 3}, 2)
+	f.Fetched(3, 1, 0, 1)
+	for i := range model.Time(50) { // always ten records behind
+		now := 100 * (i + 1)
+		f.Appended(model.Offset(10*i+10), model.Offset(10*i+10), now)
+		f.Fetched(2, 1, model.Offset(10*i), now+1)
+		f.Fetched(3, 1, model.Offset(10*i), now+1)
+		proposes(t, f, now+2)
+	}
+}
+
+func TestAnIdleFollowerIsInSyncAndCostsNothing(t *testing.T) {
+	f := leading([]model.NodeID{1, 2, 3}, 2)
+	f.Appended(10, 10, 2)
+	f.Fetched(2, 1, 10, 3)
+	f.Fetched(3, 1, 10, 3)
+	if d := f.Deadline(); d != 0 {
+		t.Errorf("it wants to look at %d", d)
+	}
+	later := 1000 * lag
+	f.Appended(20, 20, later)
+	proposes(t, f, later+1)
+	if d := f.Deadline(); d != later+lag+1 {
+		t.Errorf("it wants to look at %d, want %d", d, later+lag+1)
+	}
+}
+
+func TestAPausedLeaderBlamesNobody(t *testing.T) {
+	f := leading([]model.NodeID{1, 2, 3}, 2)
+	f.Appended(10, 10, 2)
+	proposes(t, f, 3)
+	proposes(t, f, 100*lag)
+	proposes(t, f, 100*lag+lag/4)
+	proposes(t, f, 100*lag+lag/2)
+	proposes(t, f, 100*lag+lag/2+2, 1)
+}
+
+func TestAFollowerThatLostItsLogLeaves(t *testing.T) {
+	f := leading([]model.NodeID{1, 2, 3}, 2)
+	f.Appended(10, 10, 2)
+	f.Fetched(2, 1, 10, 3)
+	f.Fetched(3, 1, 10, 3)
+	f.Fetched(3, 2, 0, 4) // another life, an empty disk
+	proposes(t, f, 5, 1, 2)
+	if _, ok := f.Fetched(3, 1, 10, 6); ok {
+		t.Error("a fetch of its earlier life counts")
+	}
+}
+
+func TestTheFencedAreNotProposed(t *testing.T) {
+	f := leading([]model.NodeID{1, 2}, 1)
+	f.Alive(3, false)
+	f.Fetched(2, 1, 0, 2)
+	f.Fetched(3, 1, 0, 2)
+	proposes(t, f, 3)
+	f.Alive(3, true)
+	if p := proposes(t, f, 4, 1, 2, 3); p.ISR[2].BrokerEpoch != 1 || p.ISR[0].BrokerEpoch != -1 {
+		t.Errorf("%+v", p)
+	}
+}
+
+// Whatever happens, what is below the high watermark is durable on everybody whom the controller has in sync: anyone
+// of them may lead next. The controller commits, refuses, answers late, or changes things by itself.
+func TestWhatMayBeReadIsOnEverybodyInSync(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		nodes := []model.NodeID{1, 2, 3, 4}[:rapid.IntRange(2, 4).Draw(t, "replicas")]
+		committed := Assignment{Replicas: nodes, ISR: slices.Clone(nodes[:rapid.IntRange(1, len(nodes)).Draw(t, "in sync")])}
+		config := FollowersConfig{Self: 1, LagTimeMax: lag, InSyncMin: rapid.IntRange(1, 2).Draw(t, "minimum")}
+		now := model.Time(1)
+		f := NewFollowers(config, committed, LeaderStart{}, now)
+		durable := map[model.NodeID]model.Offset{}
+		end, watermark := model.Offset(0), model.Offset(0)
+		var onWay *Proposal
+		inSync := func(isr []model.NodeID) bool {
+			return !slices.ContainsFunc(isr, func(n model.NodeID) bool { return durable[n] < f.HighWatermark() })
+		}
+		for range rapid.IntRange(1, 200).Draw(t, "steps") {
+			now += model.Time(rapid.IntRange(0, 600).Draw(t, "time"))
+			switch rapid.IntRange(0, 7).Draw(t, "step") {
+			case 0, 1:
+				end += model.Offset(rapid.IntRange(0, 5).Draw(t, "append"))
+				durable[1] = min(end, durable[1]+model.Offset(rapid.IntRange(0, 7).Draw(t, "sync")))
+				f.Appended(end, durable[1], now)
+			case 2, 3, 4:
+				n := nodes[rapid.IntRange(1, len(nodes)-1).Draw(t, "follower")]
+				durable[n] = min(end, durable[n]+model.Offset(rapid.IntRange(0, 9).Draw(t, "fetched")))
+				f.Fetched(n, 1, durable[n], now)
+			case 5:
+				if p, ok := f.Propose(now); ok {
+					onWay = &p
+				}
+			case 6:
+				if onWay == nil {
+					continue
+				}
+				switch rapid.IntRange(0, 3).Draw(t, "answer") {
+				case 0:
+					f.Unanswered() // and it was not committed, or will be later
+				case 1, 2:
+					if onWay.PartitionEpoch == committed.PartitionEpoch {
+						committed.ISR, committed.PartitionEpoch = nil, committed.PartitionEpoch+1
+						for _, in := range onWay.ISR {
+							committed.ISR = append(committed.ISR, in.Node)
+						}
+					}
+					if rapid.Bool().Draw(t, "told") {
+						f.Assigned(committed, now)
+						onWay = nil
+					}
+				case 3:
+					if onWay.PartitionEpoch == committed.PartitionEpoch {
+						f.Refused()
+						onWay = nil
+					}
+				}
+			case 7: // the controller fences somebody, and the leader hears of it or not
+				if len(committed.ISR) > 1 {
+					n := nodes[rapid.IntRange(1, len(nodes)-1).Draw(t, "fenced")]
+					if i := slices.Index(committed.ISR, n); i >= 0 {
+						committed.ISR = slices.Delete(slices.Clone(committed.ISR), i, i+1)
+						committed.PartitionEpoch++
+					}
+				}
+				if rapid.Bool().Draw(t, "told") {
+					f.Assigned(committed, now)
+				}
+			}
+			if f.HighWatermark() < watermark {
+				t.Fatalf("the high watermark goes back from %d to %d", watermark, f.HighWatermark())
+			}
+			watermark = f.HighWatermark()
+			if !inSync(committed.ISR) {
+				t.Fatalf("the high watermark is %d; in sync are %v, durable %v", watermark, committed.ISR, durable)
+			}
+		}
+	})
+}
