@@ -294,6 +294,11 @@ func (q *Quorum) check(from VoterID, m *raftpb.Message) error {
 	case raft.IsLocalMsg(m.GetType()) || m.GetType() == raftpb.MsgProp || m.GetType() == raftpb.MsgReadIndex:
 		return fmt.Errorf("quorum: a message of type %v is no voter's", m.GetType())
 	}
+	for _, n := range []uint64{m.GetTerm(), m.GetIndex(), m.GetLogTerm(), m.GetCommit(), m.GetRejectHint(), m.GetSnapshot().GetMetadata().GetIndex(), m.GetSnapshot().GetMetadata().GetTerm()} {
+		if n > numberMax {
+			return fmt.Errorf("quorum: voter %d sends the number %d, which no cluster gets to", from, n)
+		}
+	}
 	last := q.lastIndex()
 	switch m.GetType() {
 	case raftpb.MsgHeartbeat:
@@ -313,6 +318,9 @@ func (q *Quorum) check(from VoterID, m *raftpb.Message) error {
 	}
 	return nil
 }
+
+// numberMax bounds terms and indexes: the library adds to them, and must not pass the end of 64 bits.
+const numberMax = 1 << 60
 
 // lastIndex is the last entry, durable or not.
 func (q *Quorum) lastIndex() uint64 {

@@ -1,7 +1,6 @@
 package quorum
 
 import (
-	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
@@ -124,8 +123,11 @@ func TestForeignMessagesAreRefused(t *testing.T) {
 		{2, &raftpb.Message{Type: raftpb.MsgStorageAppendResp.Enum(), From: new(uint64(2)), To: new(uint64(1))}, "no voter's"},
 		{2, &raftpb.Message{Type: raftpb.MsgProp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Entries: []*raftpb.Entry{{}}}, "no voter's"},
 		{2, &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(2)), Commit: new(uint64(9))}, "lost its disk"},
-		{2, &raftpb.Message{Type: raftpb.MsgApp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(2)), Index: new(uint64(1)),
-			Entries: []*raftpb.Entry{{Index: new(uint64(3)), Term: new(uint64(2))}}}, "with a gap"},
+		{2, &raftpb.Message{
+			Type: raftpb.MsgApp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(2)), Index: new(uint64(1)),
+			Entries: []*raftpb.Entry{{Index: new(uint64(3)), Term: new(uint64(2))}},
+		}, "with a gap"},
+		{2, &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(1<<64 - 1))}, "no cluster gets to"},
 		{2, &raftpb.Message{Type: raftpb.MsgSnap.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(2))}, "an image of nothing"},
 	} {
 		b, err := proto.Marshal(c.m)
@@ -169,32 +171,4 @@ func TestProposalsOfFollowersAreRefused(t *testing.T) {
 	if err := q.Change([]VoterID{1}, nil, &out); !errors.Is(err, ErrNotLeader) {
 		t.Errorf("%v", err)
 	}
-}
-
-// FuzzReceive: what another voter sends never panics, unless it is well made and lies about what this voter has
-// promised, which no message of a voter does.
-func FuzzReceive(f *testing.F) {
-	for seed := range uint64(3) {
-		w := newWorld(f, seed, 3)
-		for range 3000 {
-			w.step()
-			if w.random.IntN(10) == 0 {
-				w.propose()
-			}
-			if len(w.flying) > 0 && w.random.IntN(50) == 0 {
-				f.Add(w.flying[0].message)
-			}
-		}
-	}
-	f.Fuzz(func(t *testing.T, message []byte) {
-		q, err := New(DefaultConfig(1, 1), Found([]VoterID{1, 2, 3}, binary.BigEndian.AppendUint64(nil, 1)), noImage{}, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var out Out
-		_ = q.Receive(2, message, &out)
-		for _, w := range out.Writes {
-			q.Written(w.Token, &out)
-		}
-	})
 }
