@@ -128,7 +128,7 @@ func (l *entryLog) append(entries []*raftpb.Entry) {
 	}
 	at := entries[0].GetIndex() - l.base - 1
 	invariant.Check(at <= uint64(len(l.entries)), "entries are written without a gap")
-	l.entries = append(slices.Clip(l.entries[:at]), entries...)
+	l.entries = append(l.entries[:at], entries...) // Entries gives out copies
 }
 
 // restore begins anew behind an image.
