@@ -6,8 +6,8 @@
 //
 // Invariants:
 //
-//  1. Effects are independent. Only effects on one log are carried out in the order emitted; the
-//     simulator shuffles the rest. A reply that must wait for a write is emitted when the write's
+//  1. Effects are independent. Only effects on one log, and calls of one lane to one node, are carried out in
+//     the order emitted; the simulator shuffles the rest. A reply that must wait for a write is emitted when the write's
 //     completion has come back, never beside the write.
 //  2. Bytes in an effect are immutable from the moment they are emitted. The only exception is the
 //     storage engine, which stamps a batch's offset and leader epoch (and, on log-append-time topics,
@@ -35,6 +35,7 @@ type Set struct {
 	Produced []Produced // one partition's outcome of a produce request
 	Replies  []Reply    // whole replies of every other kind
 	Closes   []Close    // connections to be closed
+	Calls    []Call     // ask other nodes; each is reported by one Answer
 	Codecs   *Codecs    // unless nil, what sessions go by from now on: before any answer of this set
 	Notes    []Note     // facts, for logs, metrics and traces
 	Marks    Marks      // rare paths that this step took
@@ -46,19 +47,20 @@ func (s *Set) Reset() {
 	clear(s.Reads)
 	clear(s.Replies)
 	clear(s.Closes)
+	clear(s.Calls)
 	clear(s.Opens)
 	clear(s.Notes)
 	s.Appends, s.Reads, s.Lookups = s.Appends[:0], s.Reads[:0], s.Lookups[:0]
 	s.Scans = s.Scans[:0]
 	s.Opens, s.Deletes, s.Retains = s.Opens[:0], s.Deletes[:0], s.Retains[:0]
 	s.Produced, s.Replies, s.Notes = s.Produced[:0], s.Replies[:0], s.Notes[:0]
-	s.Closes, s.Codecs, s.Marks = s.Closes[:0], nil, Marks{}
+	s.Closes, s.Calls, s.Codecs, s.Marks = s.Closes[:0], s.Calls[:0], nil, Marks{}
 }
 
 // Empty reports whether nothing was asked for. Notes and marks do not count: they ask for nothing.
 func (s *Set) Empty() bool {
 	return len(s.Appends)+len(s.Reads)+len(s.Lookups)+len(s.Scans)+len(s.Opens)+len(s.Deletes)+
-		len(s.Retains)+len(s.Produced)+len(s.Replies)+len(s.Closes) == 0
+		len(s.Retains)+len(s.Produced)+len(s.Replies)+len(s.Closes)+len(s.Calls) == 0
 }
 
 // RequestID names one request of one connection: where a reply goes.

@@ -77,6 +77,9 @@ func (s *Set) String() string {
 	for _, c := range s.Closes {
 		fmt.Fprintf(&b, "close %d: %s\n", c.Conn, c.Cause)
 	}
+	for i := range s.Calls {
+		fmt.Fprintln(&b, s.Calls[i].String())
+	}
 	for _, n := range s.Notes {
 		fmt.Fprintf(&b, "note %v", n.Kind)
 		if n.Topic != "" {

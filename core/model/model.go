@@ -15,6 +15,24 @@ import (
 // NodeID identifies one weir node in a cluster. Kafka calls it the broker id.
 type NodeID int32
 
+// NoNode names no node: a partition without a leader, a fetch that is a client's.
+const NoNode NodeID = -1
+
+// VoterID identifies a voter of the metadata quorum: a node together with the disk that it votes from. 0 is nobody.
+type VoterID uint64
+
+// BrokerEpoch tells the lives of one broker apart: the offset of its registration in the metadata log (KIP-631).
+type BrokerEpoch int64
+
+// NoBrokerEpoch means that there is none, or that it is not known.
+const NoBrokerEpoch BrokerEpoch = -1
+
+// IncarnationID tells the processes of one node apart: a process draws it when it starts (KIP-631).
+type IncarnationID [16]byte
+
+// DirectoryID identifies a data directory for life (KIP-858).
+type DirectoryID [16]byte
+
 // TopicID is a topic's identity for life (KIP-516). A deleted and recreated name gets a new one.
 type TopicID [16]byte
 
@@ -86,6 +104,9 @@ type LeaderEpoch int32
 
 // NoLeaderEpoch means that the epoch is unknown or not to be checked (KIP-320).
 const NoLeaderEpoch LeaderEpoch = -1
+
+// PartitionEpoch counts the changes of who leads a partition and who is in sync (KIP-497).
+type PartitionEpoch int32
 
 // ProducerID identifies an idempotent or transactional producer (KIP-98).
 type ProducerID int64

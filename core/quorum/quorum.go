@@ -15,7 +15,7 @@ import (
 )
 
 // VoterID is a voter's identity: of a node and the disk that holds its log. It is not 0.
-type VoterID uint64
+type VoterID = model.VoterID
 
 // Index is an entry's place in the metadata log, from 1 on without a gap.
 type Index uint64
