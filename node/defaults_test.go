@@ -3,7 +3,7 @@ package node
 import (
 	"testing"
 
-	"github.com/weirmq/weir/core/controller"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/node/config"
 )
 
@@ -11,7 +11,7 @@ import (
 // way turns a topic's own flush.messages off, too.
 func TestTopicDefaultsThatNoPropertySetsAreKept(t *testing.T) {
 	n := &Node{config: config.Default()}
-	got, want := n.topicDefaults().Log, controller.DefaultTopicConfig().Log
+	got, want := n.topicDefaults().Log, metadata.DefaultTopicConfig().Log
 	if got.FlushMessages != want.FlushMessages || got.FlushMs != want.FlushMs || got.IndexBytesMax != want.IndexBytesMax {
 		t.Errorf("defaults are %+v, the controller's %+v", got, want)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/group"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/session"
 	"github.com/weirmq/weir/core/storage"
@@ -217,7 +218,7 @@ func (n *Node) brokerConfig(identity storage.Identity) broker.Config {
 		Controller: controller.Config{
 			NodeID:            identity.NodeID,
 			PartitionCountMax: n.config.Topics.PartitionsMax,
-			Node: controller.NodeConfig{
+			Node: metadata.NodeConfig{
 				Topic: n.topicDefaults(), AutoCreateTopics: n.config.Topics.AutoCreate,
 				PartitionCountDefault: n.config.Topics.Partitions,
 				ProducerExpirationMs:  n.config.Topics.ProducerIDExpiration.Milliseconds(),
@@ -243,9 +244,9 @@ func (n *Node) groupsConfig() group.Config {
 	return c
 }
 
-func (n *Node) topicDefaults() controller.TopicConfig {
+func (n *Node) topicDefaults() metadata.TopicConfig {
 	t := &n.config.Topics
-	c := controller.DefaultTopicConfig()
+	c := metadata.DefaultTopicConfig()
 	c.Log.SegmentBytes, c.Log.SegmentMs, c.Log.IndexIntervalBytes = t.SegmentBytes, t.SegmentAge.Milliseconds(), t.IndexIntervalBytes
 	c.Log.RetentionMs, c.Log.RetentionBytes = max(-1, t.Retention.Milliseconds()), max(-1, t.RetentionBytes)
 	c.MessageBytesMax = t.MessageBytesMax

@@ -8,6 +8,7 @@ import (
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/group"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/session"
 	"github.com/weirmq/weir/core/storage"
@@ -198,7 +199,7 @@ func (p *process) open() {
 	p.engine, p.broker = engine, b
 	n.ghost.opened(func(tp model.TopicPartition) bool {
 		_, ok := b.Bounds(tp)
-		return ok || tp == controller.MetadataPartition
+		return ok || tp == metadata.LogPartition
 	})
 	p.config = session.DefaultConfig()
 	p.config.ClusterID, p.config.NodeID = clusterID, model.NodeID(n.id)
@@ -215,7 +216,7 @@ const (
 
 func (p *process) brokerConfig() broker.Config {
 	n, k := p.n, &p.n.w.plan.Knobs
-	topic := controller.DefaultTopicConfig()
+	topic := metadata.DefaultTopicConfig()
 	topic.Log.SegmentBytes, topic.Log.IndexIntervalBytes = int32(k.SegmentBytes), int32(k.IndexIntervalBytes)
 	topic.Log.RetentionMs = -1 // what is kept is for a workload's topics to say
 	c := broker.Config{
@@ -224,7 +225,7 @@ func (p *process) brokerConfig() broker.Config {
 		RetentionCheckInterval: k.RetentionCheck, FetchSessionsMax: 1000,
 		Controller: controller.Config{
 			NodeID: model.NodeID(n.id), PartitionCountMax: 10_000,
-			Node: controller.NodeConfig{
+			Node: metadata.NodeConfig{
 				Topic: topic, AutoCreateTopics: k.AutoCreate, PartitionCountDefault: int32(k.DefaultPartitions),
 				ProducerExpirationMs: k.ProducerExpiryMs,
 			},

@@ -10,6 +10,7 @@ import (
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/group"
 	"github.com/weirmq/weir/core/invariant"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/replica"
 )
@@ -49,7 +50,7 @@ type Broker struct {
 }
 
 // newBroker is a broker over loaded metadata, without its partitions.
-func newBroker(config Config, image *controller.Image, end model.Offset) *Broker {
+func newBroker(config Config, image *metadata.Image, end model.Offset) *Broker {
 	return &Broker{
 		config:     config,
 		controller: controller.New(config.Controller, image, end),
@@ -175,7 +176,7 @@ func (b *Broker) settle(out *effect.Set) {
 
 func (b *Broker) completed(ev *Completed, out *effect.Set) {
 	for _, a := range ev.Appended {
-		if a.Partition == controller.MetadataPartition {
+		if a.Partition == metadata.LogPartition {
 			if done, ok := b.controller.Appended(a, out); ok {
 				b.controllerDone(done, out)
 			}
@@ -271,10 +272,10 @@ func (b *Broker) produce(ev *Produce, out *effect.Set) {
 }
 
 // checkBatch applies the topic's configuration to a batch.
-func checkBatch(t *controller.Topic, part *ProducePart, ev *Produce) (code int16, why string) {
+func checkBatch(t *metadata.Topic, part *ProducePart, ev *Produce) (code int16, why string) {
 	c, h := &t.Config, &part.Header
 	switch {
-	case controller.Internal(t.Name):
+	case metadata.Internal(t.Name):
 		return kerr.InvalidTopicException.Code, fmt.Sprintf("topic %q is the cluster's own: clients cannot write to it", t.Name)
 	case h.SizeBytes > int(c.MessageBytesMax):
 		return kerr.MessageTooLarge.Code, fmt.Sprintf("the batch has %d bytes; max.message.bytes of topic %q is %d", h.SizeBytes, t.Name, c.MessageBytesMax)
@@ -305,7 +306,7 @@ func (b *Broker) find(ref TopicRef, index model.Partition) (*partition, int16) {
 }
 
 // topic is the topic that a request means, or the code to refuse it with.
-func (b *Broker) topic(ref TopicRef) (*controller.Topic, int16) {
+func (b *Broker) topic(ref TopicRef) (*metadata.Topic, int16) {
 	if !ref.ByID && (ref.Name != "" || ref.ID.IsZero()) {
 		if t := b.controller.Image().Named(ref.Name); t != nil {
 			return t, 0

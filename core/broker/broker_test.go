@@ -11,6 +11,7 @@ import (
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/group"
 	"github.com/weirmq/weir/core/log"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
 )
@@ -31,13 +32,13 @@ func newWorld() *world {
 		ClusterID: "test", Advertised: effect.Broker{ID: 1, Host: "localhost", Port: 9092},
 		RetentionCheckInterval: 1000, FetchSessionsMax: 3,
 		Controller: controller.Config{
-			NodeID: 1, PartitionCountMax: 100, Node: controller.DefaultNodeConfig(),
+			NodeID: 1, PartitionCountMax: 100, Node: metadata.DefaultNodeConfig(),
 			OffsetsPartitionCount: 2, OffsetsSegmentBytes: 1 << 20,
 		},
 		Groups: group.DefaultConfig(),
 	}
 	config.Controller.Node.ProducerExpirationMs = 1000
-	return &world{b: newBroker(config, controller.NewImage(1, config.Controller.Node), 0), held: make(map[model.TopicPartition]*log.State)}
+	return &world{b: newBroker(config, metadata.NewImage(1, config.Controller.Node), 0), held: make(map[model.TopicPartition]*log.State)}
 }
 
 // TestScenarios runs testdata: each file is one broker's life. Time stands still but for "tick to=N".
@@ -93,7 +94,7 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 		if d.HasArg("config") {
 			var name, value string
 			d.ScanArgs(t, "config", &name, &value)
-			c.Settings = append(c.Settings, controller.ConfigSetting{Name: name, Value: value})
+			c.Settings = append(c.Settings, metadata.ConfigSetting{Name: name, Value: value})
 		}
 		return &CreateTopics{To: to, Topics: []controller.CreateTopic{c}, ValidateOnly: d.HasArg("validate-only")}
 	case "delete":
@@ -107,18 +108,18 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 		d.ScanArgs(t, "to", &count)
 		return &CreatePartitions{To: to, Topics: []controller.AddPartitions{{Name: d.CmdArgs[0].Key, Count: int32(count)}}}
 	case "alter":
-		r := controller.AlterResource{Type: controller.TopicResource, Name: d.CmdArgs[0].Key}
+		r := controller.AlterResource{Type: metadata.TopicResource, Name: d.CmdArgs[0].Key}
 		if r.Name == "node" {
-			r.Type, r.Name = controller.NodeResource, ""
+			r.Type, r.Name = metadata.NodeResource, ""
 		}
 		var name, value string
 		d.ScanArgs(t, "config", &name, &value)
-		r.Ops = []controller.AlterOp{{Setting: controller.ConfigSetting{Name: name, Value: value}}}
+		r.Ops = []controller.AlterOp{{Setting: metadata.ConfigSetting{Name: name, Value: value}}}
 		return &AlterConfigs{To: to, Resources: []controller.AlterResource{r}}
 	case "describe-config":
-		r := ConfigResource{Type: controller.TopicResource, Name: d.CmdArgs[0].Key, Keys: []string{d.CmdArgs[1].Key}}
+		r := ConfigResource{Type: metadata.TopicResource, Name: d.CmdArgs[0].Key, Keys: []string{d.CmdArgs[1].Key}}
 		if r.Name == "node" {
-			r.Type, r.Name = controller.NodeResource, "1"
+			r.Type, r.Name = metadata.NodeResource, "1"
 		}
 		return &DescribeConfigs{To: to, Resources: []ConfigResource{r, r}}
 	case "delete-records":
@@ -255,7 +256,7 @@ func (w *world) durable(t *testing.T, count int) []effect.Appended {
 // nextOffsetAfter is where an append in flight ends: the base of the next one to the same log, or the
 // log's decided end.
 func (b *Broker) nextOffsetAfter(t *testing.T, a effect.Append) model.Offset {
-	if a.Partition == controller.MetadataPartition {
+	if a.Partition == metadata.LogPartition {
 		h, err := record.ReadHeader(a.Batch)
 		if err != nil {
 			t.Fatal(err)

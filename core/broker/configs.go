@@ -6,8 +6,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
 )
 
 // describeConfigs answers from the image. Every resource is described once, however often it is named: a few
@@ -32,17 +32,17 @@ func (b *Broker) describeConfig(r *ConfigResource) effect.ConfigDescribed {
 	d := effect.ConfigDescribed{Type: r.Type, Name: r.Name}
 	image := b.controller.Image()
 	switch r.Type {
-	case controller.TopicResource:
+	case metadata.TopicResource:
 		t := image.Named(r.Name)
-		if why := controller.NameProblem(r.Name); why != "" {
+		if why := metadata.NameProblem(r.Name); why != "" {
 			d.Code, d.Message = kerr.InvalidTopicException.Code, "the topic name "+why
 		} else if t == nil {
 			d.Code, d.Message = kerr.UnknownTopicOrPartition.Code, fmt.Sprintf("topic %q does not exist", r.Name)
 		} else {
 			d.Entries = image.DescribeTopic(t)
 		}
-	case controller.NodeResource:
-		if why := controller.NodeProblem(r.Name, image.NodeID()); why != "" {
+	case metadata.NodeResource:
+		if why := metadata.NodeProblem(r.Name, image.NodeID()); why != "" {
 			d.Code, d.Message = kerr.InvalidRequest.Code, why
 		} else if r.Name == "" {
 			d.Entries = image.DescribeEveryNode()

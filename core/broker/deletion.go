@@ -5,8 +5,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 )
 
@@ -55,7 +55,7 @@ func (b *Broker) deletePart(ev *DeleteRecords, i int, d *deletion, out *effect.S
 	if code == 0 && p.replica.Offline() != "" {
 		code = kerr.KafkaStorageError.Code
 	}
-	if code == 0 && controller.Internal(p.topic.Name) {
+	if code == 0 && metadata.Internal(p.topic.Name) {
 		code = kerr.InvalidTopicException.Code
 	}
 	if code != 0 {

@@ -29,7 +29,7 @@ type DescribeConfigs struct {
 
 // ConfigResource names a resource that has a configuration.
 type ConfigResource struct {
-	Type int8 // controller.TopicResource or controller.NodeResource; others are refused
+	Type int8 // metadata.TopicResource or metadata.NodeResource; others are refused
 	Name string
 	// Keys, unless empty, are the configurations that are wanted.
 	Keys []string

@@ -5,10 +5,10 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/coord"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/group"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 )
 
@@ -108,9 +108,9 @@ func (b *Broker) coordinatorOf(id string) *coordinator {
 
 // findCoordinator answers that this node coordinates every group, after creating the topic of their state.
 func (b *Broker) findCoordinator(ev *FindCoordinator, out *effect.Set) {
-	if b.controller.Image().Named(controller.OffsetsTopic) == nil {
+	if b.controller.Image().Named(metadata.OffsetsTopic) == nil {
 		b.groups.finding[ev.To] = ev
-		b.controller.Ensure(ev.To, []string{controller.OffsetsTopic}, out)
+		b.controller.Ensure(ev.To, []string{metadata.OffsetsTopic}, out)
 		return
 	}
 	b.answerFind(ev, out)
@@ -123,7 +123,7 @@ func (b *Broker) answerFind(ev *FindCoordinator, out *effect.Set) {
 		if b.coordinatorOf(id) == nil {
 			found.Node = effect.Broker{ID: -1, Port: -1}
 			found.Code = kerr.CoordinatorNotAvailable.Code
-			found.Message = "the topic " + controller.OffsetsTopic + " could not be created"
+			found.Message = "the topic " + metadata.OffsetsTopic + " could not be created"
 		}
 		answer.Coordinators = append(answer.Coordinators, found)
 	}

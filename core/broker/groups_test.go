@@ -10,6 +10,7 @@ import (
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/group"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/storage/storagetest"
 )
@@ -165,7 +166,7 @@ func TestCommitsDoNotGrowTheLogForEver(t *testing.T) {
 			t.Fatal(code)
 		}
 	}
-	offsets := l.b.controller.Image().Named(controller.OffsetsTopic)
+	offsets := l.b.controller.Image().Named(metadata.OffsetsTopic)
 	tp := model.TopicPartition{Topic: offsets.ID, Partition: model.Partition(group.PartitionOf("g", len(offsets.Partitions)))}
 	bounds, _ := l.b.Bounds(tp)
 	if bounds.LogStartOffset < count/2 {
@@ -195,7 +196,7 @@ func TestCommitsDoNotGrowTheLogForEver(t *testing.T) {
 
 func TestTheOffsetsTopicIsTheClustersOwn(t *testing.T) {
 	l := begin(t, storagetest.New(), 1)
-	const name = controller.OffsetsTopic
+	const name = metadata.OffsetsTopic
 	create := func() int16 {
 		return answer[*effect.TopicsCreated](t, l.step(&CreateTopics{Topics: []controller.CreateTopic{{Name: name, PartitionCount: 1, ReplicationFactor: 1}}})).Topics[0].Code
 	}
@@ -217,7 +218,7 @@ func TestTheOffsetsTopicIsTheClustersOwn(t *testing.T) {
 			Topics: []controller.AddPartitions{{Name: name, Count: 9}},
 		})).Topics[0].Code,
 		"configured": answer[*effect.ConfigsAltered](t, l.step(&AlterConfigs{
-			Resources: []controller.AlterResource{{Type: controller.TopicResource, Name: name, Ops: []controller.AlterOp{{Setting: controller.ConfigSetting{Name: "retention.ms", Value: "1"}}}}},
+			Resources: []controller.AlterResource{{Type: metadata.TopicResource, Name: name, Ops: []controller.AlterOp{{Setting: metadata.ConfigSetting{Name: "retention.ms", Value: "1"}}}}},
 		})).Resources[0].Code,
 		"emptied": answer[*effect.RecordsDeleted](t, l.step(&DeleteRecords{
 			Parts: []DeleteRecordsPart{{Topic: ref, Offset: ToHighWatermark}},

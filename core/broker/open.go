@@ -3,9 +3,9 @@ package broker
 import (
 	"fmt"
 
-	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/log"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
 	"github.com/weirmq/weir/core/replica"
@@ -23,20 +23,20 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 	for i := range rec.Partitions {
 		recovered[rec.Partitions[i].Partition] = &rec.Partitions[i]
 	}
-	image, end, err := loadMetadata(config, engine, recovered[controller.MetadataPartition])
+	image, end, err := loadMetadata(config, engine, recovered[metadata.LogPartition])
 	if err != nil {
 		return nil, err
 	}
 	b := newBroker(config, image, end)
 	var opens effect.Set
-	opens.Opens = append(opens.Opens, effect.Open{Partition: controller.MetadataPartition, Config: metadataLog()})
+	opens.Opens = append(opens.Opens, effect.Open{Partition: metadata.LogPartition, Config: metadataLog()})
 	for t := range image.Topics {
 		b.recode(t, false)
 		for _, d := range t.Partitions {
 			tp := model.TopicPartition{Topic: t.ID, Partition: d.Partition}
 			p := &partition{topic: t, replica: openReplica(tp, d.LeaderEpoch, recovered[tp], out)}
 			b.partitions.add(p)
-			if t.Name == controller.OffsetsTopic {
+			if t.Name == metadata.OffsetsTopic {
 				b.coordinate(p)
 			}
 			opens.Opens = append(opens.Opens, effect.Open{Partition: tp, Config: logConfig(t)})
@@ -47,7 +47,7 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 	engine.Perform(&opens, &done)
 	out.Notes = append(out.Notes, done.Notes...)
 	_, err = engine.DeleteUnknown(func(tp model.TopicPartition) bool {
-		return tp == controller.MetadataPartition || b.partitions.get(tp) != nil
+		return tp == metadata.LogPartition || b.partitions.get(tp) != nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("remove the files of deleted topics: %w", err)
@@ -57,21 +57,21 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 
 // metadataLog keeps everything: metadata has no retention until it has snapshots.
 func metadataLog() effect.LogConfig {
-	c := controller.DefaultTopicConfig().Log
+	c := metadata.DefaultTopicConfig().Log
 	c.RetentionMs, c.RetentionBytes = -1, -1
 	return c
 }
 
-func loadMetadata(config Config, engine *storage.Engine, rec *storage.Recovered) (*controller.Image, model.Offset, error) {
-	image := controller.NewImage(config.Controller.NodeID, config.Controller.Node)
+func loadMetadata(config Config, engine *storage.Engine, rec *storage.Recovered) (*metadata.Image, model.Offset, error) {
+	image := metadata.NewImage(config.Controller.NodeID, config.Controller.Node)
 	if rec == nil {
 		return image, 0, nil
 	}
 	if rec.Damage != "" {
 		return nil, 0, fmt.Errorf("the metadata log is damaged: %s", rec.Damage)
 	}
-	err := engine.ReadAll(controller.MetadataPartition, func(batch record.Batch) error {
-		return image.ApplyBatch(batch, func(controller.Change) {})
+	err := engine.ReadAll(metadata.LogPartition, func(batch record.Batch) error {
+		return image.ApplyBatch(batch, func(metadata.Change) {})
 	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("load the metadata log: %w", err)

@@ -6,8 +6,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 )
 
@@ -19,7 +19,7 @@ const pagePartitionsMax = 2000
 func (b *Broker) describePage(ev *DescribePage, out *effect.Set) {
 	answer := &effect.PageDescribed{}
 	left := max(1, min(int(ev.Limit), pagePartitionsMax))
-	add := func(t *controller.Topic) bool {
+	add := func(t *metadata.Topic) bool {
 		from := 0
 		if t.Name == ev.From.Topic {
 			from = max(0, min(int(ev.From.Partition), len(t.Partitions)))
@@ -54,7 +54,7 @@ func (b *Broker) describePage(ev *DescribePage, out *effect.Set) {
 		t := b.controller.Image().Named(name)
 		if t == nil {
 			code := kerr.UnknownTopicOrPartition.Code
-			if controller.NameProblem(name) != "" {
+			if metadata.NameProblem(name) != "" {
 				code = kerr.InvalidTopicException.Code
 			}
 			answer.Topics = append(answer.Topics, effect.TopicDescribed{Code: code, Name: name})
@@ -69,12 +69,12 @@ func (b *Broker) listResources(ev *ListResources, out *effect.Set) {
 	answer := &effect.ResourcesListed{}
 	if ev.Topics {
 		for t := range b.controller.Image().Topics {
-			answer.Resources = append(answer.Resources, effect.ResourceListed{Type: controller.TopicResource, Name: t.Name})
+			answer.Resources = append(answer.Resources, effect.ResourceListed{Type: metadata.TopicResource, Name: t.Name})
 		}
 	}
 	if ev.Brokers {
 		answer.Resources = append(answer.Resources, effect.ResourceListed{
-			Type: controller.NodeResource, Name: strconv.Itoa(int(b.config.Advertised.ID)),
+			Type: metadata.NodeResource, Name: strconv.Itoa(int(b.config.Advertised.ID)),
 		})
 	}
 	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: answer})

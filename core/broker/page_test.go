@@ -9,6 +9,7 @@ import (
 
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 )
 
@@ -84,12 +85,12 @@ func TestTheClustersOwnTopicsAreLeftAlone(t *testing.T) {
 	w.b.config.Controller.OffsetsPartitionCount = 1
 	config := w.b.config.Controller
 	config.OffsetsPartitionCount, config.OffsetsSegmentBytes = 2, 1<<20
-	w.b.controller = controller.New(config, controller.NewImage(1, config.Node), 0)
+	w.b.controller = controller.New(config, metadata.NewImage(1, config.Node), 0)
 	var out effect.Set
-	w.b.controller.Ensure(effect.RequestID{}, []string{controller.OffsetsTopic}, &out)
+	w.b.controller.Ensure(effect.RequestID{}, []string{metadata.OffsetsTopic}, &out)
 	w.inFlight = append(w.inFlight, out.Appends...)
 	w.durableAll(t)
-	name := controller.OffsetsTopic
+	name := metadata.OffsetsTopic
 	if w.b.controller.Image().Named(name) == nil {
 		t.Fatal("the topic is not there")
 	}
@@ -106,7 +107,7 @@ func TestTheClustersOwnTopicsAreLeftAlone(t *testing.T) {
 		t.Errorf("create partitions: %s", effect.CodeName(extended.Code))
 	}
 	altered := w.step(t, &AlterConfigs{Resources: []controller.AlterResource{{
-		Type: controller.TopicResource, Name: name, Ops: []controller.AlterOp{{Setting: controller.ConfigSetting{Name: "retention.ms", Value: "1"}}},
+		Type: metadata.TopicResource, Name: name, Ops: []controller.AlterOp{{Setting: metadata.ConfigSetting{Name: "retention.ms", Value: "1"}}},
 	}}}).Replies[0].Body.(*effect.ConfigsAltered).Resources[0]
 	if altered.Code != kerr.InvalidTopicException.Code {
 		t.Errorf("alter: %s", effect.CodeName(altered.Code))

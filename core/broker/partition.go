@@ -3,15 +3,15 @@ package broker
 import (
 	"fmt"
 
-	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/replica"
 )
 
 // partition is what the broker keeps of one partition.
 type partition struct {
-	topic    *controller.Topic // as of the newest image
+	topic    *metadata.Topic // as of the newest image
 	replica  *replica.Replica
 	waiting  []waiter   // fetches to be woken when the high watermark moves, in no order that matters
 	deleting []deleting // parts of DeleteRecords requests that wait for storage
@@ -47,7 +47,7 @@ func (ps *partitions) remove(p *partition) {
 	delete(ps.byID, p.replica.Partition())
 }
 
-func (ps *partitions) check(image *controller.Image) error {
+func (ps *partitions) check(image *metadata.Image) error {
 	if len(ps.byID) != len(ps.order) {
 		return fmt.Errorf("%d partitions by id, %d in order", len(ps.byID), len(ps.order))
 	}

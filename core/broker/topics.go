@@ -6,6 +6,7 @@ import (
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/log"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/replica"
 )
@@ -26,7 +27,7 @@ func (b *Broker) creatable(ev *DescribeTopics) []string {
 	}
 	var names []string
 	for _, ref := range ev.Topics {
-		if ref.Name != "" && b.controller.Image().Named(ref.Name) == nil && controller.NameProblem(ref.Name) == "" {
+		if ref.Name != "" && b.controller.Image().Named(ref.Name) == nil && metadata.NameProblem(ref.Name) == "" {
 			names = append(names, ref.Name)
 		}
 	}
@@ -47,7 +48,7 @@ func (b *Broker) answerDescribe(ev *DescribeTopics, out *effect.Set) {
 		switch {
 		case code == 0:
 			answer.Topics = append(answer.Topics, b.describe(t))
-		case ref.Name != "" && controller.NameProblem(ref.Name) != "":
+		case ref.Name != "" && metadata.NameProblem(ref.Name) != "":
 			answer.Topics = append(answer.Topics, effect.TopicDescribed{Code: kerr.InvalidTopicException.Code, Name: ref.Name})
 		default:
 			answer.Topics = append(answer.Topics, effect.TopicDescribed{Code: code, Name: ref.Name, ID: ref.ID})
@@ -57,14 +58,14 @@ func (b *Broker) answerDescribe(ev *DescribeTopics, out *effect.Set) {
 }
 
 // describe is all of a topic as clients see it.
-func (b *Broker) describe(t *controller.Topic) effect.TopicDescribed {
+func (b *Broker) describe(t *metadata.Topic) effect.TopicDescribed {
 	return b.describePart(t, 0, len(t.Partitions))
 }
 
 // describePart is a topic with its partitions from one to another. It says of an offline partition that it has no
 // leader; everything else is the image's.
-func (b *Broker) describePart(t *controller.Topic, from, to int) effect.TopicDescribed {
-	d := effect.TopicDescribed{Name: t.Name, ID: t.ID, Internal: controller.Internal(t.Name), Partitions: t.Partitions[from:to:to]}
+func (b *Broker) describePart(t *metadata.Topic, from, to int) effect.TopicDescribed {
+	d := effect.TopicDescribed{Name: t.Name, ID: t.ID, Internal: metadata.Internal(t.Name), Partitions: t.Partitions[from:to:to]}
 	copied := false
 	for i := range d.Partitions {
 		p := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: d.Partitions[i].Partition})
@@ -130,12 +131,12 @@ func (b *Broker) controllerDone(done controller.Done, out *effect.Set) {
 }
 
 // partitionAdded opens the newest partition of a topic.
-func (b *Broker) partitionAdded(t *controller.Topic, out *effect.Set) {
+func (b *Broker) partitionAdded(t *metadata.Topic, out *effect.Set) {
 	newest := t.Partitions[len(t.Partitions)-1]
 	tp := model.TopicPartition{Topic: t.ID, Partition: newest.Partition}
 	p := &partition{topic: t, replica: replica.New(tp, newest.LeaderEpoch, log.New(0))}
 	b.partitions.add(p)
-	if t.Name == controller.OffsetsTopic {
+	if t.Name == metadata.OffsetsTopic {
 		b.coordinate(p)
 		b.loadGroups(out)
 	}
@@ -143,7 +144,7 @@ func (b *Broker) partitionAdded(t *controller.Topic, out *effect.Set) {
 }
 
 // configured shows storage a topic's configuration, unless nothing in it is for storage to know.
-func (b *Broker) configured(t *controller.Topic, out *effect.Set) {
+func (b *Broker) configured(t *metadata.Topic, out *effect.Set) {
 	b.recode(t, false)
 	first := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: t.Partitions[0].Partition})
 	before := first.topic.Config.Log
@@ -159,14 +160,14 @@ func (b *Broker) configured(t *controller.Topic, out *effect.Set) {
 }
 
 // refresh shows every partition of a topic the topic as it is now.
-func (b *Broker) refresh(t *controller.Topic) {
+func (b *Broker) refresh(t *metadata.Topic) {
 	for _, d := range t.Partitions {
 		b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: d.Partition}).topic = t
 	}
 }
 
 // recode notes in which codec a topic keeps its records, for publish.
-func (b *Broker) recode(t *controller.Topic, gone bool) {
+func (b *Broker) recode(t *metadata.Topic, gone bool) {
 	c := &t.Config
 	b.recoded = append(b.recoded, effect.CodecChange{
 		Name: t.Name, ID: t.ID, Keeps: gone || !c.Recompress, TopicCodec: effect.TopicCodec{Codec: c.Codec, BytesMax: c.MessageBytesMax},
@@ -182,7 +183,7 @@ func (b *Broker) publish(out *effect.Set) {
 	b.recoded = b.recoded[:0]
 }
 
-func (b *Broker) topicDeleted(t *controller.Topic, out *effect.Set) {
+func (b *Broker) topicDeleted(t *metadata.Topic, out *effect.Set) {
 	b.recode(t, true)
 	for _, d := range t.Partitions {
 		tp := model.TopicPartition{Topic: t.ID, Partition: d.Partition}
@@ -251,9 +252,9 @@ func (b *Broker) blockAllocated(done controller.Done, out *effect.Set) {
 
 // logConfig is how a topic's logs are kept. A topic of the cluster's own is kept whatever the node's defaults
 // are: nothing of it goes by age or size, and nothing is acknowledged before it is synced.
-func logConfig(t *controller.Topic) effect.LogConfig {
+func logConfig(t *metadata.Topic) effect.LogConfig {
 	c := t.Config.Log
-	if controller.Internal(t.Name) {
+	if metadata.Internal(t.Name) {
 		c.RetentionMs, c.RetentionBytes, c.FlushMessages, c.FlushMs = -1, -1, 0, 0
 	}
 	return c

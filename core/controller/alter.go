@@ -3,13 +3,12 @@ package controller
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/core/effect"
-	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/protocol"
 )
 
@@ -25,7 +24,7 @@ type AlterResource struct {
 // AlterOp changes one configuration.
 type AlterOp struct {
 	Kind    OpKind
-	Setting ConfigSetting
+	Setting metadata.ConfigSetting
 }
 
 // OpKind is what to do with a configuration, in Kafka's numbers (KIP-339).
@@ -52,7 +51,7 @@ func (c *Controller) Alter(to effect.RequestID, resources []AlterResource, valid
 
 // touchedBy is the name under which a turn remembers that a resource changes in it.
 func (a *AlterResource) touchedBy() string {
-	if a.Type == TopicResource {
+	if a.Type == metadata.TopicResource {
 		return a.Name
 	}
 	return "\x00" + a.Name // no topic has such a name
@@ -93,36 +92,36 @@ func (c *Controller) decideAlter(a *AlterResource) ([][]byte, *refusal) {
 		return nil, why
 	}
 	switch a.Type {
-	case TopicResource:
-		if why := NameProblem(a.Name); why != "" {
-			return nil, &refusal{kerr.InvalidTopicException, fmt.Sprintf("topic name %q %s", shown(a.Name), why)}
+	case metadata.TopicResource:
+		if why := metadata.NameProblem(a.Name); why != "" {
+			return nil, &refusal{kerr.InvalidTopicException, fmt.Sprintf("topic name %q %s", metadata.Shown(a.Name), why)}
 		}
 		topic := c.image.Named(a.Name)
 		if topic == nil {
 			return nil, &refusal{kerr.UnknownTopicOrPartition, fmt.Sprintf("topic %q does not exist", a.Name)}
 		}
-		if Internal(a.Name) {
+		if metadata.Internal(a.Name) {
 			return nil, &refusal{kerr.InvalidTopicException, fmt.Sprintf("topic %q is the cluster's own: its configuration cannot change", a.Name)}
 		}
-		config := NodeConfig{Topic: topic.Config}
-		after, why := operate(a, topic.Settings, ofTopic, func(s *Setting) string { return s.get(&config) })
+		config := metadata.NodeConfig{Topic: topic.Config}
+		after, why := operate(a, topic.Settings, metadata.TopicSetting, func(s *metadata.Setting) string { return s.Get(&config) })
 		if why != nil {
 			return nil, why
 		}
-		if _, err := c.image.node.Topic.With(after); err != nil {
+		if _, err := c.image.Node().Topic.With(after); err != nil {
 			return nil, &refusal{kerr.InvalidConfig, err.Error()}
 		}
 		return c.configRecords(a, topic.Settings, after), nil
-	case NodeResource:
-		if why := NodeProblem(a.Name, c.config.NodeID); why != "" {
+	case metadata.NodeResource:
+		if why := metadata.NodeProblem(a.Name, c.config.NodeID); why != "" {
 			return nil, &refusal{kerr.InvalidRequest, why}
 		}
-		before := c.image.nodeSettings(a.Name)
-		after, why := operate(a, before, ofNode, func(s *Setting) string { return s.get(&c.image.node) })
+		before := c.image.NodeSettings(a.Name)
+		after, why := operate(a, before, metadata.NodeSetting, func(s *metadata.Setting) string { return s.Get(c.image.Node()) })
 		if why != nil {
 			return nil, why
 		}
-		if _, err := c.image.static.With(after); err != nil {
+		if _, err := c.image.Static().With(after); err != nil {
 			return nil, &refusal{kerr.InvalidRequest, err.Error()}
 		}
 		return c.configRecords(a, before, after), nil
@@ -130,36 +129,20 @@ func (c *Controller) decideAlter(a *AlterResource) ([][]byte, *refusal) {
 	return nil, &refusal{kerr.InvalidRequest, fmt.Sprintf("resources of type %d have no configuration here; topics (2) and brokers (4) have", a.Type)}
 }
 
-// NodeProblem says why a name is not that of a node whose configuration can be had here: it must be the
-// node's id, or empty for all nodes.
-func NodeProblem(name string, self model.NodeID) string {
-	if name == "" {
-		return ""
-	}
-	id, err := strconv.ParseInt(name, 10, 32)
-	switch {
-	case err != nil:
-		return fmt.Sprintf("a broker's name is its id, a whole number, not %q", shown(name))
-	case model.NodeID(id) != self || strconv.FormatInt(id, 10) != name:
-		return fmt.Sprintf("this is broker %d, and not %q", self, shown(name))
-	}
-	return ""
-}
-
 // checkOps refuses what has no meaning for any resource.
 func checkOps(ops []AlterOp) *refusal {
-	if len(ops) > 2*len(settings) {
-		return &refusal{kerr.InvalidRequest, fmt.Sprintf("%d changes of one resource; there are %d configurations", len(ops), len(settings))}
+	if most := metadata.SettingCount(); len(ops) > 2*most {
+		return &refusal{kerr.InvalidRequest, fmt.Sprintf("%d changes of one resource; there are %d configurations", len(ops), most)}
 	}
 	for i, op := range ops {
 		if slices.ContainsFunc(ops[:i], func(o AlterOp) bool { return o.Setting.Name == op.Setting.Name }) {
-			return &refusal{kerr.InvalidRequest, fmt.Sprintf("configuration %q is given twice", shown(op.Setting.Name))}
+			return &refusal{kerr.InvalidRequest, fmt.Sprintf("configuration %q is given twice", metadata.Shown(op.Setting.Name))}
 		}
 		if op.Kind < OpSet || op.Kind > OpSubtract {
 			return &refusal{kerr.InvalidRequest, fmt.Sprintf("there is no operation %d", op.Kind)}
 		}
 		if op.Setting.Null && op.Kind != OpDelete {
-			return &refusal{kerr.InvalidRequest, fmt.Sprintf("configuration %q is given no value", shown(op.Setting.Name))}
+			return &refusal{kerr.InvalidRequest, fmt.Sprintf("configuration %q is given no value", metadata.Shown(op.Setting.Name))}
 		}
 	}
 	return nil
@@ -167,7 +150,7 @@ func checkOps(ops []AlterOp) *refusal {
 
 // operate is the settings of a resource after some operations. now is the value that counts at present:
 // appending to a list that nobody set begins with it.
-func operate(a *AlterResource, before []ConfigSetting, find func(string) *Setting, now func(*Setting) string) ([]ConfigSetting, *refusal) {
+func operate(a *AlterResource, before []metadata.ConfigSetting, find func(string) *metadata.Setting, now func(*metadata.Setting) string) ([]metadata.ConfigSetting, *refusal) {
 	after := before
 	if a.Replace {
 		after = nil
@@ -181,21 +164,29 @@ func operate(a *AlterResource, before []ConfigSetting, find func(string) *Settin
 		switch op.Kind {
 		case OpSet:
 		case OpDelete:
-			after = changed(after, name, "", false)
+			after = metadata.ChangeSetting(after, name, "", false)
 			continue
 		case OpAppend, OpSubtract:
 			if s.Type != effect.ConfigList {
 				return nil, &refusal{kerr.InvalidConfig, fmt.Sprintf("configuration %s is not a list: nothing can be added to it or taken out of it", name)}
 			}
 			have := members(now(s))
-			if v, set := valueOf(after, name); set {
+			if v, set := metadata.SettingValue(after, name); set {
 				have = members(v)
 			}
 			value = strings.Join(combine(have, members(value), op.Kind), ",")
 		}
-		after = changed(after, name, value, true)
+		after = metadata.ChangeSetting(after, name, value, true)
 	}
 	return after, nil
+}
+
+// members are the parts of a list's value.
+func members(value string) []string {
+	if value == "" {
+		return nil
+	}
+	return strings.Split(value, ",")
 }
 
 // combine adds members to a list that are not in it, or takes out those that are.
@@ -211,21 +202,21 @@ func combine(have, change []string, kind OpKind) []string {
 
 // unknownConfig is Kafka's code for a configuration that cannot be set: it differs between resources.
 func unknownConfig(resource int8) *kerr.Error {
-	if resource == NodeResource {
+	if resource == metadata.NodeResource {
 		return kerr.InvalidRequest
 	}
 	return kerr.InvalidConfig
 }
 
 func unknown(name string, resource int8) string {
-	if resource == NodeResource {
-		return fmt.Sprintf("configuration %q is not one that can be changed while a node runs", shown(name))
+	if resource == metadata.NodeResource {
+		return fmt.Sprintf("configuration %q is not one that can be changed while a node runs", metadata.Shown(name))
 	}
-	return fmt.Sprintf("configuration %q is not one that weir has", shown(name))
+	return fmt.Sprintf("configuration %q is not one that weir has", metadata.Shown(name))
 }
 
 // configRecords are what makes the settings of a resource from what they were. Both lists are by name.
-func (c *Controller) configRecords(a *AlterResource, before, after []ConfigSetting) [][]byte {
+func (c *Controller) configRecords(a *AlterResource, before, after []metadata.ConfigSetting) [][]byte {
 	var out [][]byte
 	record := func(name string, value protocol.NullString) {
 		out = append(out, c.encode(&protocol.ConfigRecord{
@@ -233,12 +224,12 @@ func (c *Controller) configRecords(a *AlterResource, before, after []ConfigSetti
 		}, 0))
 	}
 	for _, s := range before {
-		if _, kept := valueOf(after, s.Name); !kept {
+		if _, kept := metadata.SettingValue(after, s.Name); !kept {
 			record(s.Name, protocol.NullString{})
 		}
 	}
 	for _, s := range after {
-		if v, had := valueOf(before, s.Name); !had || v != s.Value {
+		if v, had := metadata.SettingValue(before, s.Name); !had || v != s.Value {
 			record(s.Name, protocol.String(s.Value))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
 )
@@ -19,7 +20,9 @@ type life struct {
 	log []record.Batch
 }
 
-func newLife() *life { return &life{c: New(testConfig(), NewImage(1, DefaultNodeConfig()), 0)} }
+func newLife() *life {
+	return &life{c: New(testConfig(), metadata.NewImage(1, metadata.DefaultNodeConfig()), 0)}
+}
 
 // ask makes a request, and what it writes durable; it returns the answer.
 func (l *life) ask(t *testing.T, f func(out *effect.Set)) effect.Body {
@@ -36,7 +39,7 @@ func (l *life) ask(t *testing.T, f func(out *effect.Set)) effect.Body {
 	return out.Replies[0].Body
 }
 
-func (l *life) create(t *testing.T, name string, settings ...ConfigSetting) {
+func (l *life) create(t *testing.T, name string, settings ...metadata.ConfigSetting) {
 	t.Helper()
 	l.ask(t, func(out *effect.Set) {
 		l.c.Create(effect.RequestID{}, []CreateTopic{{Name: name, PartitionCount: 1, ReplicationFactor: 1, Settings: settings}}, false, out)
@@ -49,15 +52,15 @@ func (l *life) alter(t *testing.T, resources ...AlterResource) []effect.ConfigAl
 }
 
 func topicOps(name string, ops ...AlterOp) AlterResource {
-	return AlterResource{Type: TopicResource, Name: name, Ops: ops}
+	return AlterResource{Type: metadata.TopicResource, Name: name, Ops: ops}
 }
 
 func set(name, value string) AlterOp {
-	return AlterOp{Kind: OpSet, Setting: ConfigSetting{Name: name, Value: value}}
+	return AlterOp{Kind: OpSet, Setting: metadata.ConfigSetting{Name: name, Value: value}}
 }
 
 func unset(name string) AlterOp {
-	return AlterOp{Kind: OpDelete, Setting: ConfigSetting{Name: name, Null: true}}
+	return AlterOp{Kind: OpDelete, Setting: metadata.ConfigSetting{Name: name, Null: true}}
 }
 
 // sources is a configuration's value and synonyms as "value value@source ...".
@@ -75,11 +78,11 @@ func sources(entries []effect.ConfigEntry, name string) string {
 }
 
 func TestAConfigurationCountsFromTheMostSpecificPlaceThatSetsIt(t *testing.T) {
-	static := DefaultNodeConfig()
+	static := metadata.DefaultNodeConfig()
 	static.Topic.Log.RetentionMs = 4
 	config := testConfig()
 	config.Node = static
-	l := &life{c: New(config, NewImage(1, static), 0)}
+	l := &life{c: New(config, metadata.NewImage(1, static), 0)}
 	l.create(t, "t")
 	want := func(said string) {
 		t.Helper()
@@ -87,13 +90,13 @@ func TestAConfigurationCountsFromTheMostSpecificPlaceThatSetsIt(t *testing.T) {
 		if got := sources(l.c.Image().DescribeTopic(topic), "retention.ms"); got != said {
 			t.Errorf("described as %s, want %s", got, said)
 		}
-		if value, _, _ := strings.Cut(said, " "); value != sources([]effect.ConfigEntry{{Name: "x", Value: ofTopic("retention.ms").get(&NodeConfig{Topic: topic.Config})}}, "x") {
+		if value, _, _ := strings.Cut(said, " "); value != sources([]effect.ConfigEntry{{Name: "x", Value: metadata.TopicSetting("retention.ms").Get(&metadata.NodeConfig{Topic: topic.Config})}}, "x") {
 			t.Errorf("in force is %d", topic.Config.Log.RetentionMs)
 		}
 	}
 	node := func(name string, op AlterOp) {
 		t.Helper()
-		if a := l.alter(t, AlterResource{Type: NodeResource, Name: name, Ops: []AlterOp{op}})[0]; a.Code != 0 {
+		if a := l.alter(t, AlterResource{Type: metadata.NodeResource, Name: name, Ops: []AlterOp{op}})[0]; a.Code != 0 {
 			t.Fatalf("%+v", a)
 		}
 	}
@@ -111,17 +114,17 @@ func TestAConfigurationCountsFromTheMostSpecificPlaceThatSetsIt(t *testing.T) {
 	want("3 log.retention.ms=3@3 " + file)
 	node("", unset("log.retention.ms"))
 	want("4 " + file)
-	if len(l.c.Image().nodes) != 0 {
-		t.Errorf("nothing is set and something is kept: %+v", l.c.Image().nodes)
+	if left := append(l.c.Image().NodeSettings(""), l.c.Image().NodeSettings("1")...); len(left) != 0 {
+		t.Errorf("nothing is set and something is kept: %+v", left)
 	}
 }
 
 func TestChangesOfNodesReachTopicsThatSayNothingThemselves(t *testing.T) {
 	l := newLife()
-	l.create(t, "own", ConfigSetting{Name: "max.message.bytes", Value: "100"})
+	l.create(t, "own", metadata.ConfigSetting{Name: "max.message.bytes", Value: "100"})
 	l.create(t, "other")
 	var out effect.Set
-	l.c.Alter(effect.RequestID{}, []AlterResource{{Type: NodeResource, Ops: []AlterOp{set("message.max.bytes", "200")}}}, false, &out)
+	l.c.Alter(effect.RequestID{}, []AlterResource{{Type: metadata.NodeResource, Ops: []AlterOp{set("message.max.bytes", "200")}}}, false, &out)
 	changes := settleAll(t, l.c, &out)
 	if len(changes) != 1 || len(changes[0].Reconfigured) != 1 || changes[0].Reconfigured[0].Name != "other" {
 		t.Fatalf("%+v", changes)
@@ -137,7 +140,7 @@ func TestChangesOfNodesReachTopicsThatSayNothingThemselves(t *testing.T) {
 
 func TestAlterationsThatAreRefused(t *testing.T) {
 	l := newLife()
-	l.create(t, "t", ConfigSetting{Name: "retention.ms", Value: "5"})
+	l.create(t, "t", metadata.ConfigSetting{Name: "retention.ms", Value: "5"})
 	before := *l.c.Image().Named("t")
 	for _, c := range []struct {
 		rule string
@@ -150,17 +153,17 @@ func TestAlterationsThatAreRefused(t *testing.T) {
 		{"what is deleted must exist, too", topicOps("t", unset("no.such")), kerr.InvalidConfig},
 		{"a value must fit", topicOps("t", set("retention.ms", "soon")), kerr.InvalidConfig},
 		{"all or nothing", topicOps("t", set("max.message.bytes", "7"), set("retention.ms", "soon")), kerr.InvalidConfig},
-		{"a value must be there", topicOps("t", AlterOp{Setting: ConfigSetting{Name: "retention.ms", Null: true}}), kerr.InvalidRequest},
+		{"a value must be there", topicOps("t", AlterOp{Setting: metadata.ConfigSetting{Name: "retention.ms", Null: true}}), kerr.InvalidRequest},
 		{"each once", topicOps("t", set("retention.ms", "1"), unset("retention.ms")), kerr.InvalidRequest},
-		{"operations are four", topicOps("t", AlterOp{Kind: 9, Setting: ConfigSetting{Name: "retention.ms"}}), kerr.InvalidRequest},
-		{"only lists are appended to", topicOps("t", AlterOp{Kind: OpAppend, Setting: ConfigSetting{Name: "retention.ms", Value: "1"}}), kerr.InvalidConfig},
-		{"a list without members is not a policy", topicOps("t", AlterOp{Kind: OpSubtract, Setting: ConfigSetting{Name: "cleanup.policy", Value: "delete"}}), kerr.InvalidConfig},
-		{"another broker", AlterResource{Type: NodeResource, Name: "2", Ops: []AlterOp{set("num.partitions", "2")}}, kerr.InvalidRequest},
-		{"not a broker", AlterResource{Type: NodeResource, Name: "one", Ops: []AlterOp{set("num.partitions", "2")}}, kerr.InvalidRequest},
-		{"a broker by another spelling", AlterResource{Type: NodeResource, Name: "01"}, kerr.InvalidRequest},
-		{"fixed at the start", AlterResource{Type: NodeResource, Name: "1", Ops: []AlterOp{set("log.dirs", "/")}}, kerr.InvalidRequest},
-		{"a topic's name of it", AlterResource{Type: NodeResource, Name: "1", Ops: []AlterOp{set("retention.ms", "1")}}, kerr.InvalidRequest},
-		{"a broker's value must fit", AlterResource{Type: NodeResource, Ops: []AlterOp{set("num.partitions", "0")}}, kerr.InvalidRequest},
+		{"operations are four", topicOps("t", AlterOp{Kind: 9, Setting: metadata.ConfigSetting{Name: "retention.ms"}}), kerr.InvalidRequest},
+		{"only lists are appended to", topicOps("t", AlterOp{Kind: OpAppend, Setting: metadata.ConfigSetting{Name: "retention.ms", Value: "1"}}), kerr.InvalidConfig},
+		{"a list without members is not a policy", topicOps("t", AlterOp{Kind: OpSubtract, Setting: metadata.ConfigSetting{Name: "cleanup.policy", Value: "delete"}}), kerr.InvalidConfig},
+		{"another broker", AlterResource{Type: metadata.NodeResource, Name: "2", Ops: []AlterOp{set("num.partitions", "2")}}, kerr.InvalidRequest},
+		{"not a broker", AlterResource{Type: metadata.NodeResource, Name: "one", Ops: []AlterOp{set("num.partitions", "2")}}, kerr.InvalidRequest},
+		{"a broker by another spelling", AlterResource{Type: metadata.NodeResource, Name: "01"}, kerr.InvalidRequest},
+		{"fixed at the start", AlterResource{Type: metadata.NodeResource, Name: "1", Ops: []AlterOp{set("log.dirs", "/")}}, kerr.InvalidRequest},
+		{"a topic's name of it", AlterResource{Type: metadata.NodeResource, Name: "1", Ops: []AlterOp{set("retention.ms", "1")}}, kerr.InvalidRequest},
+		{"a broker's value must fit", AlterResource{Type: metadata.NodeResource, Ops: []AlterOp{set("num.partitions", "0")}}, kerr.InvalidRequest},
 		{"other resources", AlterResource{Type: 16, Name: "x"}, kerr.InvalidRequest},
 	} {
 		if got := l.alter(t, c.in)[0]; got.Code != c.code.Code || got.Message == "" {
@@ -179,11 +182,11 @@ func TestAlterationsThatAreRefused(t *testing.T) {
 
 func TestReplacingForgetsWhatIsNotNamed(t *testing.T) {
 	l := newLife()
-	l.create(t, "t", ConfigSetting{Name: "retention.ms", Value: "5"}, ConfigSetting{Name: "segment.ms", Value: "6"})
+	l.create(t, "t", metadata.ConfigSetting{Name: "retention.ms", Value: "5"}, metadata.ConfigSetting{Name: "segment.ms", Value: "6"})
 	in := topicOps("t", set("segment.ms", " 6"), set("max.message.bytes", "7"))
 	in.Replace = true
 	l.alter(t, in)
-	want := []ConfigSetting{{Name: "max.message.bytes", Value: "7"}, {Name: "segment.ms", Value: "6"}}
+	want := []metadata.ConfigSetting{{Name: "max.message.bytes", Value: "7"}, {Name: "segment.ms", Value: "6"}}
 	if got := l.c.Image().Named("t").Settings; !slices.Equal(got, want) {
 		t.Errorf("%+v", got)
 	}
@@ -196,7 +199,7 @@ func TestListsAreAppendedToAndTakenFrom(t *testing.T) {
 		kind OpKind
 		ok   bool
 	}{{OpAppend, true}, {OpSubtract, false}} {
-		a := l.alter(t, topicOps("t", AlterOp{Kind: c.kind, Setting: ConfigSetting{Name: "cleanup.policy", Value: "delete"}}))[0]
+		a := l.alter(t, topicOps("t", AlterOp{Kind: c.kind, Setting: metadata.ConfigSetting{Name: "cleanup.policy", Value: "delete"}}))[0]
 		if (a.Code == 0) != c.ok {
 			t.Errorf("operation %d: %+v", c.kind, a)
 		}
@@ -225,7 +228,7 @@ func TestValidatingWritesNothing(t *testing.T) {
 
 func TestNothingIsWrittenForWhatIsSoAlready(t *testing.T) {
 	l := newLife()
-	l.create(t, "t", ConfigSetting{Name: "retention.ms", Value: "5"})
+	l.create(t, "t", metadata.ConfigSetting{Name: "retention.ms", Value: "5"})
 	batches := len(l.log)
 	if a := l.alter(t, topicOps("t", set("retention.ms", "5"), unset("segment.ms")))[0]; a.Code != 0 || len(l.log) != batches {
 		t.Errorf("%+v, %d batches written", a, len(l.log)-batches)
@@ -330,7 +333,7 @@ func TestAnyHistoryLoadsToTheImageThatItMade(t *testing.T) {
 		op := func(key *rapid.Generator[string]) AlterOp {
 			return AlterOp{
 				Kind:    OpKind(rapid.IntRange(0, 3).Draw(r, "op")),
-				Setting: ConfigSetting{Name: key.Draw(r, "key"), Value: value.Draw(r, "value")},
+				Setting: metadata.ConfigSetting{Name: key.Draw(r, "key"), Value: value.Draw(r, "value")},
 			}
 		}
 		for range rapid.IntRange(1, 25).Draw(r, "steps") {
@@ -349,20 +352,20 @@ func TestAnyHistoryLoadsToTheImageThatItMade(t *testing.T) {
 					l.c.Alter(effect.RequestID{}, []AlterResource{a}, false, out)
 				case 4:
 					node := rapid.SampledFrom([]string{"", "1", "2"}).Draw(r, "node")
-					l.c.Alter(effect.RequestID{}, []AlterResource{{Type: NodeResource, Name: node, Ops: []AlterOp{op(nodeKey)}}}, false, out)
+					l.c.Alter(effect.RequestID{}, []AlterResource{{Type: metadata.NodeResource, Name: node, Ops: []AlterOp{op(nodeKey)}}}, false, out)
 				case 5:
 					l.c.Extend(effect.RequestID{}, []AddPartitions{{Name: name.Draw(r, "name"), Count: int32(rapid.IntRange(0, 6).Draw(r, "count"))}}, false, out)
 				}
 			})
 		}
-		loaded := NewImage(1, DefaultNodeConfig())
+		loaded := metadata.NewImage(1, metadata.DefaultNodeConfig())
 		for _, b := range l.log {
-			if err := loaded.ApplyBatch(b, func(Change) {}); err != nil {
+			if err := loaded.ApplyBatch(b, func(metadata.Change) {}); err != nil {
 				r.Fatal(err)
 			}
 		}
 		image := l.c.Image()
-		if !slices.Equal(loaded.names, image.names) || loaded.node != image.node || len(loaded.shapes) != len(image.shapes) {
+		if loaded.TopicCount() != image.TopicCount() || *loaded.Node() != *image.Node() {
 			r.Fatalf("loaded %+v, want %+v", loaded, image)
 		}
 		for topic := range image.Topics {
@@ -371,7 +374,7 @@ func TestAnyHistoryLoadsToTheImageThatItMade(t *testing.T) {
 				r.Fatalf("%s came back as %+v, want %+v", topic.Name, again, topic)
 			}
 			// A topic's configuration is its settings over the node's, whatever the order of changes.
-			if config, err := image.node.Topic.With(topic.Settings); err != nil || config != topic.Config {
+			if config, err := image.Node().Topic.With(topic.Settings); err != nil || config != topic.Config {
 				r.Fatalf("%s has %+v, its settings give %+v, %v", topic.Name, topic.Config, config, err)
 			}
 		}

@@ -9,13 +9,11 @@ import (
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/invariant"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/protocol"
 	"github.com/weirmq/weir/core/record"
 )
-
-// MetadataPartition is where metadata records are kept.
-var MetadataPartition = model.TopicPartition{Topic: model.MetadataTopicID}
 
 // producerIDBlock is how many producer ids are made durable at a time, as in Kafka.
 const producerIDBlock = 1000
@@ -28,8 +26,8 @@ type Config struct {
 	// PartitionCountMax bounds the partitions of all topics together.
 	PartitionCountMax int
 	// Node is what the node was started with; what was set while it ran comes on top.
-	Node NodeConfig
-	// OffsetsPartitionCount and OffsetsSegmentBytes shape OffsetsTopic (offsets.topic.num.partitions,
+	Node metadata.NodeConfig
+	// OffsetsPartitionCount and OffsetsSegmentBytes shape metadata.OffsetsTopic (offsets.topic.num.partitions,
 	// offsets.topic.segment.bytes).
 	OffsetsPartitionCount int32
 	OffsetsSegmentBytes   int32
@@ -38,7 +36,7 @@ type Config struct {
 // Controller is the machine that changes the cluster's metadata.
 type Controller struct {
 	config Config
-	image  *Image
+	image  *metadata.Image
 	// end is where the next metadata batch goes.
 	end model.Offset
 	// attempt counts refused appends; see effect.Append.
@@ -94,7 +92,7 @@ type turn struct {
 
 // Done is what a completed turn comes to: the changes, in order, and the answers.
 type Done struct {
-	Changes []Change
+	Changes []metadata.Change
 	// Ensured are requests that waited for topics to be there or to have been refused.
 	Ensured []effect.RequestID
 	// BlockFrom and BlockTo are producer ids that may be given out now, from inclusive to exclusive.
@@ -109,7 +107,7 @@ type CreateTopic struct {
 	PartitionCount    int32 // -1: the default (KIP-464)
 	ReplicationFactor int16 // -1: the default
 	Assignments       []Assignment
-	Settings          []ConfigSetting
+	Settings          []metadata.ConfigSetting
 }
 
 // Assignment places one partition by hand.
@@ -128,7 +126,7 @@ type DeleteTopic struct {
 }
 
 // New makes a controller over an image that was loaded from the metadata log up to end.
-func New(config Config, image *Image, end model.Offset) *Controller {
+func New(config Config, image *metadata.Image, end model.Offset) *Controller {
 	c := &Controller{config: config, image: image, end: end}
 	for t := range image.Topics {
 		c.partitionCount += len(t.Partitions)
@@ -137,7 +135,7 @@ func New(config Config, image *Image, end model.Offset) *Controller {
 }
 
 // Image is the metadata as of everything durable. Its topics are immutable; it is not.
-func (c *Controller) Image() *Image { return c.image }
+func (c *Controller) Image() *metadata.Image { return c.image }
 
 // Create asks for topics; the answer is an effect.TopicsCreated.
 func (c *Controller) Create(to effect.RequestID, topics []CreateTopic, validateOnly bool, out *effect.Set) {
@@ -207,14 +205,14 @@ func (c *Controller) begin(out *effect.Set) {
 	t.batch = record.Batch(append([]byte(nil), c.builder.Finish()...))
 	t.next = c.end + model.Offset(len(t.values))
 	out.Appends = append(out.Appends, effect.Append{
-		Partition: MetadataPartition, BaseOffset: c.end, LeaderEpoch: 0, AppendTime: model.NoTimestamp,
+		Partition: metadata.LogPartition, BaseOffset: c.end, LeaderEpoch: 0, AppendTime: model.NoTimestamp,
 		Attempt: c.attempt, Batch: t.batch,
 	})
 	c.end = t.next
 }
 
 func (c *Controller) newTurn() *turn {
-	return &turn{touched: make(map[string]bool), nextProducerID: c.image.nextProducerID}
+	return &turn{touched: make(map[string]bool), nextProducerID: c.image.NextProducerID()}
 }
 
 // conflicts reports whether a request touches what the turn already touches.
@@ -242,7 +240,7 @@ func (c *Controller) conflicts(r *request, t *turn) bool {
 	return false
 }
 
-func (c *Controller) find(d DeleteTopic) *Topic {
+func (c *Controller) find(d DeleteTopic) *metadata.Topic {
 	if d.ByID {
 		return c.image.Identified(d.ID)
 	}
@@ -272,14 +270,14 @@ func (c *Controller) decide(r *request, t *turn) {
 // touch says that the turn creates or deletes a topic.
 func (t *turn) touch(name string) {
 	t.touched[name] = true
-	if shape := shapeOf(name); shape != "" {
+	if shape := metadata.Shape(name); shape != "" {
 		t.touched[shape] = true
 	}
 }
 
 // touches reports whether the turn touches a topic of this name or of one that looks like it.
 func (t *turn) touches(name string) bool {
-	shape := shapeOf(name)
+	shape := metadata.Shape(name)
 	return t.touched[name] || shape != "" && t.touched[shape]
 }
 
@@ -297,7 +295,7 @@ func (c *Controller) decideCreates(r *request, t *turn) {
 		if named[in.Name] > 1 {
 			r.created = append(r.created, effect.TopicCreated{
 				Name: in.Name, PartitionCount: -1, ReplicationFactor: -1, Code: kerr.InvalidRequest.Code,
-				Message: fmt.Sprintf("topic %q is named twice in one request", shown(in.Name)),
+				Message: fmt.Sprintf("topic %q is named twice in one request", metadata.Shown(in.Name)),
 			})
 			continue
 		}
@@ -315,16 +313,16 @@ func (c *Controller) decideCreate(in *CreateTopic, t *turn, ensured bool) (effec
 		answer.Code, answer.Message = e.Code, fmt.Sprintf(format, args...)
 		return answer, nil
 	}
-	if why := NameProblem(in.Name); why != "" {
-		return refuse(kerr.InvalidTopicException, "topic name %q %s", shown(in.Name), why)
+	if why := metadata.NameProblem(in.Name); why != "" {
+		return refuse(kerr.InvalidTopicException, "topic name %q %s", metadata.Shown(in.Name), why)
 	}
-	if _, ours := c.internalTopic(in.Name); Internal(in.Name) && !(ensured && ours) {
+	if _, ours := c.internalTopic(in.Name); metadata.Internal(in.Name) && !(ensured && ours) {
 		return refuse(kerr.InvalidTopicException, "topic %q is the cluster's own: it is created when it is needed", in.Name)
 	}
 	if c.image.Named(in.Name) != nil {
 		return refuse(kerr.TopicAlreadyExists, "topic %q already exists", in.Name)
 	}
-	if other := c.image.shapes[shapeOf(in.Name)]; other != "" {
+	if other := c.image.Lookalike(in.Name); other != "" {
 		return refuse(kerr.InvalidTopicException, "topic %q collides with topic %q: metrics cannot tell '.' from '_'", in.Name, other)
 	}
 	if t.touches(in.Name) {
@@ -338,19 +336,19 @@ func (c *Controller) decideCreate(in *CreateTopic, t *turn, ensured bool) (effec
 		why := c.tooMany(t)
 		return refuse(why.error, "%s", why.message)
 	}
-	config, err := c.image.node.Topic.With(in.Settings)
+	config, err := c.image.Node().Topic.With(in.Settings)
 	if err != nil {
 		return refuse(kerr.InvalidConfig, "%s", err.Error())
 	}
 
-	topic := Topic{Name: in.Name, ID: c.newTopicID(), Settings: in.Settings, Config: config}
+	topic := metadata.Topic{Name: in.Name, ID: c.newTopicID(), Settings: in.Settings, Config: config}
 	records := make([][]byte, 0, int(count)+1+len(in.Settings))
 	records = append(records, c.encode(&protocol.TopicRecord{Name: in.Name, TopicID: [16]byte(topic.ID)}, 0))
 	for p := range count {
 		records = append(records, c.partitionRecord(topic.ID, p))
 	}
 	for _, s := range in.Settings {
-		rec := &protocol.ConfigRecord{ResourceType: TopicResource, ResourceName: in.Name, Name: s.Name}
+		rec := &protocol.ConfigRecord{ResourceType: metadata.TopicResource, ResourceName: in.Name, Name: s.Name}
 		rec.Value.Value, rec.Value.Valid = s.Value, true
 		records = append(records, c.encode(rec, 0))
 	}
@@ -388,7 +386,7 @@ func (c *Controller) partitionCountOf(in *CreateTopic) (int32, *refusal) {
 	}
 	switch {
 	case in.PartitionCount == -1:
-		return c.image.node.PartitionCountDefault, nil
+		return c.image.Node().PartitionCountDefault, nil
 	case in.PartitionCount < 1:
 		return 0, &refusal{kerr.InvalidPartitions, fmt.Sprintf("a topic has at least one partition, not %d", in.PartitionCount)}
 	case int64(in.PartitionCount) > int64(c.config.PartitionCountMax):
@@ -429,9 +427,9 @@ func (c *Controller) decideDelete(in DeleteTopic, twice bool, t *turn) effect.To
 		answer.Code, answer.Message = kerr.UnknownTopicID.Code, fmt.Sprintf("no topic has the id %v", in.ID)
 		return answer
 	case topic == nil:
-		answer.Code, answer.Message = kerr.UnknownTopicOrPartition.Code, fmt.Sprintf("topic %q does not exist", shown(in.Name))
+		answer.Code, answer.Message = kerr.UnknownTopicOrPartition.Code, fmt.Sprintf("topic %q does not exist", metadata.Shown(in.Name))
 		return answer
-	case Internal(topic.Name):
+	case metadata.Internal(topic.Name):
 		answer.Code, answer.Message = kerr.InvalidTopicException.Code, fmt.Sprintf("topic %q is the cluster's own: it cannot be deleted", topic.Name)
 		return answer
 	}
@@ -498,12 +496,12 @@ func (c *Controller) finish(failed effect.Failure, out *effect.Set) Done {
 	c.turn = nil
 	var done Done
 	if failed == effect.OK && len(t.values) > 0 {
-		done.BlockFrom = c.image.nextProducerID
-		err := c.image.ApplyBatch(t.batch, func(ch Change) { done.Changes = append(done.Changes, ch) })
+		done.BlockFrom = c.image.NextProducerID()
+		err := c.image.ApplyBatch(t.batch, func(ch metadata.Change) { done.Changes = append(done.Changes, ch) })
 		if err != nil {
 			invariant.Checkf(false, "the controller wrote metadata that it cannot apply: %v", err)
 		}
-		done.BlockTo = c.image.nextProducerID
+		done.BlockTo = c.image.NextProducerID()
 		c.partitionCount += t.partitionCount
 	}
 	for _, r := range t.requests {
@@ -562,15 +560,11 @@ func reply(to effect.RequestID, body effect.Body, out *effect.Set) {
 
 // Check verifies the invariants.
 func (c *Controller) Check() error {
-	if len(c.image.names) != len(c.image.byName) || len(c.image.names) != len(c.image.byID) {
-		return fmt.Errorf("image: %d names, %d by name, %d by id", len(c.image.names), len(c.image.byName), len(c.image.byID))
+	if err := c.image.Check(); err != nil {
+		return err
 	}
 	partitionCount := 0
-	for i, name := range c.image.names {
-		t := c.image.byName[name]
-		if t == nil || c.image.byID[t.ID] != t || i > 0 && c.image.names[i-1] >= name {
-			return fmt.Errorf("image: topic %q is filed wrongly", name)
-		}
+	for t := range c.image.Topics {
 		partitionCount += len(t.Partitions)
 	}
 	if partitionCount != c.partitionCount {

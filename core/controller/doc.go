@@ -1,5 +1,5 @@
-// Package controller is the cluster's metadata: which topics exist, with which partitions and
-// configuration, and which producer ids have been given out.
+// Package controller decides what changes in the cluster's metadata (core/metadata): which topics are made and
+// deleted, with which partitions and configuration, and which producer ids are given out.
 //
 // Every change is decided, written as metadata records (Kafka's own, so that Kafka's tools read our
 // metadata log), made durable, and only then applied to the image and answered:

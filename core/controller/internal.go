@@ -1,19 +1,20 @@
 package controller
 
-import "strconv"
+import (
+	"strconv"
 
-// OffsetsTopic is where group coordinators keep their state.
-const OffsetsTopic = "__consumer_offsets"
+	"github.com/weirmq/weir/core/metadata"
+)
 
 // internalTopic is how a topic of the cluster's own is made; false says that it cannot be made yet.
 func (c *Controller) internalTopic(name string) (CreateTopic, bool) {
-	if name != OffsetsTopic {
+	if name != metadata.OffsetsTopic {
 		return CreateTopic{}, false
 	}
 	// What a coordinator does not need any more it removes itself; age says nothing here.
 	return CreateTopic{
 		Name: name, PartitionCount: c.config.OffsetsPartitionCount, ReplicationFactor: -1,
-		Settings: []ConfigSetting{
+		Settings: []metadata.ConfigSetting{
 			{Name: "retention.bytes", Value: "-1"},
 			{Name: "retention.ms", Value: "-1"},
 			{Name: "segment.bytes", Value: strconv.Itoa(int(c.config.OffsetsSegmentBytes))},

@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/protocol"
 )
@@ -40,7 +41,7 @@ func (c *Controller) decideAdds(r *request, t *turn) {
 		answer := effect.TopicExtended{Name: in.Name}
 		var why *refusal
 		if named[in.Name] > 1 {
-			why = &refusal{kerr.InvalidRequest, fmt.Sprintf("topic %q is named twice in one request", shown(in.Name))}
+			why = &refusal{kerr.InvalidRequest, fmt.Sprintf("topic %q is named twice in one request", metadata.Shown(in.Name))}
 		} else {
 			why = c.decideAdd(in, t)
 		}
@@ -54,11 +55,11 @@ func (c *Controller) decideAdds(r *request, t *turn) {
 func (c *Controller) decideAdd(in *AddPartitions, t *turn) *refusal {
 	topic := c.image.Named(in.Name)
 	if topic == nil {
-		return &refusal{kerr.UnknownTopicOrPartition, fmt.Sprintf("topic %q does not exist", shown(in.Name))}
+		return &refusal{kerr.UnknownTopicOrPartition, fmt.Sprintf("topic %q does not exist", metadata.Shown(in.Name))}
 	}
 	has := int32(len(topic.Partitions))
 	switch {
-	case Internal(in.Name):
+	case metadata.Internal(in.Name):
 		// A group belongs to a partition by their number: with another it would be looked for in the wrong one.
 		return &refusal{kerr.InvalidTopicException, fmt.Sprintf("topic %q is the cluster's own: its partitions cannot change", in.Name)}
 	case in.Count == has:

@@ -4,6 +4,7 @@ import (
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/protocol"
 )
@@ -26,7 +27,7 @@ func (s *Session) receiveCreateTopics(rq *request, out *Out) {
 		}
 		for k := range t.Configs {
 			v := t.Configs[k].Value
-			c.Settings = append(c.Settings, controller.ConfigSetting{Name: t.Configs[k].Name, Value: v.Value, Null: !v.Valid})
+			c.Settings = append(c.Settings, metadata.ConfigSetting{Name: t.Configs[k].Name, Value: v.Value, Null: !v.Valid})
 		}
 		ev.Topics = append(ev.Topics, c)
 	}

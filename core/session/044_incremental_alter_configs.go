@@ -4,6 +4,7 @@ import (
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/protocol"
 )
 
@@ -20,7 +21,7 @@ func (s *Session) receiveIncrementalAlterConfigs(rq *request, out *Out) {
 			c := &r.Configs[k]
 			a.Ops = append(a.Ops, controller.AlterOp{
 				Kind:    controller.OpKind(c.ConfigOperation),
-				Setting: controller.ConfigSetting{Name: c.Name, Value: c.Value.Value, Null: !c.Value.Valid},
+				Setting: metadata.ConfigSetting{Name: c.Name, Value: c.Value.Value, Null: !c.Value.Valid},
 			})
 		}
 		ev.Resources = append(ev.Resources, a)

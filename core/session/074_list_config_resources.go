@@ -4,8 +4,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/core/broker"
-	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/protocol"
 )
 
@@ -21,9 +21,9 @@ func (s *Session) receiveListConfigResources(rq *request, out *Out) {
 	ev := &broker.ListResources{To: rq.id, Topics: len(in.ResourceTypes) == 0 && rq.version >= 1, Brokers: len(in.ResourceTypes) == 0 && rq.version >= 1}
 	for _, t := range in.ResourceTypes {
 		switch {
-		case t == controller.TopicResource:
+		case t == metadata.TopicResource:
 			ev.Topics = true
-		case t == controller.NodeResource:
+		case t == metadata.NodeResource:
 			ev.Brokers = true
 		case !unconfigured(t):
 			r := new(protocol.ListConfigResourcesResponse)

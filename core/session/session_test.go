@@ -11,6 +11,7 @@ import (
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/protocol"
 	"github.com/weirmq/weir/core/record"
@@ -493,7 +494,7 @@ func TestRefusalsOfAnyNameFitAResponseOfAnyVersion(t *testing.T) {
 			r.Topics = append(r.Topics, topic)
 			s.Receive(1000, frame(r, version, 5), &out)
 			ev := out.Events[0].(*broker.CreateTopics)
-			machine := controller.New(controller.Config{NodeID: 1, PartitionCountMax: 10, Node: controller.DefaultNodeConfig()}, controller.NewImage(1, controller.DefaultNodeConfig()), 0)
+			machine := controller.New(controller.Config{NodeID: 1, PartitionCountMax: 10, Node: metadata.DefaultNodeConfig()}, metadata.NewImage(1, metadata.DefaultNodeConfig()), 0)
 			var set effect.Set
 			machine.Create(ev.To, ev.Topics, true, &set)
 			s.Replied(set.Replies[0], &out)

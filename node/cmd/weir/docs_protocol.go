@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/weirmq/weir/core/controller"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/session"
 	"github.com/weirmq/weir/node/config"
 )
@@ -69,7 +69,7 @@ under the name in the last column: set for this broker, else for all brokers, el
 | name | type | default | range | meaning | node's name |
 |---|---|---|---|---|---|
 `)
-	for _, s := range controller.Settings() {
+	for _, s := range metadata.Settings() {
 		if s.Topic != "" {
 			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", s.Topic, s.Type, s.Default(), s.Range, s.Doc, s.Node)
 		}
@@ -84,8 +84,8 @@ in the metadata log, and wins over the file.
 | name | type | default | range | dynamic | meaning |
 |---|---|---|---|---|---|
 `)
-	dynamic := make(map[string]controller.Setting)
-	for _, s := range controller.Settings() {
+	dynamic := make(map[string]metadata.Setting)
+	for _, s := range metadata.Settings() {
 		dynamic[s.Node] = s
 	}
 	delete(dynamic, "")
@@ -99,7 +99,7 @@ in the metadata log, and wins over the file.
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", p.Name, strings.ReplaceAll(p.Type, "|", "or"), shownDefault(p.Default), limits, yesNo(yes), p.Doc)
 	}
 	b.WriteString("\nThese are changed while the node runs only; a file does not take them.\n\n| name | type | default | range | meaning |\n|---|---|---|---|---|\n")
-	for _, s := range controller.Settings() {
+	for _, s := range metadata.Settings() {
 		if _, left := dynamic[s.Node]; left {
 			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", s.Node, s.Type, s.Default(), s.Range, s.Doc)
 		}

@@ -1,11 +1,10 @@
-package controller
+package metadata
 
 import (
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/record"
@@ -22,15 +21,21 @@ type Setting struct {
 	get   func(*NodeConfig) string
 }
 
+// Get is the value that a configuration has.
+func (s *Setting) Get(c *NodeConfig) string { return s.get(c) }
+
 // Default is the setting's value when nobody set it.
 func (s *Setting) Default() string {
 	c := DefaultNodeConfig()
-	return s.get(&c)
+	return s.Get(&c)
 }
 
 // Settings lists every configuration that can be changed while a node runs: those of topics by their
 // topic name, then the rest.
 func Settings() []Setting { return slices.Clone(settings) }
+
+// SettingCount is how many there are.
+func SettingCount() int { return len(settings) }
 
 // settings is every such configuration that weir has. What is not here is refused by name, so that nobody
 // believes in a setting that does nothing.
@@ -51,7 +56,7 @@ var settings = []Setting{
 				known = false // Kafka's word for it is uncompressed
 			}
 			if !known && v != "producer" {
-				return fmt.Errorf("it is producer, uncompressed, gzip, snappy, lz4 or zstd, not %q", shown(v))
+				return fmt.Errorf("it is producer, uncompressed, gzip, snappy, lz4 or zstd, not %q", Shown(v))
 			}
 			c.Topic.Recompress, c.Topic.Codec = known, codec
 			return nil
@@ -99,7 +104,7 @@ var settings = []Setting{
 		Doc: "CreateTime keeps the producer's times, LogAppendTime stamps the time of arrival.",
 		set: func(c *NodeConfig, v string) error {
 			if v != "CreateTime" && v != "LogAppendTime" {
-				return fmt.Errorf("it is CreateTime or LogAppendTime, not %q", shown(v))
+				return fmt.Errorf("it is CreateTime or LogAppendTime, not %q", Shown(v))
 			}
 			c.Topic.LogAppendTime = v == "LogAppendTime"
 			return nil
@@ -153,7 +158,7 @@ var settings = []Setting{
 		Doc: "Create a topic when a client that allows it asks for it.",
 		set: func(c *NodeConfig, v string) error {
 			if v != "true" && v != "false" {
-				return fmt.Errorf("it is true or false, not %q", shown(v))
+				return fmt.Errorf("it is true or false, not %q", Shown(v))
 			}
 			c.AutoCreateTopics = v == "true"
 			return nil
@@ -168,8 +173,8 @@ var settings = []Setting{
 	}, 1, func(c *NodeConfig) *int64 { return &c.ProducerExpirationMs }),
 }
 
-// ofTopic finds a setting by its topic name, nil if topics have none of that name.
-func ofTopic(name string) *Setting {
+// TopicSetting finds a setting by its topic name, nil if topics have none of that name.
+func TopicSetting(name string) *Setting {
 	for _, s := range settings {
 		if s.Topic == name && name != "" {
 			return &s
@@ -178,8 +183,8 @@ func ofTopic(name string) *Setting {
 	return nil
 }
 
-// ofNode finds a setting by its node name.
-func ofNode(name string) *Setting {
+// NodeSetting finds a setting by its node name.
+func NodeSetting(name string) *Setting {
 	for _, s := range settings {
 		if s.Node == name && name != "" {
 			return &s
@@ -193,7 +198,7 @@ func only(s Setting, value string) Setting {
 	s.Range = value
 	s.set = func(_ *NodeConfig, v string) error {
 		if v != value {
-			return fmt.Errorf("it can only be %s yet, not %q", value, shown(v))
+			return fmt.Errorf("it can only be %s yet, not %q", value, Shown(v))
 		}
 		return nil
 	}
@@ -206,7 +211,7 @@ func whole32(s Setting, from, last int64, at func(*NodeConfig) *int32) Setting {
 	s.set = func(c *NodeConfig, v string) error {
 		n, err := strconv.ParseInt(v, 10, 64)
 		if err != nil || n < from || n > last {
-			return fmt.Errorf("it is a whole number from %d to %d, not %q", from, last, shown(v))
+			return fmt.Errorf("it is a whole number from %d to %d, not %q", from, last, Shown(v))
 		}
 		*at(c) = int32(n)
 		return nil
@@ -220,19 +225,11 @@ func whole64(s Setting, from int64, at func(*NodeConfig) *int64) Setting {
 	s.set = func(c *NodeConfig, v string) error {
 		n, err := strconv.ParseInt(v, 10, 64)
 		if err != nil || n < from {
-			return fmt.Errorf("it is a whole number from %d on, not %q", from, shown(v))
+			return fmt.Errorf("it is a whole number from %d on, not %q", from, Shown(v))
 		}
 		*at(c) = n
 		return nil
 	}
 	s.get = func(c *NodeConfig) string { return strconv.FormatInt(*at(c), 10) }
 	return s
-}
-
-// members are the parts of a list's value.
-func members(value string) []string {
-	if value == "" {
-		return nil
-	}
-	return strings.Split(value, ",")
 }

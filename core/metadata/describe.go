@@ -1,4 +1,4 @@
-package controller
+package metadata
 
 import (
 	"slices"
@@ -20,7 +20,7 @@ type layers struct {
 
 func (i *Image) layers() layers {
 	return layers{
-		node: i.nodeSettings(strconv.Itoa(int(i.nodeID))), every: i.nodeSettings(""), static: &i.static, builtIn: DefaultNodeConfig(),
+		node: i.NodeSettings(strconv.Itoa(int(i.nodeID))), every: i.NodeSettings(""), static: &i.static, builtIn: DefaultNodeConfig(),
 	}
 }
 
@@ -29,13 +29,13 @@ func (i *Image) layers() layers {
 func (l *layers) synonyms(s *Setting) []effect.ConfigSynonym {
 	var out []effect.ConfigSynonym
 	if s.Node != "" {
-		if v, set := valueOf(l.node, s.Node); set {
+		if v, set := SettingValue(l.node, s.Node); set {
 			out = append(out, effect.ConfigSynonym{Name: s.Node, Value: v, Source: effect.FromNode})
 		}
-		if v, set := valueOf(l.every, s.Node); set {
+		if v, set := SettingValue(l.every, s.Node); set {
 			out = append(out, effect.ConfigSynonym{Name: s.Node, Value: v, Source: effect.FromEveryNode})
 		}
-		if v := s.get(l.static); v != s.get(&l.builtIn) {
+		if v := s.Get(l.static); v != s.Get(&l.builtIn) {
 			out = append(out, effect.ConfigSynonym{Name: s.Node, Value: v, Source: effect.FromFile})
 		}
 	}
@@ -43,7 +43,7 @@ func (l *layers) synonyms(s *Setting) []effect.ConfigSynonym {
 	if name == "" {
 		name = s.Topic
 	}
-	return append(out, effect.ConfigSynonym{Name: name, Value: s.get(&l.builtIn), Source: effect.FromDefault})
+	return append(out, effect.ConfigSynonym{Name: name, Value: s.Get(&l.builtIn), Source: effect.FromDefault})
 }
 
 // DescribeTopic lists every configuration of a topic by name, with where its value comes from.
@@ -56,8 +56,8 @@ func describeTopic(t *Topic, l layers) []effect.ConfigEntry {
 		if s.Topic == "" {
 			continue
 		}
-		e := effect.ConfigEntry{Name: s.Topic, Value: s.get(&config), Type: s.Type, Doc: s.Doc, Synonyms: l.synonyms(&s)}
-		if v, set := valueOf(t.Settings, s.Topic); set {
+		e := effect.ConfigEntry{Name: s.Topic, Value: s.Get(&config), Type: s.Type, Doc: s.Doc, Synonyms: l.synonyms(&s)}
+		if v, set := SettingValue(t.Settings, s.Topic); set {
 			e.Synonyms = slices.Insert(e.Synonyms, 0, effect.ConfigSynonym{Name: s.Topic, Value: v, Source: effect.FromTopic})
 		}
 		e.Source = e.Synonyms[0].Source
@@ -75,12 +75,12 @@ func (i *Image) DescribeNode(fixed []effect.ConfigEntry) []effect.ConfigEntry {
 		if s.Node == "" {
 			continue
 		}
-		e := effect.ConfigEntry{Name: s.Node, Value: s.get(&i.node), Type: s.Type, Doc: s.Doc, Synonyms: l.synonyms(&s)}
+		e := effect.ConfigEntry{Name: s.Node, Value: s.Get(&i.node), Type: s.Type, Doc: s.Doc, Synonyms: l.synonyms(&s)}
 		e.Source = e.Synonyms[0].Source
 		out = append(out, e)
 	}
 	for _, e := range fixed {
-		if ofNode(e.Name) == nil {
+		if NodeSetting(e.Name) == nil {
 			out = append(out, e)
 		}
 	}
@@ -91,8 +91,8 @@ func (i *Image) DescribeNode(fixed []effect.ConfigEntry) []effect.ConfigEntry {
 // DescribeEveryNode lists what was set for all nodes together.
 func (i *Image) DescribeEveryNode() []effect.ConfigEntry {
 	var out []effect.ConfigEntry
-	for _, set := range i.nodeSettings("") {
-		s := ofNode(set.Name)
+	for _, set := range i.NodeSettings("") {
+		s := NodeSetting(set.Name)
 		out = append(out, effect.ConfigEntry{
 			Name: set.Name, Value: set.Value, Source: effect.FromEveryNode, Type: s.Type, Doc: s.Doc,
 			Synonyms: []effect.ConfigSynonym{{Name: set.Name, Value: set.Value, Source: effect.FromEveryNode}},
@@ -104,10 +104,14 @@ func (i *Image) DescribeEveryNode() []effect.ConfigEntry {
 // Node is this node's configuration as it is now.
 func (i *Image) Node() *NodeConfig { return &i.node }
 
+// Static is what this node was started with.
+func (i *Image) Static() *NodeConfig { return &i.static }
+
 // NodeID is the node that this image is for.
 func (i *Image) NodeID() model.NodeID { return i.nodeID }
 
-func (i *Image) nodeSettings(name string) []ConfigSetting {
+// NodeSettings is what was set for a node, by its id, or for every node, by the empty name.
+func (i *Image) NodeSettings(name string) []ConfigSetting {
 	for k := range i.nodes {
 		if i.nodes[k].name == name {
 			return i.nodes[k].settings

@@ -1,4 +1,4 @@
-package controller
+package metadata
 
 import (
 	"fmt"
@@ -18,7 +18,7 @@ type Image struct {
 	byName map[string]*Topic
 	byID   map[model.TopicID]*Topic
 	names  []string          // ascending
-	shapes map[string]string // a topic of each shapeOf
+	shapes map[string]string // a topic of each Shape
 	// nextProducerID is the first id beyond every block given out.
 	nextProducerID model.ProducerID
 
@@ -42,6 +42,12 @@ type Topic struct {
 	Settings   []ConfigSetting             // what was set, by ascending name
 	Config     TopicConfig                 // what follows from it
 }
+
+// Lookalike is the name of a topic that metrics cannot tell from one of this name, empty if there is none.
+func (i *Image) Lookalike(name string) string { return i.shapes[Shape(name)] }
+
+// NextProducerID is the first producer id beyond every block given out.
+func (i *Image) NextProducerID() model.ProducerID { return i.nextProducerID }
 
 // NewImage is the metadata of a new cluster, as a node sees it that was started with a configuration.
 func NewImage(nodeID model.NodeID, static NodeConfig) *Image {
@@ -142,7 +148,7 @@ func (i *Image) applyTopic(rec *protocol.TopicRecord) (Change, error) {
 	t := &Topic{Name: rec.Name, ID: id, Config: i.node.Topic}
 	at, _ := slices.BinarySearch(i.names, t.Name)
 	i.names = slices.Insert(i.names, at, t.Name)
-	if shape := shapeOf(t.Name); shape != "" {
+	if shape := Shape(t.Name); shape != "" {
 		i.shapes[shape] = t.Name
 	}
 	i.put(t)
@@ -179,7 +185,7 @@ func (i *Image) applyConfig(rec *protocol.ConfigRecord) (Change, error) {
 		return Change{}, fmt.Errorf("configuration of a topic that does not exist: %q", rec.ResourceName)
 	}
 	t := *old
-	t.Settings = changed(t.Settings, rec.Name, rec.Value.Value, rec.Value.Valid)
+	t.Settings = ChangeSetting(t.Settings, rec.Name, rec.Value.Value, rec.Value.Valid)
 	config, err := i.node.Topic.With(t.Settings)
 	if err != nil {
 		return Change{}, err
@@ -196,13 +202,13 @@ func (i *Image) applyNodeConfig(rec *protocol.ConfigRecord) (Change, error) {
 	if !found {
 		i.nodes = slices.Insert(i.nodes, at, nodeSettings{name: rec.ResourceName})
 	}
-	i.nodes[at].settings = changed(i.nodes[at].settings, rec.Name, rec.Value.Value, rec.Value.Valid)
+	i.nodes[at].settings = ChangeSetting(i.nodes[at].settings, rec.Name, rec.Value.Value, rec.Value.Valid)
 	if len(i.nodes[at].settings) == 0 {
 		i.nodes = slices.Delete(i.nodes, at, at+1)
 	}
-	node, err := i.static.With(i.nodeSettings(""))
+	node, err := i.static.With(i.NodeSettings(""))
 	if err == nil {
-		node, err = node.With(i.nodeSettings(strconv.Itoa(int(i.nodeID))))
+		node, err = node.With(i.NodeSettings(strconv.Itoa(int(i.nodeID))))
 	}
 	if err != nil {
 		return Change{}, err
@@ -241,7 +247,7 @@ func (i *Image) applyRemoveTopic(rec *protocol.RemoveTopicRecord) (Change, error
 	delete(i.byID, t.ID)
 	at, _ := slices.BinarySearch(i.names, t.Name)
 	i.names = slices.Delete(i.names, at, at+1)
-	if shape := shapeOf(t.Name); i.shapes[shape] == t.Name {
+	if shape := Shape(t.Name); i.shapes[shape] == t.Name {
 		delete(i.shapes, shape)
 	}
 	return Change{Deleted: t}, nil
@@ -255,6 +261,20 @@ func nodes(ids []int32) []model.NodeID {
 		out[i] = model.NodeID(id)
 	}
 	return out
+}
+
+// Check verifies that every topic is filed under its names.
+func (i *Image) Check() error {
+	if len(i.names) != len(i.byName) || len(i.names) != len(i.byID) {
+		return fmt.Errorf("image: %d names, %d by name, %d by id", len(i.names), len(i.byName), len(i.byID))
+	}
+	for k, name := range i.names {
+		t := i.byName[name]
+		if t == nil || i.byID[t.ID] != t || k > 0 && i.names[k-1] >= name {
+			return fmt.Errorf("image: topic %q is filed wrongly", name)
+		}
+	}
+	return nil
 }
 
 // Kafka's numbers of the resources that have a configuration, in records and requests.

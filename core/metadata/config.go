@@ -1,4 +1,4 @@
-package controller
+package metadata
 
 import (
 	"fmt"
@@ -68,30 +68,30 @@ const settingBytesMax = 249
 // and why.
 func (c TopicConfig) With(settings []ConfigSetting) (TopicConfig, error) {
 	n := NodeConfig{Topic: c}
-	err := apply(&n, settings, ofTopic)
+	err := apply(&n, settings, TopicSetting)
 	return n.Topic, err
 }
 
 // With is the configuration of a node after some settings.
 func (c NodeConfig) With(settings []ConfigSetting) (NodeConfig, error) {
-	err := apply(&c, settings, ofNode)
+	err := apply(&c, settings, NodeSetting)
 	return c, err
 }
 
 func apply(c *NodeConfig, settings []ConfigSetting, find func(string) *Setting) error {
 	for i, s := range settings {
 		if s.Null {
-			return fmt.Errorf("configuration %q is given no value", shown(s.Name))
+			return fmt.Errorf("configuration %q is given no value", Shown(s.Name))
 		}
 		if len(s.Value) > settingBytesMax {
-			return fmt.Errorf("configuration %q is given a value of %d bytes; it is at most %d", shown(s.Name), len(s.Value), settingBytesMax)
+			return fmt.Errorf("configuration %q is given a value of %d bytes; it is at most %d", Shown(s.Name), len(s.Value), settingBytesMax)
 		}
 		if slices.ContainsFunc(settings[:i], func(o ConfigSetting) bool { return o.Name == s.Name }) {
-			return fmt.Errorf("configuration %q is given twice", shown(s.Name))
+			return fmt.Errorf("configuration %q is given twice", Shown(s.Name))
 		}
 		known := find(s.Name)
 		if known == nil {
-			return fmt.Errorf("configuration %q is not one that weir has", shown(s.Name))
+			return fmt.Errorf("configuration %q is not one that weir has", Shown(s.Name))
 		}
 		if err := known.set(c, strings.TrimSpace(s.Value)); err != nil {
 			return fmt.Errorf("configuration %s: %w", s.Name, err)
@@ -100,8 +100,8 @@ func apply(c *NodeConfig, settings []ConfigSetting, find func(string) *Setting) 
 	return nil
 }
 
-// valueOf is what a list of settings says of a name.
-func valueOf(settings []ConfigSetting, name string) (string, bool) {
+// SettingValue is what a list of settings says of a name.
+func SettingValue(settings []ConfigSetting, name string) (string, bool) {
 	for i := range settings {
 		if settings[i].Name == name {
 			return settings[i].Value, true
@@ -110,8 +110,8 @@ func valueOf(settings []ConfigSetting, name string) (string, bool) {
 	return "", false
 }
 
-// changed is a list of settings, by ascending name, after one was set or, without a value, taken out.
-func changed(settings []ConfigSetting, name, value string, set bool) []ConfigSetting {
+// ChangeSetting is a list of settings, by ascending name, after one was set or, without a value, taken out.
+func ChangeSetting(settings []ConfigSetting, name, value string, set bool) []ConfigSetting {
 	out := slices.DeleteFunc(slices.Clone(settings), func(s ConfigSetting) bool { return s.Name == name })
 	if set {
 		out = append(out, ConfigSetting{Name: name, Value: value})

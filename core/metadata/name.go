@@ -1,6 +1,18 @@
-package controller
+package metadata
 
-import "strings"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/weirmq/weir/core/model"
+)
+
+// OffsetsTopic is where group coordinators keep their state.
+const OffsetsTopic = "__consumer_offsets"
+
+// LogPartition is where metadata records are kept.
+var LogPartition = model.TopicPartition{Topic: model.MetadataTopicID}
 
 // NameProblem says why a name cannot be a topic's, or nothing. Kafka's rule: 1 to 249 of letters, digits,
 // dot, underscore and hyphen, and neither "." nor "..". Names that begin with two underscores are kept
@@ -29,9 +41,9 @@ func NameProblem(name string) string {
 // Internal reports whether a topic of this name is the brokers' own: clients read it, and leave it alone.
 func Internal(name string) bool { return name == OffsetsTopic || name == "__transaction_state" }
 
-// shapeOf is what two topic names share that metrics cannot tell apart, prefixed so that it is no topic's
+// Shape is what two topic names share that metrics cannot tell apart, prefixed so that it is no topic's
 // name. Names without '.' and '_' have none.
-func shapeOf(name string) string {
+func Shape(name string) string {
 	if !strings.ContainsAny(name, "._") {
 		return ""
 	}
@@ -42,10 +54,26 @@ func shapeOf(name string) string {
 // version, whatever the client sent.
 const shownBytesMax = 100
 
-// shown is a client's text as a refusal repeats it.
-func shown(s string) string {
+// Shown is a client's text as a refusal repeats it.
+func Shown(s string) string {
 	if len(s) > shownBytesMax {
 		return s[:shownBytesMax] + "..."
 	}
 	return s
+}
+
+// NodeProblem says why a name is not that of a node whose configuration can be had here: it must be the
+// node's id, or empty for all nodes.
+func NodeProblem(name string, self model.NodeID) string {
+	if name == "" {
+		return ""
+	}
+	id, err := strconv.ParseInt(name, 10, 32)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("a broker's name is its id, a whole number, not %q", Shown(name))
+	case model.NodeID(id) != self || strconv.FormatInt(id, 10) != name:
+		return fmt.Sprintf("this is broker %d, and not %q", self, Shown(name))
+	}
+	return ""
 }
