@@ -35,6 +35,8 @@ type Broker struct {
 	config     Config
 	now        model.Time
 	controller *controller.Controller
+	view       *metadata.View // the controller's, as of what was carried out of it
+	topics     map[model.TopicID]*topic
 	partitions partitions
 	fetches    fetches
 	fetchCount uint64 // of full fetches, to find partitions that one names twice
@@ -50,10 +52,12 @@ type Broker struct {
 }
 
 // newBroker is a broker over loaded metadata, without its partitions.
-func newBroker(config Config, image *metadata.Image, end model.Offset) *Broker {
+func newBroker(config Config, view *metadata.View) *Broker {
 	return &Broker{
 		config:     config,
-		controller: controller.New(config.Controller, image, end),
+		controller: controller.New(config.Controller, view),
+		view:       view,
+		topics:     make(map[model.TopicID]*topic),
 		listings:   make(map[effect.RequestID]*listing),
 		describes:  make(map[effect.RequestID]*DescribeTopics),
 		retention:  retention{next: 1},
@@ -272,7 +276,7 @@ func (b *Broker) produce(ev *Produce, out *effect.Set) {
 }
 
 // checkBatch applies the topic's configuration to a batch.
-func checkBatch(t *metadata.Topic, part *ProducePart, ev *Produce) (code int16, why string) {
+func checkBatch(t *topic, part *ProducePart, ev *Produce) (code int16, why string) {
 	c, h := &t.Config, &part.Header
 	switch {
 	case metadata.Internal(t.Name):
@@ -295,25 +299,32 @@ func checkBatch(t *metadata.Topic, part *ProducePart, ev *Produce) (code int16, 
 
 // find is the partition that a request means, or the code to refuse it with.
 func (b *Broker) find(ref TopicRef, index model.Partition) (*partition, int16) {
-	t, code := b.topic(ref)
-	if code != 0 {
-		return nil, code
+	id := ref.ID
+	if !ref.isID() {
+		t := b.view.Named(ref.Name)
+		if t == nil {
+			return nil, kerr.UnknownTopicOrPartition.Code
+		}
+		id = t.ID
 	}
-	if p := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: index}); p != nil {
+	switch p := b.partitions.get(model.TopicPartition{Topic: id, Partition: index}); {
+	case p != nil:
 		return p, 0
+	case b.topics[id] == nil:
+		return nil, kerr.UnknownTopicID.Code
 	}
 	return nil, kerr.UnknownTopicOrPartition.Code
 }
 
 // topic is the topic that a request means, or the code to refuse it with.
 func (b *Broker) topic(ref TopicRef) (*metadata.Topic, int16) {
-	if !ref.ByID && (ref.Name != "" || ref.ID.IsZero()) {
-		if t := b.controller.Image().Named(ref.Name); t != nil {
+	if !ref.isID() {
+		if t := b.view.Named(ref.Name); t != nil {
 			return t, 0
 		}
 		return nil, kerr.UnknownTopicOrPartition.Code
 	}
-	if t := b.controller.Image().Identified(ref.ID); t != nil {
+	if t := b.view.Identified(ref.ID); t != nil {
 		return t, 0
 	}
 	return nil, kerr.UnknownTopicID.Code
@@ -334,7 +345,7 @@ func (b *Broker) OfflineCount() int {
 }
 
 // TopicCount is how many topics there are.
-func (b *Broker) TopicCount() int { return b.controller.Image().TopicCount() }
+func (b *Broker) TopicCount() int { return b.view.TopicCount() }
 
 // FetchSessionCount is how many fetch sessions there are.
 func (b *Broker) FetchSessionCount() int { return len(b.sessions.byID) }
@@ -347,7 +358,7 @@ func (b *Broker) Check() error {
 	if err := b.controller.Check(); err != nil {
 		return fmt.Errorf("controller: %w", err)
 	}
-	if err := b.partitions.check(b.controller.Image()); err != nil {
+	if err := b.checkPartitions(); err != nil {
 		return err
 	}
 	if err := b.groups.check(); err != nil {

@@ -38,7 +38,7 @@ func newWorld() *world {
 		Groups: group.DefaultConfig(),
 	}
 	config.Controller.Node.ProducerExpirationMs = 1000
-	return &world{b: newBroker(config, metadata.NewImage(1, config.Controller.Node), 0), held: make(map[model.TopicPartition]*log.State)}
+	return &world{b: newBroker(config, metadata.NewView(metadata.NewImage(), 1, config.Controller.Node)), held: make(map[model.TopicPartition]*log.State)}
 }
 
 // TestScenarios runs testdata: each file is one broker's life. Time stands still but for "tick to=N".
@@ -135,7 +135,7 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 		var start int
 		d.ScanArgs(t, "start", &start)
 		r := effect.Retained{
-			Partition:      model.TopicPartition{Topic: w.b.controller.Image().Named(name).ID, Partition: partition},
+			Partition:      model.TopicPartition{Topic: w.b.view.Named(name).ID, Partition: partition},
 			LogStartOffset: model.Offset(start),
 		}
 		if d.HasArg("disk-full") {
@@ -204,7 +204,7 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 		return ev
 	case "damage":
 		name, partition := target(t, d)
-		topic := w.b.controller.Image().Named(name)
+		topic := w.b.view.Named(name)
 		return &Completed{effect.Completions{Damaged: []effect.Damaged{{
 			Partition: model.TopicPartition{Topic: topic.ID, Partition: partition}, Detail: "a bit flipped",
 		}}}}
@@ -272,7 +272,7 @@ func (b *Broker) nextOffsetAfter(t *testing.T, a effect.Append) model.Offset {
 
 // nameTopics remembers topic ids in order of appearance, so that output can name them.
 func (w *world) nameTopics() {
-	for topic := range w.b.controller.Image().Topics {
+	for topic := range w.b.view.Topics {
 		known := false
 		for _, id := range w.ids {
 			known = known || id == topic.ID

@@ -30,7 +30,7 @@ func (b *Broker) describeConfigs(ev *DescribeConfigs, out *effect.Set) {
 
 func (b *Broker) describeConfig(r *ConfigResource) effect.ConfigDescribed {
 	d := effect.ConfigDescribed{Type: r.Type, Name: r.Name}
-	image := b.controller.Image()
+	image := b.view
 	switch r.Type {
 	case metadata.TopicResource:
 		t := image.Named(r.Name)

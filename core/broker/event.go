@@ -22,6 +22,9 @@ type TopicRef struct {
 	ByID bool
 }
 
+// isID reports whether the id says which topic is meant.
+func (r TopicRef) isID() bool { return r.ByID || r.Name == "" && !r.ID.IsZero() }
+
 // Produce asks for batches to be appended. Each part is answered by its own effect.Produced; with acks 0
 // nothing is answered, and one effect.Close says that a part was refused.
 type Produce struct {

@@ -428,7 +428,7 @@ func BenchmarkIdlePoll(b *testing.B) {
 		b.Run(fmt.Sprint(count), func(b *testing.B) {
 			w := newWorld()
 			w.b.config.Controller.PartitionCountMax = 2000
-			w.b.controller = controller.New(w.b.config.Controller, metadata.NewImage(1, metadata.DefaultNodeConfig()), 0)
+			w.b.controller = controller.New(w.b.config.Controller, metadata.NewView(metadata.NewImage(), 1, metadata.DefaultNodeConfig()))
 			var out effect.Set
 			w.b.Step(0, &CreateTopics{Topics: []controller.CreateTopic{{Name: "t", PartitionCount: count, ReplicationFactor: 1}}}, &out)
 			h, _ := record.ReadHeader(out.Appends[0].Batch)

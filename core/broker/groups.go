@@ -36,7 +36,7 @@ type imageTopics struct{ b *Broker }
 
 // TopicID is the id of the topic that has a name now.
 func (t imageTopics) TopicID(name string) (model.TopicID, bool) {
-	if topic := t.b.controller.Image().Named(name); topic != nil {
+	if topic := t.b.view.Named(name); topic != nil {
 		return topic.ID, true
 	}
 	return model.TopicID{}, false
@@ -108,7 +108,7 @@ func (b *Broker) coordinatorOf(id string) *coordinator {
 
 // findCoordinator answers that this node coordinates every group, after creating the topic of their state.
 func (b *Broker) findCoordinator(ev *FindCoordinator, out *effect.Set) {
-	if b.controller.Image().Named(metadata.OffsetsTopic) == nil {
+	if b.view.Named(metadata.OffsetsTopic) == nil {
 		b.groups.finding[ev.To] = ev
 		b.controller.Ensure(ev.To, []string{metadata.OffsetsTopic}, out)
 		return
@@ -211,13 +211,13 @@ func (b *Broker) fetchOffsets(ev *FetchOffsets, out *effect.Set) {
 // nameTopic gives a topic its other name. Offsets of a topic that is gone are not known to anybody.
 func (b *Broker) nameTopic(t *group.FetchTopic, byID bool) {
 	if !byID {
-		topic := b.controller.Image().Named(t.Name)
+		topic := b.view.Named(t.Name)
 		if t.Missing = topic == nil; !t.Missing {
 			t.ID = topic.ID
 		}
 		return
 	}
-	topic := b.controller.Image().Identified(t.ID)
+	topic := b.view.Identified(t.ID)
 	if topic == nil {
 		t.Code = kerr.UnknownTopicID.Code
 		return
@@ -265,7 +265,7 @@ func (b *Broker) deleteGroups(ev *DeleteGroups, out *effect.Set) {
 
 func (b *Broker) deleteOffsets(ev *DeleteOffsets, out *effect.Set) {
 	for i := range ev.Parts {
-		if part := &ev.Parts[i]; b.controller.Image().Named(part.Topic) == nil {
+		if part := &ev.Parts[i]; b.view.Named(part.Topic) == nil {
 			part.Code = kerr.UnknownTopicOrPartition.Code
 		}
 	}

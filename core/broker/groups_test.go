@@ -166,8 +166,8 @@ func TestCommitsDoNotGrowTheLogForEver(t *testing.T) {
 			t.Fatal(code)
 		}
 	}
-	offsets := l.b.controller.Image().Named(metadata.OffsetsTopic)
-	tp := model.TopicPartition{Topic: offsets.ID, Partition: model.Partition(group.PartitionOf("g", len(offsets.Partitions)))}
+	offsets := l.b.view.Named(metadata.OffsetsTopic)
+	tp := model.TopicPartition{Topic: offsets.ID, Partition: model.Partition(group.PartitionOf("g", offsets.PartitionCount()))}
 	bounds, _ := l.b.Bounds(tp)
 	if bounds.LogStartOffset < count/2 {
 		t.Errorf("after %d commits the log still begins at %d", count, bounds.LogStartOffset)

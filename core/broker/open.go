@@ -23,22 +23,18 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 	for i := range rec.Partitions {
 		recovered[rec.Partitions[i].Partition] = &rec.Partitions[i]
 	}
-	image, end, err := loadMetadata(config, engine, recovered[metadata.LogPartition])
+	image, err := loadMetadata(engine, recovered[metadata.LogPartition])
 	if err != nil {
 		return nil, err
 	}
-	b := newBroker(config, image, end)
+	b := newBroker(config, metadata.NewView(image, config.Controller.NodeID, config.Controller.Node))
 	var opens effect.Set
 	opens.Opens = append(opens.Opens, effect.Open{Partition: metadata.LogPartition, Config: metadataLog()})
-	for t := range image.Topics {
-		b.recode(t, false)
-		for _, d := range t.Partitions {
-			tp := model.TopicPartition{Topic: t.ID, Partition: d.Partition}
-			p := &partition{topic: t, replica: openReplica(tp, d.LeaderEpoch, recovered[tp], out)}
-			b.partitions.add(p)
-			if t.Name == metadata.OffsetsTopic {
-				b.coordinate(p)
-			}
+	for of := range image.Topics {
+		t := b.addTopic(of)
+		for index, state := range of.Partitions {
+			tp := model.TopicPartition{Topic: t.ID, Partition: index}
+			b.addPartition(t, openReplica(tp, state.LeaderEpoch, recovered[tp], out))
 			opens.Opens = append(opens.Opens, effect.Open{Partition: tp, Config: logConfig(t)})
 		}
 	}
@@ -62,21 +58,30 @@ func metadataLog() effect.LogConfig {
 	return c
 }
 
-func loadMetadata(config Config, engine *storage.Engine, rec *storage.Recovered) (*metadata.Image, model.Offset, error) {
-	image := metadata.NewImage(config.Controller.NodeID, config.Controller.Node)
+func loadMetadata(engine *storage.Engine, rec *storage.Recovered) (*metadata.Image, error) {
+	image := metadata.NewImage()
 	if rec == nil {
-		return image, 0, nil
+		return image, nil
 	}
 	if rec.Damage != "" {
-		return nil, 0, fmt.Errorf("the metadata log is damaged: %s", rec.Damage)
+		return nil, fmt.Errorf("the metadata log is damaged: %s", rec.Damage)
 	}
+	draft, next := image.Edit(), model.Offset(0)
 	err := engine.ReadAll(metadata.LogPartition, func(batch record.Batch) error {
-		return image.ApplyBatch(batch, func(metadata.Change) {})
+		if batch.BaseOffset() != next {
+			return fmt.Errorf("a batch at offset %d follows what ends at %d", batch.BaseOffset(), next)
+		}
+		next = batch.NextOffset()
+		return draft.Apply(batch)
 	})
-	if err != nil {
-		return nil, 0, fmt.Errorf("load the metadata log: %w", err)
+	if err == nil && next != rec.State.EndOffset() {
+		err = fmt.Errorf("it was read up to offset %d and ends at %d", next, rec.State.EndOffset())
 	}
-	return image, rec.State.EndOffset(), nil
+	if err != nil {
+		return nil, fmt.Errorf("load the metadata log: %w", err)
+	}
+	image, _ = draft.Seal(next)
+	return image, nil
 }
 
 func openReplica(tp model.TopicPartition, epoch model.LeaderEpoch, rec *storage.Recovered, out *effect.Set) *replica.Replica {

@@ -129,8 +129,8 @@ func TestTopicsRecordsAndProducersSurviveAPowerLoss(t *testing.T) {
 
 	disk.Crash(storagetest.LoseUnsynced, 1)
 	l = begin(t, disk, 2)
-	topic := l.b.controller.Image().Named("orders")
-	if topic == nil || topic.ID != id || len(topic.Partitions) != 2 {
+	topic := l.b.view.Named("orders")
+	if topic == nil || topic.ID != id || topic.PartitionCount() != 2 {
 		t.Fatalf("the topic came back as %+v", topic)
 	}
 	bounds, _ := l.b.Bounds(model.TopicPartition{Topic: id})

@@ -22,23 +22,23 @@ func (b *Broker) describePage(ev *DescribePage, out *effect.Set) {
 	add := func(t *metadata.Topic) bool {
 		from := 0
 		if t.Name == ev.From.Topic {
-			from = max(0, min(int(ev.From.Partition), len(t.Partitions)))
+			from = max(0, min(int(ev.From.Partition), t.PartitionCount()))
 		}
 		if left == 0 {
 			answer.Next = &effect.PageCursor{Topic: t.Name, Partition: model.Partition(from)}
 			return false
 		}
-		to := min(from+left, len(t.Partitions))
+		to := min(from+left, t.PartitionCount())
 		answer.Topics = append(answer.Topics, b.describePart(t, from, to))
 		left -= to - from
-		if to < len(t.Partitions) {
+		if to < t.PartitionCount() {
 			answer.Next = &effect.PageCursor{Topic: t.Name, Partition: model.Partition(to)}
 			return false
 		}
 		return true
 	}
 	if len(ev.Names) == 0 {
-		for t := range b.controller.Image().TopicsFrom(ev.From.Topic) {
+		for t := range b.view.TopicsFrom(ev.From.Topic) {
 			if !add(t) {
 				break
 			}
@@ -51,7 +51,7 @@ func (b *Broker) describePage(ev *DescribePage, out *effect.Set) {
 	names = slices.Compact(names)
 	at, _ := slices.BinarySearch(names, ev.From.Topic)
 	for _, name := range names[at:] {
-		t := b.controller.Image().Named(name)
+		t := b.view.Named(name)
 		if t == nil {
 			code := kerr.UnknownTopicOrPartition.Code
 			if metadata.NameProblem(name) != "" {
@@ -68,7 +68,7 @@ func (b *Broker) describePage(ev *DescribePage, out *effect.Set) {
 func (b *Broker) listResources(ev *ListResources, out *effect.Set) {
 	answer := &effect.ResourcesListed{}
 	if ev.Topics {
-		for t := range b.controller.Image().Topics {
+		for t := range b.view.Topics {
 			answer.Resources = append(answer.Resources, effect.ResourceListed{Type: metadata.TopicResource, Name: t.Name})
 		}
 	}

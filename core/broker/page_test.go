@@ -25,7 +25,7 @@ func TestPagesTogetherAreEverythingOnce(t *testing.T) {
 	}
 	w.step(t, &CreateTopics{Topics: in})
 	w.durableAll(t)
-	damaged := model.TopicPartition{Topic: w.b.controller.Image().Named("c").ID, Partition: 3}
+	damaged := model.TopicPartition{Topic: w.b.view.Named("c").ID, Partition: 3}
 	w.step(t, &Completed{effect.Completions{Damaged: []effect.Damaged{{Partition: damaged, Detail: "a bit flipped"}}}})
 
 	for limit := range int32(20) {
@@ -85,13 +85,13 @@ func TestTheClustersOwnTopicsAreLeftAlone(t *testing.T) {
 	w.b.config.Controller.OffsetsPartitionCount = 1
 	config := w.b.config.Controller
 	config.OffsetsPartitionCount, config.OffsetsSegmentBytes = 2, 1<<20
-	w.b.controller = controller.New(config, metadata.NewImage(1, config.Node), 0)
+	w.b.controller = controller.New(config, metadata.NewView(metadata.NewImage(), 1, config.Node))
 	var out effect.Set
 	w.b.controller.Ensure(effect.RequestID{}, []string{metadata.OffsetsTopic}, &out)
 	w.inFlight = append(w.inFlight, out.Appends...)
 	w.durableAll(t)
 	name := metadata.OffsetsTopic
-	if w.b.controller.Image().Named(name) == nil {
+	if w.b.view.Named(name) == nil {
 		t.Fatal("the topic is not there")
 	}
 	produced := w.step(t, &Produce{Acks: -1, Parts: []ProducePart{{Topic: TopicRef{Name: name}}}}).Produced[0]

@@ -9,9 +9,15 @@ import (
 	"github.com/weirmq/weir/core/replica"
 )
 
+// topic is what the broker keeps of one topic.
+type topic struct {
+	*metadata.Topic                      // as of the newest image
+	Config          metadata.TopicConfig // what its settings come to on this node
+}
+
 // partition is what the broker keeps of one partition.
 type partition struct {
-	topic    *metadata.Topic // as of the newest image
+	topic    *topic
 	replica  *replica.Replica
 	waiting  []waiter   // fetches to be woken when the high watermark moves, in no order that matters
 	deleting []deleting // parts of DeleteRecords requests that wait for storage
@@ -47,7 +53,8 @@ func (ps *partitions) remove(p *partition) {
 	delete(ps.byID, p.replica.Partition())
 }
 
-func (ps *partitions) check(image *metadata.Image) error {
+func (b *Broker) checkPartitions() error {
+	ps := &b.partitions
 	if len(ps.byID) != len(ps.order) {
 		return fmt.Errorf("%d partitions by id, %d in order", len(ps.byID), len(ps.order))
 	}
@@ -56,18 +63,22 @@ func (ps *partitions) check(image *metadata.Image) error {
 		if p.place != i || ps.byID[tp] != p {
 			return fmt.Errorf("partition %v is filed wrongly", tp)
 		}
-		if image.Identified(tp.Topic) != p.topic {
+		if b.topics[tp.Topic] != p.topic || p.topic.Partition(tp.Partition) == nil {
 			return fmt.Errorf("partition %v has another topic than the image", tp)
 		}
 		if err := p.replica.Check(); err != nil {
 			return err
 		}
 	}
-	count := 0
-	for t := range image.Topics {
-		count += len(t.Partitions)
+	if b.view != b.controller.View() || len(b.topics) != b.view.TopicCount() {
+		return fmt.Errorf("the broker is behind the controller: %d topics, not %d", len(b.topics), b.view.TopicCount())
 	}
-	if count != len(ps.order) {
+	for t := range b.view.Topics {
+		if own := b.topics[t.ID]; own == nil || own.Topic != t || own.Config != b.view.TopicConfig(t) {
+			return fmt.Errorf("topic %q is not as it is in the image", t.Name)
+		}
+	}
+	if count := b.view.PartitionCount(); count != len(ps.order) {
 		return fmt.Errorf("the image has %d partitions, the broker %d", count, len(ps.order))
 	}
 	return nil
@@ -105,13 +116,13 @@ func (b *Broker) retain(now model.Time, wall model.Timestamp, out *effect.Set) {
 		if p.replica.Offline() != "" {
 			continue
 		}
-		p.replica.Expire(wall, b.controller.Image().Node().ProducerExpirationMs, out)
+		p.replica.Expire(wall, b.view.Node().ProducerExpirationMs, out)
 		if bounds.HighWatermark == 0 {
 			continue // an empty log that has never held anything; one that was emptied remembers producers
 		}
 		out.Retains = append(out.Retains, effect.Retain{
 			Partition: p.replica.Partition(), HighWatermark: bounds.HighWatermark, Wall: wall,
-			ProducerExpirationMs: b.controller.Image().Node().ProducerExpirationMs,
+			ProducerExpirationMs: b.view.Node().ProducerExpirationMs,
 		})
 	}
 }

@@ -22,12 +22,12 @@ func (b *Broker) describeTopics(ev *DescribeTopics, out *effect.Set) {
 }
 
 func (b *Broker) creatable(ev *DescribeTopics) []string {
-	if !ev.AutoCreate || !b.controller.Image().Node().AutoCreateTopics || ev.All {
+	if !ev.AutoCreate || !b.view.Node().AutoCreateTopics || ev.All {
 		return nil
 	}
 	var names []string
 	for _, ref := range ev.Topics {
-		if ref.Name != "" && b.controller.Image().Named(ref.Name) == nil && metadata.NameProblem(ref.Name) == "" {
+		if ref.Name != "" && b.view.Named(ref.Name) == nil && metadata.NameProblem(ref.Name) == "" {
 			names = append(names, ref.Name)
 		}
 	}
@@ -39,7 +39,7 @@ func (b *Broker) answerDescribe(ev *DescribeTopics, out *effect.Set) {
 		ClusterID: b.config.ClusterID, Controller: b.config.Advertised.ID, Brokers: []effect.Broker{b.config.Advertised},
 	}
 	if ev.All {
-		for t := range b.controller.Image().Topics {
+		for t := range b.view.Topics {
 			answer.Topics = append(answer.Topics, b.describe(t))
 		}
 	}
@@ -59,64 +59,32 @@ func (b *Broker) answerDescribe(ev *DescribeTopics, out *effect.Set) {
 
 // describe is all of a topic as clients see it.
 func (b *Broker) describe(t *metadata.Topic) effect.TopicDescribed {
-	return b.describePart(t, 0, len(t.Partitions))
+	return b.describePart(t, 0, t.PartitionCount())
 }
 
 // describePart is a topic with its partitions from one to another. It says of an offline partition that it has no
 // leader; everything else is the image's.
 func (b *Broker) describePart(t *metadata.Topic, from, to int) effect.TopicDescribed {
-	d := effect.TopicDescribed{Name: t.Name, ID: t.ID, Internal: metadata.Internal(t.Name), Partitions: t.Partitions[from:to:to]}
-	copied := false
-	for i := range d.Partitions {
-		p := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: d.Partitions[i].Partition})
-		if p == nil || p.replica.Offline() == "" {
-			continue
+	d := effect.TopicDescribed{Name: t.Name, ID: t.ID, Internal: metadata.Internal(t.Name)}
+	for index := model.Partition(from); index < model.Partition(to); index++ {
+		state := t.Partition(index)
+		at := effect.PartitionDescribed{
+			Partition: index, Leader: state.Leader, LeaderEpoch: state.LeaderEpoch, Replicas: state.Replicas, ISR: state.ISR,
 		}
-		if !copied {
-			d.Partitions = append([]effect.PartitionDescribed(nil), d.Partitions...)
-			copied = true
+		if p := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: index}); p != nil && p.replica.Offline() != "" {
+			at.Code, at.Leader, at.Offline = kerr.LeaderNotAvailable.Code, model.NoNode, at.Replicas
 		}
-		at := &d.Partitions[i]
-		at.Code, at.Leader, at.Offline = kerr.LeaderNotAvailable.Code, -1, at.Replicas
+		d.Partitions = append(d.Partitions, at)
 	}
 	return d
 }
 
 // controllerDone carries out what the controller made durable.
 func (b *Broker) controllerDone(done controller.Done, out *effect.Set) {
-	fresh := model.TopicID{} // the topic that is being created
-	for i, ch := range done.Changes {
-		switch {
-		case ch.Created != nil:
-			fresh = ch.Created.ID
-		case ch.Partition != nil:
-			b.partitionAdded(ch.Partition, out)
-			// A topic gets its partitions one after the other; only the last has the whole topic.
-			if i+1 < len(done.Changes) && done.Changes[i+1].Partition != nil && done.Changes[i+1].Partition.ID == ch.Partition.ID {
-				continue
-			}
-			b.refresh(ch.Partition)
-			b.recode(ch.Partition, false)
-			kind := effect.NotePartitionsAdded
-			if ch.Partition.ID == fresh {
-				kind = effect.NoteTopicCreated
-			}
-			out.Notes = append(out.Notes, effect.Note{
-				Kind: kind, Topic: ch.Partition.Name, Count: int64(len(ch.Partition.Partitions)),
-			})
-		case ch.Configured != nil:
-			b.configured(ch.Configured, out)
-			if ch.Configured.ID != fresh {
-				out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteConfigured, Topic: ch.Configured.Name})
-			}
-		case ch.Deleted != nil:
-			b.topicDeleted(ch.Deleted, out)
-		}
-		for _, t := range ch.Reconfigured {
-			b.configured(t, out)
-		}
+	if done.Changes != nil {
+		b.follow(done.Changes, out)
+		b.publish(out)
 	}
-	b.publish(out)
 	for _, to := range done.Ensured {
 		if ev := b.describes[to]; ev != nil {
 			delete(b.describes, to)
@@ -130,44 +98,96 @@ func (b *Broker) controllerDone(done controller.Done, out *effect.Set) {
 	b.blockAllocated(done, out)
 }
 
-// partitionAdded opens the newest partition of a topic.
-func (b *Broker) partitionAdded(t *metadata.Topic, out *effect.Set) {
-	newest := t.Partitions[len(t.Partitions)-1]
-	tp := model.TopicPartition{Topic: t.ID, Partition: newest.Partition}
-	p := &partition{topic: t, replica: replica.New(tp, newest.LeaderEpoch, log.New(0))}
+// follow goes from one image to the controller's next.
+func (b *Broker) follow(changes *metadata.Changes, out *effect.Set) {
+	defaults := b.view.Node().Topic
+	b.view = b.controller.View()
+	for i := range changes.Topics {
+		b.followTopic(&changes.Topics[i], out)
+	}
+	if defaults == b.view.Node().Topic {
+		return
+	}
+	for t := range b.view.Topics {
+		b.configured(b.topics[t.ID], out)
+	}
+}
+
+func (b *Broker) followTopic(ch *metadata.TopicChange, out *effect.Set) {
+	if ch.After == nil {
+		b.topicDeleted(b.topics[ch.Before.ID], out)
+		return
+	}
+	t := b.topics[ch.After.ID]
+	if t == nil {
+		t = b.addTopic(ch.After)
+	}
+	t.Topic = ch.After
+	if ch.Configured {
+		b.configured(t, out)
+		if ch.Before != nil {
+			out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteConfigured, Topic: t.Name})
+		}
+	}
+	added := false
+	for i := range ch.Partitions {
+		if p := &ch.Partitions[i]; p.Before == nil {
+			b.partitionAdded(t, p, out)
+			added = true
+		}
+	}
+	kind := effect.NotePartitionsAdded
+	if ch.Before == nil {
+		kind = effect.NoteTopicCreated
+	}
+	if added || ch.Before == nil {
+		out.Notes = append(out.Notes, effect.Note{Kind: kind, Topic: t.Name, Count: int64(t.PartitionCount())})
+	}
+}
+
+// addTopic files a topic that is new here.
+func (b *Broker) addTopic(of *metadata.Topic) *topic {
+	t := &topic{Topic: of, Config: b.view.TopicConfig(of)}
+	b.topics[t.ID] = t
+	b.recode(t, false)
+	return t
+}
+
+// addPartition files a partition that is new here.
+func (b *Broker) addPartition(t *topic, r *replica.Replica) {
+	p := &partition{topic: t, replica: r}
 	b.partitions.add(p)
 	if t.Name == metadata.OffsetsTopic {
 		b.coordinate(p)
+	}
+}
+
+// partitionAdded opens a new partition of a topic.
+func (b *Broker) partitionAdded(t *topic, ch *metadata.PartitionChange, out *effect.Set) {
+	tp := model.TopicPartition{Topic: t.ID, Partition: ch.Partition}
+	b.addPartition(t, replica.New(tp, ch.After.LeaderEpoch, log.New(0)))
+	if t.Name == metadata.OffsetsTopic {
 		b.loadGroups(out)
 	}
 	out.Opens = append(out.Opens, effect.Open{Partition: tp, Config: logConfig(t)})
 }
 
-// configured shows storage a topic's configuration, unless nothing in it is for storage to know.
-func (b *Broker) configured(t *metadata.Topic, out *effect.Set) {
+// configured goes by what a topic's settings come to now. Storage is shown it, unless nothing in it is for storage
+// to know.
+func (b *Broker) configured(t *topic, out *effect.Set) {
+	before := t.Config
+	t.Config = b.view.TopicConfig(t.Topic)
 	b.recode(t, false)
-	first := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: t.Partitions[0].Partition})
-	before := first.topic.Config.Log
-	b.refresh(t)
-	if before == t.Config.Log {
+	if before.Log == t.Config.Log {
 		return
 	}
-	for _, d := range t.Partitions {
-		out.Opens = append(out.Opens, effect.Open{
-			Partition: model.TopicPartition{Topic: t.ID, Partition: d.Partition}, Config: logConfig(t),
-		})
-	}
-}
-
-// refresh shows every partition of a topic the topic as it is now.
-func (b *Broker) refresh(t *metadata.Topic) {
-	for _, d := range t.Partitions {
-		b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: d.Partition}).topic = t
+	for index := range t.Partitions {
+		out.Opens = append(out.Opens, effect.Open{Partition: model.TopicPartition{Topic: t.ID, Partition: index}, Config: logConfig(t)})
 	}
 }
 
 // recode notes in which codec a topic keeps its records, for publish.
-func (b *Broker) recode(t *metadata.Topic, gone bool) {
+func (b *Broker) recode(t *topic, gone bool) {
 	c := &t.Config
 	b.recoded = append(b.recoded, effect.CodecChange{
 		Name: t.Name, ID: t.ID, Keeps: gone || !c.Recompress, TopicCodec: effect.TopicCodec{Codec: c.Codec, BytesMax: c.MessageBytesMax},
@@ -183,10 +203,11 @@ func (b *Broker) publish(out *effect.Set) {
 	b.recoded = b.recoded[:0]
 }
 
-func (b *Broker) topicDeleted(t *metadata.Topic, out *effect.Set) {
+func (b *Broker) topicDeleted(t *topic, out *effect.Set) {
 	b.recode(t, true)
-	for _, d := range t.Partitions {
-		tp := model.TopicPartition{Topic: t.ID, Partition: d.Partition}
+	delete(b.topics, t.ID)
+	for index := range t.Partitions {
+		tp := model.TopicPartition{Topic: t.ID, Partition: index}
 		p := b.partitions.get(tp)
 		p.replica.Delete(out)
 		b.partitions.remove(p)
@@ -199,7 +220,7 @@ func (b *Broker) topicDeleted(t *metadata.Topic, out *effect.Set) {
 		b.scheduleGroups(c)
 	}
 	out.Notes = append(out.Notes, effect.Note{
-		Kind: effect.NoteTopicDeleted, Topic: t.Name, Count: int64(len(t.Partitions)),
+		Kind: effect.NoteTopicDeleted, Topic: t.Name, Count: int64(t.PartitionCount()),
 	})
 }
 
@@ -252,7 +273,7 @@ func (b *Broker) blockAllocated(done controller.Done, out *effect.Set) {
 
 // logConfig is how a topic's logs are kept. A topic of the cluster's own is kept whatever the node's defaults
 // are: nothing of it goes by age or size, and nothing is acknowledged before it is synced.
-func logConfig(t *metadata.Topic) effect.LogConfig {
+func logConfig(t *topic) effect.LogConfig {
 	c := t.Config.Log
 	if metadata.Internal(t.Name) {
 		c.RetentionMs, c.RetentionBytes, c.FlushMessages, c.FlushMs = -1, -1, 0, 0

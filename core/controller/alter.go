@@ -96,19 +96,19 @@ func (c *Controller) decideAlter(a *AlterResource) ([][]byte, *refusal) {
 		if why := metadata.NameProblem(a.Name); why != "" {
 			return nil, &refusal{kerr.InvalidTopicException, fmt.Sprintf("topic name %q %s", metadata.Shown(a.Name), why)}
 		}
-		topic := c.image.Named(a.Name)
+		topic := c.view.Named(a.Name)
 		if topic == nil {
 			return nil, &refusal{kerr.UnknownTopicOrPartition, fmt.Sprintf("topic %q does not exist", a.Name)}
 		}
 		if metadata.Internal(a.Name) {
 			return nil, &refusal{kerr.InvalidTopicException, fmt.Sprintf("topic %q is the cluster's own: its configuration cannot change", a.Name)}
 		}
-		config := metadata.NodeConfig{Topic: topic.Config}
+		config := metadata.NodeConfig{Topic: c.view.TopicConfig(topic)}
 		after, why := operate(a, topic.Settings, metadata.TopicSetting, func(s *metadata.Setting) string { return s.Get(&config) })
 		if why != nil {
 			return nil, why
 		}
-		if _, err := c.image.Node().Topic.With(after); err != nil {
+		if _, err := c.view.Node().Topic.With(after); err != nil {
 			return nil, &refusal{kerr.InvalidConfig, err.Error()}
 		}
 		return c.configRecords(a, topic.Settings, after), nil
@@ -116,12 +116,12 @@ func (c *Controller) decideAlter(a *AlterResource) ([][]byte, *refusal) {
 		if why := metadata.NodeProblem(a.Name, c.config.NodeID); why != "" {
 			return nil, &refusal{kerr.InvalidRequest, why}
 		}
-		before := c.image.NodeSettings(a.Name)
-		after, why := operate(a, before, metadata.NodeSetting, func(s *metadata.Setting) string { return s.Get(c.image.Node()) })
+		before := c.view.NodeSettings(a.Name)
+		after, why := operate(a, before, metadata.NodeSetting, func(s *metadata.Setting) string { return s.Get(c.view.Node()) })
 		if why != nil {
 			return nil, why
 		}
-		if _, err := c.image.Static().With(after); err != nil {
+		if _, err := c.view.Static().With(after); err != nil {
 			return nil, &refusal{kerr.InvalidRequest, err.Error()}
 		}
 		return c.configRecords(a, before, after), nil

@@ -36,14 +36,12 @@ type Config struct {
 // Controller is the machine that changes the cluster's metadata.
 type Controller struct {
 	config Config
-	image  *metadata.Image
+	view   *metadata.View
 	// end is where the next metadata batch goes.
 	end model.Offset
 	// attempt counts refused appends; see effect.Append.
 	attempt uint32
 	idCount uint64
-	// partitionCount is that of all topics in the image.
-	partitionCount int
 
 	queued []*request // not yet decided
 	turn   *turn      // what is being written; nil while nothing is
@@ -90,9 +88,10 @@ type turn struct {
 	nextProducerID model.ProducerID
 }
 
-// Done is what a completed turn comes to: the changes, in order, and the answers.
+// Done is what a completed turn comes to: the changes and the answers.
 type Done struct {
-	Changes []metadata.Change
+	// Changes is what became different in the image, nil if nothing was written.
+	Changes *metadata.Changes
 	// Ensured are requests that waited for topics to be there or to have been refused.
 	Ensured []effect.RequestID
 	// BlockFrom and BlockTo are producer ids that may be given out now, from inclusive to exclusive.
@@ -125,17 +124,13 @@ type DeleteTopic struct {
 	Problem string
 }
 
-// New makes a controller over an image that was loaded from the metadata log up to end.
-func New(config Config, image *metadata.Image, end model.Offset) *Controller {
-	c := &Controller{config: config, image: image, end: end}
-	for t := range image.Topics {
-		c.partitionCount += len(t.Partitions)
-	}
-	return c
+// New makes a controller over an image that was loaded from the metadata log, as its node goes by it.
+func New(config Config, view *metadata.View) *Controller {
+	return &Controller{config: config, view: view, end: view.Version()}
 }
 
-// Image is the metadata as of everything durable. Its topics are immutable; it is not.
-func (c *Controller) Image() *metadata.Image { return c.image }
+// View is the metadata as of everything durable, as this node goes by it.
+func (c *Controller) View() *metadata.View { return c.view }
 
 // Create asks for topics; the answer is an effect.TopicsCreated.
 func (c *Controller) Create(to effect.RequestID, topics []CreateTopic, validateOnly bool, out *effect.Set) {
@@ -198,7 +193,9 @@ func (c *Controller) begin(out *effect.Set) {
 	if len(t.values) == 0 {
 		return // the broker completes an empty turn by calling Settle
 	}
-	c.builder.Begin(record.NewOptions(record.CodecNone))
+	options := record.NewOptions(record.CodecNone)
+	options.BaseOffset, options.LeaderEpoch = c.end, 0
+	c.builder.Begin(options)
 	for _, v := range t.values {
 		c.builder.Append(record.Record{Value: v, Timestamp: model.NoTimestamp})
 	}
@@ -212,7 +209,7 @@ func (c *Controller) begin(out *effect.Set) {
 }
 
 func (c *Controller) newTurn() *turn {
-	return &turn{touched: make(map[string]bool), nextProducerID: c.image.NextProducerID()}
+	return &turn{touched: make(map[string]bool), nextProducerID: c.view.NextProducerID()}
 }
 
 // conflicts reports whether a request touches what the turn already touches.
@@ -242,9 +239,9 @@ func (c *Controller) conflicts(r *request, t *turn) bool {
 
 func (c *Controller) find(d DeleteTopic) *metadata.Topic {
 	if d.ByID {
-		return c.image.Identified(d.ID)
+		return c.view.Identified(d.ID)
 	}
-	return c.image.Named(d.Name)
+	return c.view.Named(d.Name)
 }
 
 func (c *Controller) decide(r *request, t *turn) {
@@ -319,10 +316,10 @@ func (c *Controller) decideCreate(in *CreateTopic, t *turn, ensured bool) (effec
 	if _, ours := c.internalTopic(in.Name); metadata.Internal(in.Name) && !(ensured && ours) {
 		return refuse(kerr.InvalidTopicException, "topic %q is the cluster's own: it is created when it is needed", in.Name)
 	}
-	if c.image.Named(in.Name) != nil {
+	if c.view.Named(in.Name) != nil {
 		return refuse(kerr.TopicAlreadyExists, "topic %q already exists", in.Name)
 	}
-	if other := c.image.Lookalike(in.Name); other != "" {
+	if other := c.view.Lookalike(in.Name); other != "" {
 		return refuse(kerr.InvalidTopicException, "topic %q collides with topic %q: metrics cannot tell '.' from '_'", in.Name, other)
 	}
 	if t.touches(in.Name) {
@@ -332,16 +329,15 @@ func (c *Controller) decideCreate(in *CreateTopic, t *turn, ensured bool) (effec
 	if why != nil {
 		return refuse(why.error, "%s", why.message)
 	}
-	if c.partitionCount+t.partitionCount+int(count) > c.config.PartitionCountMax {
+	if c.view.PartitionCount()+t.partitionCount+int(count) > c.config.PartitionCountMax {
 		why := c.tooMany(t)
 		return refuse(why.error, "%s", why.message)
 	}
-	config, err := c.image.Node().Topic.With(in.Settings)
-	if err != nil {
+	if _, err := c.view.Node().Topic.With(in.Settings); err != nil {
 		return refuse(kerr.InvalidConfig, "%s", err.Error())
 	}
 
-	topic := metadata.Topic{Name: in.Name, ID: c.newTopicID(), Settings: in.Settings, Config: config}
+	topic := metadata.Topic{Name: in.Name, ID: c.newTopicID(), Settings: in.Settings}
 	records := make([][]byte, 0, int(count)+1+len(in.Settings))
 	records = append(records, c.encode(&protocol.TopicRecord{Name: in.Name, TopicID: [16]byte(topic.ID)}, 0))
 	for p := range count {
@@ -354,7 +350,7 @@ func (c *Controller) decideCreate(in *CreateTopic, t *turn, ensured bool) (effec
 	}
 	t.touch(in.Name)
 	t.partitionCount += int(count)
-	answer.ID, answer.PartitionCount, answer.ReplicationFactor, answer.Configs = topic.ID, count, 1, c.image.DescribeTopic(&topic)
+	answer.ID, answer.PartitionCount, answer.ReplicationFactor, answer.Configs = topic.ID, count, 1, c.view.DescribeTopic(&topic)
 	return answer, records
 }
 
@@ -386,7 +382,7 @@ func (c *Controller) partitionCountOf(in *CreateTopic) (int32, *refusal) {
 	}
 	switch {
 	case in.PartitionCount == -1:
-		return c.image.Node().PartitionCountDefault, nil
+		return c.view.Node().PartitionCountDefault, nil
 	case in.PartitionCount < 1:
 		return 0, &refusal{kerr.InvalidPartitions, fmt.Sprintf("a topic has at least one partition, not %d", in.PartitionCount)}
 	case int64(in.PartitionCount) > int64(c.config.PartitionCountMax):
@@ -434,7 +430,7 @@ func (c *Controller) decideDelete(in DeleteTopic, twice bool, t *turn) effect.To
 		return answer
 	}
 	t.touch(topic.Name)
-	t.partitionCount -= len(topic.Partitions)
+	t.partitionCount -= topic.PartitionCount()
 	t.add(c.encode(&protocol.RemoveTopicRecord{TopicID: [16]byte(topic.ID)}, 0))
 	answer.Name, answer.ID = topic.Name, topic.ID
 	return answer
@@ -456,7 +452,7 @@ func (c *Controller) newTopicID() model.TopicID {
 		in[24] = 1
 		binary.BigEndian.PutUint64(id[8:], xxhash.Sum64(in[:]))
 		id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80 // a UUID of version 4, as clients print them
-		if c.image.Identified(id) == nil && !id.IsZero() && id != model.MetadataTopicID {
+		if c.view.Identified(id) == nil && !id.IsZero() && id != model.MetadataTopicID {
 			return id
 		}
 	}
@@ -496,13 +492,12 @@ func (c *Controller) finish(failed effect.Failure, out *effect.Set) Done {
 	c.turn = nil
 	var done Done
 	if failed == effect.OK && len(t.values) > 0 {
-		done.BlockFrom = c.image.NextProducerID()
-		err := c.image.ApplyBatch(t.batch, func(ch metadata.Change) { done.Changes = append(done.Changes, ch) })
+		image, changes, err := c.view.Apply(t.batch)
 		if err != nil {
 			invariant.Checkf(false, "the controller wrote metadata that it cannot apply: %v", err)
 		}
-		done.BlockTo = c.image.NextProducerID()
-		c.partitionCount += t.partitionCount
+		done.BlockFrom, done.BlockTo, done.Changes = c.view.NextProducerID(), image.NextProducerID(), changes
+		c.view = c.view.Of(image)
 	}
 	for _, r := range t.requests {
 		c.answer(r, failed, &done, out)
@@ -560,15 +555,11 @@ func reply(to effect.RequestID, body effect.Body, out *effect.Set) {
 
 // Check verifies the invariants.
 func (c *Controller) Check() error {
-	if err := c.image.Check(); err != nil {
+	if err := c.view.Check(); err != nil {
 		return err
 	}
-	partitionCount := 0
-	for t := range c.image.Topics {
-		partitionCount += len(t.Partitions)
-	}
-	if partitionCount != c.partitionCount {
-		return fmt.Errorf("%d partitions counted, %d there", c.partitionCount, partitionCount)
+	if c.turn == nil && c.end != c.view.Version() {
+		return fmt.Errorf("the metadata log ends at %d, the image at %d, and nothing is under way", c.end, c.view.Version())
 	}
 	if c.turn == nil && len(c.queued) > 0 {
 		return fmt.Errorf("%d requests wait and nothing is under way", len(c.queued))

@@ -53,11 +53,11 @@ func (c *Controller) decideAdds(r *request, t *turn) {
 }
 
 func (c *Controller) decideAdd(in *AddPartitions, t *turn) *refusal {
-	topic := c.image.Named(in.Name)
+	topic := c.view.Named(in.Name)
 	if topic == nil {
 		return &refusal{kerr.UnknownTopicOrPartition, fmt.Sprintf("topic %q does not exist", metadata.Shown(in.Name))}
 	}
-	has := int32(len(topic.Partitions))
+	has := int32(topic.PartitionCount())
 	switch {
 	case metadata.Internal(in.Name):
 		// A group belongs to a partition by their number: with another it would be looked for in the wrong one.
@@ -68,7 +68,7 @@ func (c *Controller) decideAdd(in *AddPartitions, t *turn) *refusal {
 		return &refusal{kerr.InvalidPartitions, fmt.Sprintf("topic %q has %d partitions; %d would be fewer, and partitions cannot be taken away", in.Name, has, in.Count)}
 	}
 	more := in.Count - has
-	if c.partitionCount+t.partitionCount+int(more) > c.config.PartitionCountMax {
+	if c.view.PartitionCount()+t.partitionCount+int(more) > c.config.PartitionCountMax {
 		return c.tooMany(t)
 	}
 	if in.Assigned {
@@ -90,7 +90,7 @@ func (c *Controller) decideAdd(in *AddPartitions, t *turn) *refusal {
 }
 
 func (c *Controller) tooMany(t *turn) *refusal {
-	return &refusal{kerr.PolicyViolation, fmt.Sprintf("this node takes %d partitions and has %d", c.config.PartitionCountMax, c.partitionCount+t.partitionCount)}
+	return &refusal{kerr.PolicyViolation, fmt.Sprintf("this node takes %d partitions and has %d", c.config.PartitionCountMax, c.view.PartitionCount()+t.partitionCount)}
 }
 
 func (c *Controller) partitionRecord(topic model.TopicID, p int32) []byte {

@@ -119,3 +119,5 @@ func ChangeSetting(settings []ConfigSetting, name, value string, set bool) []Con
 	}
 	return out
 }
+
+func sameSettings(a, b []ConfigSetting) bool { return slices.Equal(a, b) }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/weirmq/weir/core/effect"
-	"github.com/weirmq/weir/core/model"
 )
 
 // layers are the places that a node's settings come from, most specific first.
@@ -18,9 +17,9 @@ type layers struct {
 	builtIn     NodeConfig
 }
 
-func (i *Image) layers() layers {
+func (v *View) layers() layers {
 	return layers{
-		node: i.NodeSettings(strconv.Itoa(int(i.nodeID))), every: i.NodeSettings(""), static: &i.static, builtIn: DefaultNodeConfig(),
+		node: v.NodeSettings(strconv.Itoa(int(v.node))), every: v.NodeSettings(""), static: &v.static, builtIn: DefaultNodeConfig(),
 	}
 }
 
@@ -47,11 +46,9 @@ func (l *layers) synonyms(s *Setting) []effect.ConfigSynonym {
 }
 
 // DescribeTopic lists every configuration of a topic by name, with where its value comes from.
-func (i *Image) DescribeTopic(t *Topic) []effect.ConfigEntry { return describeTopic(t, i.layers()) }
-
-func describeTopic(t *Topic, l layers) []effect.ConfigEntry {
+func (v *View) DescribeTopic(t *Topic) []effect.ConfigEntry {
+	l, config := v.layers(), NodeConfig{Topic: v.TopicConfig(t)}
 	out := make([]effect.ConfigEntry, 0, len(settings))
-	config := NodeConfig{Topic: t.Config}
 	for _, s := range settings {
 		if s.Topic == "" {
 			continue
@@ -68,14 +65,14 @@ func describeTopic(t *Topic, l layers) []effect.ConfigEntry {
 
 // DescribeNode lists every configuration of this node by name: those that can be changed while it runs,
 // and fixed, those that were given to it at its start.
-func (i *Image) DescribeNode(fixed []effect.ConfigEntry) []effect.ConfigEntry {
+func (v *View) DescribeNode(fixed []effect.ConfigEntry) []effect.ConfigEntry {
 	out := make([]effect.ConfigEntry, 0, len(fixed)+len(settings))
-	l := i.layers()
+	l := v.layers()
 	for _, s := range settings {
 		if s.Node == "" {
 			continue
 		}
-		e := effect.ConfigEntry{Name: s.Node, Value: s.Get(&i.node), Type: s.Type, Doc: s.Doc, Synonyms: l.synonyms(&s)}
+		e := effect.ConfigEntry{Name: s.Node, Value: s.Get(&v.config), Type: s.Type, Doc: s.Doc, Synonyms: l.synonyms(&s)}
 		e.Source = e.Synonyms[0].Source
 		out = append(out, e)
 	}
@@ -89,9 +86,9 @@ func (i *Image) DescribeNode(fixed []effect.ConfigEntry) []effect.ConfigEntry {
 }
 
 // DescribeEveryNode lists what was set for all nodes together.
-func (i *Image) DescribeEveryNode() []effect.ConfigEntry {
+func (v *View) DescribeEveryNode() []effect.ConfigEntry {
 	var out []effect.ConfigEntry
-	for _, set := range i.NodeSettings("") {
+	for _, set := range v.NodeSettings("") {
 		s := NodeSetting(set.Name)
 		out = append(out, effect.ConfigEntry{
 			Name: set.Name, Value: set.Value, Source: effect.FromEveryNode, Type: s.Type, Doc: s.Doc,
@@ -99,23 +96,4 @@ func (i *Image) DescribeEveryNode() []effect.ConfigEntry {
 		})
 	}
 	return out
-}
-
-// Node is this node's configuration as it is now.
-func (i *Image) Node() *NodeConfig { return &i.node }
-
-// Static is what this node was started with.
-func (i *Image) Static() *NodeConfig { return &i.static }
-
-// NodeID is the node that this image is for.
-func (i *Image) NodeID() model.NodeID { return i.nodeID }
-
-// NodeSettings is what was set for a node, by its id, or for every node, by the empty name.
-func (i *Image) NodeSettings(name string) []ConfigSetting {
-	for k := range i.nodes {
-		if i.nodes[k].name == name {
-			return i.nodes[k].settings
-		}
-	}
-	return nil
 }

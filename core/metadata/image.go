@@ -2,276 +2,213 @@ package metadata
 
 import (
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/weirmq/weir/core/effect"
+	"github.com/cespare/xxhash/v2"
+	"github.com/tidwall/btree"
+
 	"github.com/weirmq/weir/core/model"
-	"github.com/weirmq/weir/core/protocol"
 	"github.com/weirmq/weir/core/record"
 )
 
-// Image is the cluster's metadata as of a point in the metadata log. Topics in it are never changed,
-// only replaced, so they may be handed out.
+// Image is the cluster's metadata as of an offset of the metadata log. It never changes: what comes after it is
+// another Image, made by Apply, that shares with it what did not change. Any number of goroutines may read images
+// while one makes the next of them; two must not make images of the same one at the same time.
 type Image struct {
-	byName map[string]*Topic
-	byID   map[model.TopicID]*Topic
-	names  []string          // ascending
-	shapes map[string]string // a topic of each Shape
-	// nextProducerID is the first id beyond every block given out.
+	version model.Offset
+
+	// The maps are copied on write: a copy shares all nodes with its origin, and whoever writes copies the few
+	// nodes on the way to what it writes.
+	byName     *btree.Map[string, *Topic]
+	byID       *btree.Map[string, *Topic] // by the bytes of the id
+	lookalikes *btree.Map[string, string] // names by Shape and name
+	brokers    *btree.Map[model.NodeID, *Broker]
+	// settings are what was set for a node, by its id, and for all nodes together, by the empty name.
+	settings *btree.Map[string, []ConfigSetting]
+	features *btree.Map[string, int16] // levels, KIP-584
+
+	partitionCount int
 	nextProducerID model.ProducerID
-
-	nodeID model.NodeID
-	static NodeConfig     // what this node was started with
-	nodes  []nodeSettings // by ascending name
-	node   NodeConfig     // what follows for this node
 }
 
-// nodeSettings is what was set for a node, by its id, or for every node, by the empty name.
-type nodeSettings struct {
-	name     string
-	settings []ConfigSetting // by ascending name
-}
-
-// Topic is one topic of an Image: immutable once it is there.
-type Topic struct {
-	Name       string
-	ID         model.TopicID
-	Partitions []effect.PartitionDescribed // by index
-	Settings   []ConfigSetting             // what was set, by ascending name
-	Config     TopicConfig                 // what follows from it
-}
-
-// Lookalike is the name of a topic that metrics cannot tell from one of this name, empty if there is none.
-func (i *Image) Lookalike(name string) string { return i.shapes[Shape(name)] }
-
-// NextProducerID is the first producer id beyond every block given out.
-func (i *Image) NextProducerID() model.ProducerID { return i.nextProducerID }
-
-// NewImage is the metadata of a new cluster, as a node sees it that was started with a configuration.
-func NewImage(nodeID model.NodeID, static NodeConfig) *Image {
+// NewImage is the metadata of a cluster about which nothing is written yet.
+func NewImage() *Image {
 	return &Image{
-		byName: make(map[string]*Topic), byID: make(map[model.TopicID]*Topic), shapes: make(map[string]string),
-		nodeID: nodeID, static: static, node: static,
+		byName: new(btree.Map[string, *Topic]), byID: new(btree.Map[string, *Topic]), lookalikes: new(btree.Map[string, string]),
+		brokers: new(btree.Map[model.NodeID, *Broker]), settings: new(btree.Map[string, []ConfigSetting]),
+		features: new(btree.Map[string, int16]),
 	}
+}
+
+// Version is the offset of the metadata log below which everything is in the image.
+func (i *Image) Version() model.Offset { return i.version }
+
+// Apply takes in a batch of the metadata log, which begins where the image's Version ends, and says what it changed.
+// A control batch changes nothing but the version. On an error, which says that the log holds what this version of
+// weir cannot take in or what contradicts the image, there is no new image.
+func (i *Image) Apply(b record.Batch) (*Image, *Changes, error) {
+	if at := b.BaseOffset(); at != i.version {
+		return nil, nil, fmt.Errorf("a metadata batch at offset %d follows an image of what is below %d", at, i.version)
+	}
+	d := i.Edit()
+	if err := d.Apply(b); err != nil {
+		return nil, nil, err
+	}
+	image, changes := d.Seal(b.NextOffset())
+	return image, changes, nil
 }
 
 // Named is the topic of a name, nil if there is none.
-func (i *Image) Named(name string) *Topic { return i.byName[name] }
+func (i *Image) Named(name string) *Topic {
+	t, _ := i.byName.Get(name)
+	return t
+}
 
 // Identified is the topic of an id, nil if there is none.
-func (i *Image) Identified(id model.TopicID) *Topic { return i.byID[id] }
+func (i *Image) Identified(id model.TopicID) *Topic {
+	t, _ := i.byID.Get(string(id[:]))
+	return t
+}
+
+// Lookalike is the name of a topic that metrics cannot tell from one of this name, empty if there is none.
+func (i *Image) Lookalike(name string) string {
+	shape := Shape(name)
+	if shape == "" {
+		return ""
+	}
+	other := ""
+	i.lookalikes.Ascend(shape, func(key, name string) bool {
+		if strings.HasPrefix(key, shape+"\x00") {
+			other = name
+		}
+		return false
+	})
+	return other
+}
 
 // Topics walks all topics by ascending name.
 func (i *Image) Topics(yield func(*Topic) bool) {
-	for _, name := range i.names {
-		if !yield(i.byName[name]) {
-			return
-		}
-	}
+	i.byName.Scan(func(_ string, t *Topic) bool { return yield(t) })
 }
 
 // TopicsFrom walks the topics from a name on, that one included if it is there.
 func (i *Image) TopicsFrom(name string) func(yield func(*Topic) bool) {
-	at, _ := slices.BinarySearch(i.names, name)
 	return func(yield func(*Topic) bool) {
-		for _, name := range i.names[at:] {
-			if !yield(i.byName[name]) {
-				return
-			}
-		}
+		i.byName.Ascend(name, func(_ string, t *Topic) bool { return yield(t) })
 	}
 }
 
 // TopicCount is how many topics there are.
-func (i *Image) TopicCount() int { return len(i.names) }
+func (i *Image) TopicCount() int { return i.byName.Len() }
 
-// Change is what one metadata record did to the image.
-type Change struct {
-	Created    *Topic // a topic is there, without partitions yet
-	Partition  *Topic // a partition was added to it: the topic as it is now
-	Configured *Topic // its configuration changed
-	Deleted    *Topic
-	// Reconfigured are topics whose configuration changed because a node's did; they are new, too.
-	Reconfigured []*Topic
-}
+// PartitionCount is how many partitions they have together.
+func (i *Image) PartitionCount() int { return i.partitionCount }
 
-// ApplyBatch applies the records of a metadata log batch in order and calls changed for each. An error means
-// that the log holds something this version cannot take in; the image must not be used any further.
-func (i *Image) ApplyBatch(b record.Batch, changed func(Change)) error {
-	var d record.Decompressor
-	r := record.NewReader(b, &d)
-	for r.Next() {
-		c, err := i.apply(r.Record().Value)
-		if err != nil {
-			return fmt.Errorf("metadata record at offset %d: %w", r.Record().Offset, err)
-		}
-		changed(c)
-	}
-	if err := r.Err(); err != nil {
-		return fmt.Errorf("metadata batch at offset %d: %w", b.BaseOffset(), err)
-	}
-	return nil
-}
-
-func (i *Image) apply(value []byte) (Change, error) {
-	rec, _, err := protocol.ReadMetadataRecord(value)
-	if err != nil {
-		return Change{}, err
-	}
-	switch rec := rec.(type) {
-	case *protocol.TopicRecord:
-		return i.applyTopic(rec)
-	case *protocol.PartitionRecord:
-		return i.applyPartition(rec)
-	case *protocol.ConfigRecord:
-		return i.applyConfig(rec)
-	case *protocol.RemoveTopicRecord:
-		return i.applyRemoveTopic(rec)
-	case *protocol.ProducerIDsRecord:
-		next := model.ProducerID(rec.NextProducerID)
-		if next < i.nextProducerID {
-			return Change{}, fmt.Errorf("producer ids go back from %d to %d", i.nextProducerID, next)
-		}
-		i.nextProducerID = next
-		return Change{}, nil
-	}
-	return Change{}, fmt.Errorf("a record of a kind that this version does not know: %T", rec)
-}
-
-func (i *Image) applyTopic(rec *protocol.TopicRecord) (Change, error) {
-	id := model.TopicID(rec.TopicID)
-	if i.byName[rec.Name] != nil || i.byID[id] != nil {
-		return Change{}, fmt.Errorf("topic %q (%v) exists twice", rec.Name, id)
-	}
-	t := &Topic{Name: rec.Name, ID: id, Config: i.node.Topic}
-	at, _ := slices.BinarySearch(i.names, t.Name)
-	i.names = slices.Insert(i.names, at, t.Name)
-	if shape := Shape(t.Name); shape != "" {
-		i.shapes[shape] = t.Name
-	}
-	i.put(t)
-	return Change{Created: t}, nil
-}
-
-func (i *Image) applyPartition(rec *protocol.PartitionRecord) (Change, error) {
-	old := i.byID[model.TopicID(rec.TopicID)]
-	if old == nil {
-		return Change{}, fmt.Errorf("partition %d of a topic that does not exist: %v", rec.PartitionID, model.TopicID(rec.TopicID))
-	}
-	if int(rec.PartitionID) != len(old.Partitions) {
-		return Change{}, fmt.Errorf("topic %q has %d partitions and gets one numbered %d", old.Name, len(old.Partitions), rec.PartitionID)
-	}
-	t := *old
-	t.Partitions = append(t.Partitions, effect.PartitionDescribed{
-		Partition: model.Partition(rec.PartitionID), Leader: model.NodeID(rec.Leader),
-		LeaderEpoch: model.LeaderEpoch(rec.LeaderEpoch), Replicas: nodes(rec.Replicas), ISR: nodes(rec.Isr),
-	})
-	i.put(&t)
-	return Change{Partition: &t}, nil
-}
-
-func (i *Image) applyConfig(rec *protocol.ConfigRecord) (Change, error) {
-	switch rec.ResourceType {
-	case TopicResource:
-	case NodeResource:
-		return i.applyNodeConfig(rec)
-	default:
-		return Change{}, fmt.Errorf("configuration of a resource of type %d", rec.ResourceType)
-	}
-	old := i.byName[rec.ResourceName]
-	if old == nil {
-		return Change{}, fmt.Errorf("configuration of a topic that does not exist: %q", rec.ResourceName)
-	}
-	t := *old
-	t.Settings = ChangeSetting(t.Settings, rec.Name, rec.Value.Value, rec.Value.Valid)
-	config, err := i.node.Topic.With(t.Settings)
-	if err != nil {
-		return Change{}, err
-	}
-	t.Config = config
-	i.put(&t)
-	return Change{Configured: &t}, nil
-}
-
-func (i *Image) applyNodeConfig(rec *protocol.ConfigRecord) (Change, error) {
-	at, found := slices.BinarySearchFunc(i.nodes, rec.ResourceName, func(n nodeSettings, name string) int {
-		return strings.Compare(n.name, name)
-	})
-	if !found {
-		i.nodes = slices.Insert(i.nodes, at, nodeSettings{name: rec.ResourceName})
-	}
-	i.nodes[at].settings = ChangeSetting(i.nodes[at].settings, rec.Name, rec.Value.Value, rec.Value.Valid)
-	if len(i.nodes[at].settings) == 0 {
-		i.nodes = slices.Delete(i.nodes, at, at+1)
-	}
-	node, err := i.static.With(i.NodeSettings(""))
-	if err == nil {
-		node, err = node.With(i.NodeSettings(strconv.Itoa(int(i.nodeID))))
-	}
-	if err != nil {
-		return Change{}, err
-	}
-	before := i.node.Topic
-	i.node = node
-	if node.Topic == before {
-		return Change{}, nil
-	}
-	return i.reconfigure()
-}
-
-// reconfigure works out the configuration of every topic from new defaults.
-func (i *Image) reconfigure() (ch Change, err error) {
-	for _, name := range i.names {
-		t := *i.byName[name]
-		config, err := i.node.Topic.With(t.Settings)
-		if err != nil {
-			return Change{}, err
-		}
-		if config != t.Config {
-			t.Config = config
-			i.put(&t)
-			ch.Reconfigured = append(ch.Reconfigured, &t)
-		}
-	}
-	return ch, nil
-}
-
-func (i *Image) applyRemoveTopic(rec *protocol.RemoveTopicRecord) (Change, error) {
-	t := i.byID[model.TopicID(rec.TopicID)]
+// Partition is one partition, nil if it does not exist.
+func (i *Image) Partition(tp model.TopicPartition) *Partition {
+	t := i.Identified(tp.Topic)
 	if t == nil {
-		return Change{}, fmt.Errorf("a topic is removed that does not exist: %v", model.TopicID(rec.TopicID))
+		return nil
 	}
-	delete(i.byName, t.Name)
-	delete(i.byID, t.ID)
-	at, _ := slices.BinarySearch(i.names, t.Name)
-	i.names = slices.Delete(i.names, at, at+1)
-	if shape := Shape(t.Name); i.shapes[shape] == t.Name {
-		delete(i.shapes, shape)
-	}
-	return Change{Deleted: t}, nil
+	return t.Partition(tp.Partition)
 }
 
-func (i *Image) put(t *Topic) { i.byName[t.Name], i.byID[t.ID] = t, t }
-
-func nodes(ids []int32) []model.NodeID {
-	out := make([]model.NodeID, len(ids))
-	for i, id := range ids {
-		out[i] = model.NodeID(id)
-	}
-	return out
+// Broker is the broker of an id, nil if none is registered.
+func (i *Image) Broker(id model.NodeID) *Broker {
+	b, _ := i.brokers.Get(id)
+	return b
 }
 
-// Check verifies that every topic is filed under its names.
+// Brokers walks all registered brokers by ascending id.
+func (i *Image) Brokers(yield func(*Broker) bool) {
+	i.brokers.Scan(func(_ model.NodeID, b *Broker) bool { return yield(b) })
+}
+
+// BrokerCount is how many are registered.
+func (i *Image) BrokerCount() int { return i.brokers.Len() }
+
+// NodeSettings is what was set for a node, by its id, or for all nodes together, by the empty name.
+func (i *Image) NodeSettings(name string) []ConfigSetting {
+	s, _ := i.settings.Get(name)
+	return s
+}
+
+// FeatureLevel is the level that a feature is finalized at (KIP-584), 0 if it is not.
+func (i *Image) FeatureLevel(name string) int16 {
+	level, _ := i.features.Get(name)
+	return level
+}
+
+// Features walks the finalized features by name, with their levels.
+func (i *Image) Features(yield func(string, int16) bool) { i.features.Scan(yield) }
+
+// NextProducerID is the first producer id beyond every block given out.
+func (i *Image) NextProducerID() model.ProducerID { return i.nextProducerID }
+
+// Equal reports whether two images say the same, their versions included.
+func (i *Image) Equal(o *Image) bool {
+	return i.version == o.version && i.nextProducerID == o.nextProducerID && i.partitionCount == o.partitionCount &&
+		sameMap(i.byName, o.byName, (*Topic).equal) && sameMap(i.byID, o.byID, (*Topic).equal) &&
+		sameMap(i.lookalikes, o.lookalikes, func(a, b string) bool { return a == b }) &&
+		sameMap(i.brokers, o.brokers, (*Broker).equal) &&
+		sameMap(i.settings, o.settings, sameSettings) &&
+		sameMap(i.features, o.features, func(a, b int16) bool { return a == b })
+}
+
+func sameMap[K ~string | ~int32, V any](a, b *btree.Map[K, V], same func(V, V) bool) bool {
+	if a.Len() != b.Len() {
+		return false
+	}
+	equal := true
+	a.Scan(func(k K, v V) bool {
+		w, there := b.Get(k)
+		equal = there && same(v, w)
+		return equal
+	})
+	return equal
+}
+
+// Hash is a number that equal images have in common, and others hardly ever.
+func (i *Image) Hash() uint64 {
+	h := xxhash.New()
+	_, _ = fmt.Fprintln(h, i.version)
+	for b := range i.Records(0, 0) {
+		_, _ = h.Write(b)
+	}
+	return h.Sum64()
+}
+
+// Check verifies that everything is filed where it is looked for, and that nothing in the image contradicts the rest.
 func (i *Image) Check() error {
-	if len(i.names) != len(i.byName) || len(i.names) != len(i.byID) {
-		return fmt.Errorf("image: %d names, %d by name, %d by id", len(i.names), len(i.byName), len(i.byID))
+	if i.byName.Len() != i.byID.Len() {
+		return fmt.Errorf("image: %d topics by name, %d by id", i.byName.Len(), i.byID.Len())
 	}
-	for k, name := range i.names {
-		t := i.byName[name]
-		if t == nil || i.byID[t.ID] != t || k > 0 && i.names[k-1] >= name {
-			return fmt.Errorf("image: topic %q is filed wrongly", name)
+	partitionCount := 0
+	for t := range i.Topics {
+		if i.Named(t.Name) != t || i.Identified(t.ID) != t {
+			return fmt.Errorf("image: topic %q is filed wrongly", t.Name)
+		}
+		if shape := Shape(t.Name); shape != "" && i.Lookalike(t.Name) == "" {
+			return fmt.Errorf("image: topic %q is not among those that look alike", t.Name)
+		}
+		count := 0
+		for index, p := range t.Partitions {
+			if why := p.fault(); int(index) != count || why != "" {
+				return fmt.Errorf("image: partition %d, which is number %d, of topic %q: %s", index, count, t.Name, why)
+			}
+			count++
+		}
+		if count != t.count {
+			return fmt.Errorf("image: topic %q has %d partitions and counts %d", t.Name, count, t.count)
+		}
+		partitionCount += count
+	}
+	if partitionCount != i.partitionCount {
+		return fmt.Errorf("image: %d partitions counted, %d there", i.partitionCount, partitionCount)
+	}
+	for b := range i.Brokers {
+		if i.Broker(b.ID) != b {
+			return fmt.Errorf("image: broker %d is filed wrongly", b.ID)
 		}
 	}
 	return nil

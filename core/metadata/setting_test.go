@@ -8,9 +8,9 @@ import (
 )
 
 func TestEveryConfigurationTakesItsDefaultAndListsIt(t *testing.T) {
-	image := NewImage(1, DefaultNodeConfig())
+	image := NewView(NewImage(), 1, DefaultNodeConfig())
 	last := ""
-	for _, e := range image.DescribeTopic(&Topic{Config: DefaultTopicConfig()}) {
+	for _, e := range image.DescribeTopic(&Topic{}) {
 		if last >= e.Name {
 			t.Errorf("%s is out of order", e.Name)
 		}

@@ -494,7 +494,7 @@ func TestRefusalsOfAnyNameFitAResponseOfAnyVersion(t *testing.T) {
 			r.Topics = append(r.Topics, topic)
 			s.Receive(1000, frame(r, version, 5), &out)
 			ev := out.Events[0].(*broker.CreateTopics)
-			machine := controller.New(controller.Config{NodeID: 1, PartitionCountMax: 10, Node: metadata.DefaultNodeConfig()}, metadata.NewImage(1, metadata.DefaultNodeConfig()), 0)
+			machine := controller.New(controller.Config{NodeID: 1, PartitionCountMax: 10, Node: metadata.DefaultNodeConfig()}, metadata.NewView(metadata.NewImage(), 1, metadata.DefaultNodeConfig()))
 			var set effect.Set
 			machine.Create(ev.To, ev.Topics, true, &set)
 			s.Replied(set.Replies[0], &out)
