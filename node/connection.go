@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -100,6 +101,7 @@ func newConnection(n *Node, id effect.ConnID, conn transport.Conn, peer, host st
 		closed:  make(chan struct{}),
 	}
 	c.session.ClientHost = clientHost(conn.RemoteAddr())
+	c.session.ClientAddress = clientAddress(conn.RemoteAddr())
 	c.room.L = &c.mu
 	c.in.init(c)
 	c.isSuspect = n.advice.suspects(conn.LocalAddr())
@@ -135,6 +137,15 @@ func clientHost(a net.Addr) string {
 		host = a.String()
 	}
 	return "/" + host
+}
+
+// clientAddress is a peer's address as 4 or 16 bytes, nil if it has none.
+func clientAddress(a net.Addr) []byte {
+	peer, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return nil
+	}
+	return peer.Addr().Unmap().AsSlice()
 }
 
 // serve runs the connection until it is over.

@@ -106,7 +106,16 @@ func (c *connection) alone() bool {
 // pipelined are the requests that a connection may have many of in flight: those that wait for the disk or for
 // data, and cost the loop little. All others are one at a time, as every request is in Kafka: a client that
 // sends a thousand of them keeps itself waiting, and they see the effects of what was sent before.
-func pipelined(key protocol.Key) bool { return key == protocol.KeyProduce || key == protocol.KeyFetch }
+//
+// So may what other nodes send: one of their connections carries the work of many.
+func pipelined(key protocol.Key) bool {
+	switch key {
+	case protocol.KeyProduce, protocol.KeyFetch, protocol.KeyAlterPartition, protocol.KeyBrokerHeartbeat, protocol.KeyEnvelope, protocol.KeyQuorumMessages:
+		return true
+	default:
+		return false
+	}
+}
 
 // receive gives the frame to the session.
 func (c *connection) receive() error {
@@ -131,8 +140,8 @@ func (c *connection) receive() error {
 		c.isSuspect = !proves(key)
 	}
 	n.metrics.NetworkIn.Add(size)
-	if key >= 0 && int(key) < len(n.metrics.Requests) {
-		n.metrics.Requests[key].Add(1)
+	if place := key.Place(); place >= 0 {
+		n.metrics.Requests[place].Add(1)
 	}
 	var turn *costlyTurn
 	if key != protocol.KeyProduce && size > costlyFrameBytes {

@@ -118,8 +118,8 @@ func (c *connection) sent(frames []session.Frame) {
 	defer c.mu.Unlock()
 	for i, f := range frames {
 		r := &c.requests[i]
-		if r.key >= 0 && int(r.key) < len(m.RequestSeconds) {
-			m.RequestSeconds[r.key].Observe(int64(now - r.received))
+		if place := r.key.Place(); place >= 0 {
+			m.RequestSeconds[place].Observe(int64(now - r.received))
 		}
 		m.NetworkOut.Add(int64(f.LenBytes))
 		released += r.reserved

@@ -286,9 +286,12 @@ func isOther(ev broker.Event) bool {
 	if f, ok := ev.(*broker.Fetch); ok {
 		return len(f.Parts) > fetchPartsMax
 	}
-	_, produces := ev.(*broker.Produce)
-	_, completes := ev.(*broker.Completed)
-	_, beats := ev.(*broker.Heartbeat)
-	_, commits := ev.(*broker.CommitOffsets)
-	return !produces && !completes && !beats && !commits
+	switch ev.(type) { //sealed:allow every other event waits
+	case *broker.Produce, *broker.Completed, *broker.Heartbeat, *broker.CommitOffsets:
+		return false
+	case *broker.AlterPartition, *broker.RegisterBroker, *broker.BrokerHeartbeat, *broker.AllocateProducerIDs, *broker.QuorumMessages,
+		*broker.FetchImage, *broker.Answered:
+		return false // what nodes do among themselves: who is late with it is taken for dead
+	}
+	return true
 }

@@ -197,6 +197,7 @@ func (n *Node) recover(files storage.Disk, identity storage.Identity) error {
 	n.codecs.Store(out.Codecs)
 	n.sessions = session.DefaultConfig()
 	n.sessions.ClusterID, n.sessions.NodeID = identity.ClusterID, identity.NodeID
+	_, _ = rand.Read(n.sessions.Incarnation[:]) // never fails
 	n.sessions.LendsInflaters = true
 	n.sessions.RecordBytesMax = int(min(n.config.Limits.RecordBytesMax, math.MaxInt))
 	n.loop = newLoop(n, b)

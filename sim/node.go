@@ -203,6 +203,7 @@ func (p *process) open() {
 	})
 	p.config = session.DefaultConfig()
 	p.config.ClusterID, p.config.NodeID = clusterID, model.NodeID(n.id)
+	n.w.root.Stream("node.incarnation", uint64(n.id)<<32|n.life).Fill(p.config.Incarnation[:])
 	p.config.RecordBytesMax = workload.BombBytes / 2
 	p.serving = true
 	p.schedule()

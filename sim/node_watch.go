@@ -59,6 +59,8 @@ func (p *process) watchFetches(ev broker.Event, set *effect.Set) {
 		*broker.DescribeCluster, *broker.DescribePage, *broker.ListResources, *broker.DeleteRecords, *broker.EpochEnds, *broker.Completed:
 	case *broker.FindCoordinator, *broker.JoinGroup, *broker.SyncGroup, *broker.Heartbeat, *broker.LeaveGroup, *broker.CommitOffsets,
 		*broker.FetchOffsets, *broker.DescribeGroups, *broker.ListGroups, *broker.DeleteGroups, *broker.DeleteOffsets:
+	case *broker.AlterPartition, *broker.RegisterBroker, *broker.BrokerHeartbeat, *broker.AllocateProducerIDs, *broker.QuorumMessages,
+		*broker.FetchImage, *broker.Answered:
 	}
 	for i := range set.Reads {
 		to := set.Reads[i].To

@@ -72,6 +72,10 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 	case *Produce:
 		b.produce(ev, out)
 	case *Fetch:
+		if ev.Replica != model.NoNode {
+			refuseNode(ev, out)
+			break
+		}
 		b.fetch(ev, out)
 	case *ListOffsets:
 		b.listOffsets(ev, out)
@@ -121,6 +125,10 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 		b.deleteGroups(ev, out)
 	case *DeleteOffsets:
 		b.deleteOffsets(ev, out)
+	case *AlterPartition, *RegisterBroker, *BrokerHeartbeat, *AllocateProducerIDs, *QuorumMessages, *FetchImage:
+		refuseNode(ev, out)
+	case *Answered:
+		invariant.Checkf(false, "an answer to call %d, which was not made", ev.ID)
 	case *Disconnected:
 		b.fetches.drop(ev.Conn)
 		b.dropSessions(ev.Conn)

@@ -174,7 +174,7 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 		d.MaybeScanArgs(t, "min", &least)
 		d.MaybeScanArgs(t, "wait", &wait)
 		name, partition := target(t, d)
-		return &Fetch{To: to, Wait: model.Time(wait), BytesMin: int32(least), BytesMax: 1 << 20, SessionEpoch: -1, Parts: []FetchPart{{
+		return &Fetch{Replica: model.NoNode, To: to, Wait: model.Time(wait), BytesMin: int32(least), BytesMax: 1 << 20, SessionEpoch: -1, Parts: []FetchPart{{
 			Topic: TopicRef{Name: name}, Partition: partition, CurrentLeaderEpoch: model.NoLeaderEpoch,
 			LastFetchedEpoch: model.NoLeaderEpoch, Offset: model.Offset(from), BytesMax: 1 << 20,
 		}}}

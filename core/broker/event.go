@@ -61,6 +61,9 @@ type Fetch struct {
 	BytesMax int32
 	// ReadCommitted limits the answer to the last stable offset (KIP-98).
 	ReadCommitted bool
+	// Replica is the follower that asks, with the epoch of its registration; NoNode if it is a client.
+	Replica     model.NodeID
+	BrokerEpoch model.BrokerEpoch
 	// SessionID and SessionEpoch are those of KIP-227: epoch 0 would like a session, -1 wants none, any other
 	// goes on with one. ByID says that partitions are named by topic id, in the whole request.
 	SessionID, SessionEpoch int32
@@ -87,6 +90,8 @@ type FetchPart struct {
 	LastFetchedEpoch model.LeaderEpoch
 	Offset           model.Offset
 	BytesMax         int32
+	// LogStartOffset and HighWatermark are a follower's, as effect.ReplicaFetchPart has them. Clients do not tell theirs.
+	LogStartOffset, HighWatermark model.Offset
 }
 
 // ListOffsets asks for offsets by time. It is answered by one effect.OffsetsListed.
@@ -130,6 +135,7 @@ type DescribeTopics struct {
 // at once when ValidateOnly.
 type CreateTopics struct {
 	To           effect.RequestID
+	Origin       Origin
 	ValidateOnly bool
 	Topics       []controller.CreateTopic
 }
@@ -137,6 +143,7 @@ type CreateTopics struct {
 // DeleteTopics asks for topics to be deleted. It is answered by one effect.TopicsDeleted.
 type DeleteTopics struct {
 	To     effect.RequestID
+	Origin Origin
 	Topics []controller.DeleteTopic
 }
 

@@ -9,6 +9,7 @@ import (
 // CreatePartitions asks for topics to get more partitions. It is answered by one effect.PartitionsCreated.
 type CreatePartitions struct {
 	To           effect.RequestID
+	Origin       Origin
 	ValidateOnly bool
 	Topics       []controller.AddPartitions
 }
@@ -16,6 +17,7 @@ type CreatePartitions struct {
 // AlterConfigs asks for configurations to be changed. It is answered by one effect.ConfigsAltered.
 type AlterConfigs struct {
 	To           effect.RequestID
+	Origin       Origin
 	ValidateOnly bool
 	Resources    []controller.AlterResource
 }

@@ -48,7 +48,7 @@ func (w *world) durableAll(t *testing.T) effect.Set {
 }
 
 func fetchOf(request uint64, bytesMin, bytesMax int32, offsets ...model.Offset) *Fetch {
-	ev := &Fetch{To: effect.RequestID{Conn: 1, Request: request}, Wait: 500, BytesMin: bytesMin, BytesMax: bytesMax, SessionEpoch: -1}
+	ev := &Fetch{Replica: model.NoNode, To: effect.RequestID{Conn: 1, Request: request}, Wait: 500, BytesMin: bytesMin, BytesMax: bytesMax, SessionEpoch: -1}
 	for i, o := range offsets {
 		ev.Parts = append(ev.Parts, FetchPart{
 			Index: int32(i), Topic: TopicRef{Name: "t"}, CurrentLeaderEpoch: model.NoLeaderEpoch, LastFetchedEpoch: model.NoLeaderEpoch, Offset: o, BytesMax: math.MaxInt32,

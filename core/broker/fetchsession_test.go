@@ -50,7 +50,8 @@ func pollOf(conn effect.ConnID, id, epoch int32, wait model.Time, parts ...Fetch
 		parts[i].Index = int32(i)
 	}
 	return &Fetch{
-		To: effect.RequestID{Conn: conn}, Wait: wait, BytesMin: 1, BytesMax: 1 << 24, SessionID: id, SessionEpoch: epoch, Parts: parts,
+		Replica: model.NoNode,
+		To:      effect.RequestID{Conn: conn}, Wait: wait, BytesMin: 1, BytesMax: 1 << 24, SessionID: id, SessionEpoch: epoch, Parts: parts,
 	}
 }
 

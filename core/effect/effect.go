@@ -132,6 +132,7 @@ type FetchPart struct {
 	Partition        model.TopicPartition
 	Leader           *Leader   // who leads, if the client was refused for not knowing
 	Diverging        *EpochEnd // where the client's log parts from this one; nil if it does not
+	Image            *ImageID  // to be fetched instead, by a replica whose records are gone; else nil
 	HighWatermark    model.Offset
 	LastStableOffset model.Offset
 	LogStartOffset   model.Offset

@@ -67,7 +67,8 @@ func FuzzDecodeResponse(f *testing.F) {
 }
 
 func FuzzRequestHeader(f *testing.F) {
-	for k := protocol.Key(-1); k <= protocol.KeyCount; k++ {
+	for place := -1; place <= protocol.KeyPlaceCount; place++ {
+		k := protocol.KeyAt(place)
 		for _, client := range []protocol.NullString{{}, protocol.String("client")} {
 			var w protocol.Writer
 			protocol.AppendRequestHeader(&w, &protocol.RequestHeader{Key: k, Version: max(0, protocol.MaxVersion(k)), CorrelationID: 1, ClientID: client})

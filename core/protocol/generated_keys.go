@@ -99,10 +99,19 @@ const (
 	KeyDeleteShareGroupOffsets               Key = 92
 	KeyStreamsGroupTopologyDescriptionUpdate Key = 93
 	KeyUnregisterController                  Key = 94
+	KeyNodeHello                             Key = 30000
+	KeyQuorumMessages                        Key = 30001
 )
 
-// KeyCount is one more than the greatest key.
+// KeyCount is one more than the greatest of Kafka's keys.
 const KeyCount = 95
+
+// FirstOwnKey is the first of the keys that are not Kafka's, which nodes of a cluster use among themselves, and
+// OwnKeyCount how many there are, without a gap.
+const (
+	FirstOwnKey = 30000
+	OwnKeyCount = 2
+)
 
 var keyInfos = [KeyCount]keyInfo{
 	KeyProduce:                               {"Produce", 3, 13, 13, 9},
@@ -200,6 +209,11 @@ var keyInfos = [KeyCount]keyInfo{
 	KeyDeleteShareGroupOffsets:               {"DeleteShareGroupOffsets", 0, 0, 0, 0},
 	KeyStreamsGroupTopologyDescriptionUpdate: {"StreamsGroupTopologyDescriptionUpdate", 0, 0, 0, 0},
 	KeyUnregisterController:                  {"UnregisterController", 0, 0, 0, 0},
+}
+
+var ownKeyInfos = [OwnKeyCount]keyInfo{
+	KeyNodeHello - FirstOwnKey:      {"NodeHello", 0, 0, 0, 0},
+	KeyQuorumMessages - FirstOwnKey: {"QuorumMessages", 0, 0, 0, 0},
 }
 
 // NewRequest makes an empty request of key k, at its defaults; nil if the key is unknown or retired.
@@ -388,6 +402,10 @@ func NewRequest(k Key) Message {
 		m = new(StreamsGroupTopologyDescriptionUpdateRequest)
 	case KeyUnregisterController:
 		m = new(UnregisterControllerRequest)
+	case KeyNodeHello:
+		m = new(NodeHelloRequest)
+	case KeyQuorumMessages:
+		m = new(QuorumMessagesRequest)
 	default:
 		return nil
 	}
@@ -581,6 +599,10 @@ func NewResponse(k Key) Message {
 		m = new(StreamsGroupTopologyDescriptionUpdateResponse)
 	case KeyUnregisterController:
 		m = new(UnregisterControllerResponse)
+	case KeyNodeHello:
+		m = new(NodeHelloResponse)
+	case KeyQuorumMessages:
+		m = new(QuorumMessagesResponse)
 	default:
 		return nil
 	}

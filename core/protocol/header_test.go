@@ -60,6 +60,16 @@ func TestKeysAgreeWithKmsg(t *testing.T) {
 	if protocol.NewRequest(protocol.KeyCount) != nil || protocol.NewResponse(-1) != nil || protocol.MaxVersion(protocol.KeyCount) != -1 || protocol.MaxVersion(-1) != -1 {
 		t.Error("keys that do not exist have messages")
 	}
+	for place := range protocol.KeyPlaceCount {
+		if k := protocol.KeyAt(place); k.Place() != place || place >= protocol.KeyCount && (protocol.NewRequest(k).Key() != k || protocol.NewResponse(k).Key() != k) {
+			t.Errorf("place %d has key %v, which is at %d", place, k, k.Place())
+		}
+	}
+	for _, k := range []protocol.Key{-1, protocol.KeyCount, protocol.FirstOwnKey - 1, protocol.FirstOwnKey + protocol.OwnKeyCount} {
+		if k.Place() != -1 || protocol.NewRequest(k) != nil || protocol.MaxVersion(k) != -1 {
+			t.Errorf("%v has a place", k)
+		}
+	}
 	if s := protocol.KeyInitProducerID.String() + protocol.Key(777).String(); s != "InitProducerIdKey(777)" {
 		t.Error(s)
 	}

@@ -18,10 +18,36 @@ type keyInfo struct {
 const noFlexible = 1<<15 - 1
 
 func (k Key) info() keyInfo {
-	if k < 0 || int(k) >= len(keyInfos) {
-		return keyInfo{versionMax: -1, codecMax: -1, flexibleFrom: noFlexible}
+	switch {
+	case k >= 0 && int(k) < len(keyInfos):
+		return keyInfos[k]
+	case k >= FirstOwnKey && int(k-FirstOwnKey) < len(ownKeyInfos):
+		return ownKeyInfos[k-FirstOwnKey]
 	}
-	return keyInfos[k]
+	return keyInfo{versionMax: -1, codecMax: -1, flexibleFrom: noFlexible}
+}
+
+// KeyPlaceCount is how many places a table of all keys has.
+const KeyPlaceCount = KeyCount + OwnKeyCount
+
+// Place is the key's place in a table of all keys, -1 if it has none: Kafka's keys are at their number, our own
+// follow.
+func (k Key) Place() int {
+	switch {
+	case k >= 0 && k < KeyCount:
+		return int(k)
+	case k >= FirstOwnKey && k < FirstOwnKey+OwnKeyCount:
+		return KeyCount + int(k-FirstOwnKey)
+	}
+	return -1
+}
+
+// KeyAt is the key at a place.
+func KeyAt(place int) Key {
+	if place < KeyCount {
+		return Key(place)
+	}
+	return FirstOwnKey + Key(place-KeyCount)
 }
 
 // String is Kafka's name of the key, or "Key(n)" if it has none.

@@ -206,6 +206,15 @@ func (w *Writer) records(x *Records, nullable bool, field string) {
 	}
 }
 
+// Raw appends what is encoded already: a body that another node has made. Large ones are not copied.
+func (w *Writer) Raw(b []byte) {
+	if len(b) >= spliceBytesMin {
+		w.splice(Piece{Bytes: b})
+	} else {
+		w.buf = append(w.buf, b...)
+	}
+}
+
 func (w *Writer) splice(p Piece) {
 	w.splices = append(w.splices, splice{at: len(w.buf), piece: p})
 	w.splicedBytes += p.Len()

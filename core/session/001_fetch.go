@@ -61,11 +61,20 @@ func (s *Session) receiveFetch(rq *request, out *Out) {
 	if !s.decodeWhole(rq, in, out) {
 		return
 	}
+	replica, brokerEpoch := model.NodeID(in.ReplicaID), model.NoBrokerEpoch
+	if rq.version >= 15 {
+		replica, brokerEpoch = model.NodeID(in.ReplicaState.ReplicaID), model.BrokerEpoch(in.ReplicaState.ReplicaEpoch)
+	}
+	if replica < 0 {
+		replica = model.NoNode
+	} else if !s.speaksFor(rq, replica, out) {
+		return
+	}
 	f := &rq.slot.fetched
 	f.response.Default()
 	f.active = true
 	ev := &broker.Fetch{
-		To: rq.id, Wait: model.Time(in.MaxWaitMs) * 1e6, BytesMin: in.MinBytes, BytesMax: in.MaxBytes,
+		To: rq.id, Replica: replica, BrokerEpoch: brokerEpoch, Wait: model.Time(in.MaxWaitMs) * 1e6, BytesMin: in.MinBytes, BytesMax: in.MaxBytes,
 		ReadCommitted: in.IsolationLevel == 1, SessionID: in.SessionID, SessionEpoch: in.SessionEpoch, ByID: rq.version >= 13,
 	}
 	// A session's polls are answered by name: what they ask for is not what they get.
@@ -94,6 +103,7 @@ func (s *Session) receiveFetch(rq *request, out *Out) {
 				Index: int32(len(f.places)), Topic: ref, Partition: model.Partition(partition.Partition),
 				CurrentLeaderEpoch: model.LeaderEpoch(partition.CurrentLeaderEpoch), LastFetchedEpoch: model.LeaderEpoch(partition.LastFetchedEpoch),
 				Offset: model.Offset(partition.FetchOffset), BytesMax: partition.PartitionMaxBytes,
+				LogStartOffset: model.Offset(partition.LogStartOffset), HighWatermark: model.Offset(partition.HighWatermark),
 			})
 			if !f.byName {
 				protocol.Add(&f.response.Responses[t].Partitions).PartitionIndex = partition.Partition
@@ -184,6 +194,9 @@ func (f *fetchSlot) fill(answer *protocol.FetchResponsePartitionData, part *effe
 	}
 	if d := part.Diverging; d != nil && version >= 12 {
 		answer.DivergingEpoch.Epoch, answer.DivergingEpoch.EndOffset = int32(d.LeaderEpoch), int64(d.EndOffset)
+	}
+	if part.Image != nil && version >= 12 {
+		answer.SnapshotID.EndOffset, answer.SnapshotID.Epoch = int64(part.Image.EndOffset), int32(part.Image.Epoch)
 	}
 	if l := part.Leader; l != nil && version >= 12 {
 		answer.CurrentLeader.LeaderID, answer.CurrentLeader.LeaderEpoch = int32(l.Broker.ID), int32(l.Epoch)

@@ -22,7 +22,9 @@ func (s *Session) receiveAPIVersions(rq *request, out *Out) {
 		s.SoftwareName, s.SoftwareVersion = in.ClientSoftwareName, in.ClientSoftwareVersion
 	}
 	for _, a := range apis {
-		addVersions(r, a)
+		if a.Peers != Nodes {
+			addVersions(r, a)
+		}
 	}
 	if rq.version >= 3 {
 		addFeatures(r, apis, rq.version)

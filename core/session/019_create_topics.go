@@ -11,10 +11,10 @@ import (
 
 func (s *Session) receiveCreateTopics(rq *request, out *Out) {
 	var in protocol.CreateTopicsRequest
-	if !s.decodeWhole(rq, &in, out) {
+	if !s.decode(rq, &in, out) {
 		return
 	}
-	ev := &broker.CreateTopics{To: rq.id, ValidateOnly: in.ValidateOnly}
+	ev := &broker.CreateTopics{To: rq.id, Origin: s.origin(rq), ValidateOnly: in.ValidateOnly}
 	for i := range in.Topics {
 		t := &in.Topics[i]
 		c := controller.CreateTopic{Name: t.Name, PartitionCount: t.NumPartitions, ReplicationFactor: t.ReplicationFactor}

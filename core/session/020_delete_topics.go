@@ -10,10 +10,10 @@ import (
 
 func (s *Session) receiveDeleteTopics(rq *request, out *Out) {
 	var in protocol.DeleteTopicsRequest
-	if !s.decodeWhole(rq, &in, out) {
+	if !s.decode(rq, &in, out) {
 		return
 	}
-	ev := &broker.DeleteTopics{To: rq.id}
+	ev := &broker.DeleteTopics{To: rq.id, Origin: s.origin(rq)}
 	for _, name := range in.TopicNames {
 		ev.Topics = append(ev.Topics, controller.DeleteTopic{Name: name})
 	}

@@ -11,10 +11,10 @@ import (
 // receiveAlterConfigs replaces all settings of a resource, which is why KIP-339 has another key.
 func (s *Session) receiveAlterConfigs(rq *request, out *Out) {
 	var in protocol.AlterConfigsRequest
-	if !s.decodeWhole(rq, &in, out) {
+	if !s.decode(rq, &in, out) {
 		return
 	}
-	ev := &broker.AlterConfigs{To: rq.id, ValidateOnly: in.ValidateOnly}
+	ev := &broker.AlterConfigs{To: rq.id, Origin: s.origin(rq), ValidateOnly: in.ValidateOnly}
 	for i := range in.Resources {
 		r := &in.Resources[i]
 		a := controller.AlterResource{Type: r.ResourceType, Name: r.ResourceName, Replace: true}

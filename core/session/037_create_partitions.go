@@ -10,10 +10,10 @@ import (
 
 func (s *Session) receiveCreatePartitions(rq *request, out *Out) {
 	var in protocol.CreatePartitionsRequest
-	if !s.decodeWhole(rq, &in, out) {
+	if !s.decode(rq, &in, out) {
 		return
 	}
-	ev := &broker.CreatePartitions{To: rq.id, ValidateOnly: in.ValidateOnly}
+	ev := &broker.CreatePartitions{To: rq.id, Origin: s.origin(rq), ValidateOnly: in.ValidateOnly}
 	for i := range in.Topics {
 		t := &in.Topics[i]
 		a := controller.AddPartitions{Name: t.Name, Count: t.Count, Assigned: t.Assignments != nil}

@@ -10,10 +10,10 @@ import (
 
 func (s *Session) receiveIncrementalAlterConfigs(rq *request, out *Out) {
 	var in protocol.IncrementalAlterConfigsRequest
-	if !s.decodeWhole(rq, &in, out) {
+	if !s.decode(rq, &in, out) {
 		return
 	}
-	ev := &broker.AlterConfigs{To: rq.id, ValidateOnly: in.ValidateOnly}
+	ev := &broker.AlterConfigs{To: rq.id, Origin: s.origin(rq), ValidateOnly: in.ValidateOnly}
 	for i := range in.Resources {
 		r := &in.Resources[i]
 		a := controller.AlterResource{Type: r.ResourceType, Name: r.ResourceName}

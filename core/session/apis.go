@@ -26,6 +26,7 @@ const (
 	DescribeConfigs
 	AlterConfigs
 	IdempotentWrite
+	ClusterAction // what nodes do among themselves
 )
 
 // The resources.
@@ -39,7 +40,7 @@ const (
 
 // String is Kafka's name of the operation.
 func (o Operation) String() string {
-	return [...]string{"none", "Describe", "Read", "Write", "Create", "Delete", "Alter", "DescribeConfigs", "AlterConfigs", "IdempotentWrite"}[o]
+	return [...]string{"none", "Describe", "Read", "Write", "Create", "Delete", "Alter", "DescribeConfigs", "AlterConfigs", "IdempotentWrite", "ClusterAction"}[o]
 }
 
 // String says what the resource is.
@@ -55,43 +56,65 @@ type API struct {
 	VersionMin, ServedMin, VersionMax int16
 	Operation                         Operation
 	Resource                          Resource
+	Peers                             Peers
 	// Note is what there is to know besides, in one line.
 	Note string
 }
+
+// Peers says who may send a request.
+type Peers uint8
+
+// Who may.
+const (
+	Anybody Peers = iota
+	// Decided is Anybody, and the controller decides it: another node may send it inside an Envelope.
+	Decided
+	// Nodes are served after NodeHello, which tells them the versions. Nobody else is, and ApiVersions does not tell of
+	// these keys: some clients choose among what they are told by rules of their own.
+	Nodes
+)
 
 // APIs is the table, for what is made of it: documentation, tests of other packages.
 func APIs() []API { return slices.Clone(apis) }
 
 // apis is every request that a client may send, by ascending key.
 var apis = []API{
-	{protocol.KeyProduce, 0, 3, 13, Write, Topic, "Versions 0 to 2 are told, or librdkafka up to 2.11.0 stops compressing, and not served. acks=0 is not answered; a refusal closes the connection."},
-	{protocol.KeyFetch, 4, 4, 18, Read, Topic, "Sessions (KIP-227) belong to their connection."},
-	{protocol.KeyListOffsets, 1, 1, 11, Describe, Topic, "Nothing is tiered: -4 is the earliest offset, -5 and -6 are none."},
-	{protocol.KeyMetadata, 0, 0, 13, Describe, Topic, ""},
-	{protocol.KeyOffsetCommit, 2, 2, 10, Read, Group, "Topics by id from version 10 on."},
-	{protocol.KeyOffsetFetch, 1, 1, 10, Describe, Group, "RequireStable is taken; there are no transactions to wait for yet."},
-	{protocol.KeyFindCoordinator, 0, 0, 6, Describe, Group, "Groups; for transactions the answer is COORDINATOR_NOT_AVAILABLE."},
-	{protocol.KeyJoinGroup, 0, 0, 9, Read, Group, ""},
-	{protocol.KeyHeartbeat, 0, 0, 4, Read, Group, ""},
-	{protocol.KeyLeaveGroup, 0, 0, 5, Read, Group, ""},
-	{protocol.KeySyncGroup, 0, 0, 5, Read, Group, ""},
-	{protocol.KeyDescribeGroups, 0, 0, 6, Describe, Group, ""},
-	{protocol.KeyListGroups, 0, 0, 5, Describe, Group, ""},
-	{protocol.KeyAPIVersions, 0, 0, 5, None, Nothing, "Answered before authentication, and in version 0 when the version is unknown."},
-	{protocol.KeyCreateTopics, 2, 2, 7, Create, Cluster, "A name given twice is refused wherever it stands."},
-	{protocol.KeyDeleteTopics, 1, 1, 6, Delete, Topic, ""},
-	{protocol.KeyDeleteRecords, 0, 0, 2, Delete, Topic, "Answered when the new log start is durable."},
-	{protocol.KeyInitProducerID, 0, 0, 5, IdempotentWrite, Cluster, "Idempotent producers; a transactional id is refused."},
-	{protocol.KeyOffsetForLeaderEpoch, 2, 2, 4, Describe, Topic, "librdkafka asks for version 2 exactly."},
-	{protocol.KeyDescribeConfigs, 1, 1, 4, DescribeConfigs, Configured, "Topics and brokers."},
-	{protocol.KeyAlterConfigs, 0, 0, 2, AlterConfigs, Configured, "Replaces every setting of a resource; IncrementalAlterConfigs does not."},
-	{protocol.KeyCreatePartitions, 0, 0, 3, Alter, Topic, ""},
-	{protocol.KeyDeleteGroups, 0, 0, 3, Delete, Group, ""},
-	{protocol.KeyIncrementalAlterConfigs, 0, 0, 1, AlterConfigs, Configured, "Topics, this broker, and all brokers by the empty name."},
-	{protocol.KeyOffsetDelete, 0, 0, 0, Delete, Group, ""},
-	{protocol.KeyDescribeCluster, 0, 0, 2, Describe, Cluster, "Brokers; controllers are not told on a broker's listener."},
-	{protocol.KeyListConfigResources, 0, 0, 1, DescribeConfigs, Cluster, "Topics and brokers. Version 0 asks for client metrics, of which there are none."},
-	{protocol.KeyDescribeTopicPartitions, 0, 0, 0, Describe, Topic, "Page by page."},
+	{protocol.KeyProduce, 0, 3, 13, Write, Topic, Anybody, "Versions 0 to 2 are told, or librdkafka up to 2.11.0 stops compressing, and not served. acks=0 is not answered; a refusal closes the connection."},
+	{protocol.KeyFetch, 4, 4, 18, Read, Topic, Anybody, "Sessions (KIP-227) belong to their connection."},
+	{protocol.KeyListOffsets, 1, 1, 11, Describe, Topic, Anybody, "Nothing is tiered: -4 is the earliest offset, -5 and -6 are none."},
+	{protocol.KeyMetadata, 0, 0, 13, Describe, Topic, Anybody, ""},
+	{protocol.KeyOffsetCommit, 2, 2, 10, Read, Group, Anybody, "Topics by id from version 10 on."},
+	{protocol.KeyOffsetFetch, 1, 1, 10, Describe, Group, Anybody, "RequireStable is taken; there are no transactions to wait for yet."},
+	{protocol.KeyFindCoordinator, 0, 0, 6, Describe, Group, Anybody, "Groups; for transactions the answer is COORDINATOR_NOT_AVAILABLE."},
+	{protocol.KeyJoinGroup, 0, 0, 9, Read, Group, Anybody, ""},
+	{protocol.KeyHeartbeat, 0, 0, 4, Read, Group, Anybody, ""},
+	{protocol.KeyLeaveGroup, 0, 0, 5, Read, Group, Anybody, ""},
+	{protocol.KeySyncGroup, 0, 0, 5, Read, Group, Anybody, ""},
+	{protocol.KeyDescribeGroups, 0, 0, 6, Describe, Group, Anybody, ""},
+	{protocol.KeyListGroups, 0, 0, 5, Describe, Group, Anybody, ""},
+	{protocol.KeyAPIVersions, 0, 0, 5, None, Nothing, Anybody, "Answered before authentication, and in version 0 when the version is unknown."},
+	{protocol.KeyCreateTopics, 2, 2, 7, Create, Cluster, Decided, "A name given twice is refused wherever it stands."},
+	{protocol.KeyDeleteTopics, 1, 1, 6, Delete, Topic, Decided, ""},
+	{protocol.KeyDeleteRecords, 0, 0, 2, Delete, Topic, Anybody, "Answered when the new log start is durable."},
+	{protocol.KeyInitProducerID, 0, 0, 5, IdempotentWrite, Cluster, Anybody, "Idempotent producers; a transactional id is refused."},
+	{protocol.KeyOffsetForLeaderEpoch, 2, 2, 4, Describe, Topic, Anybody, "librdkafka asks for version 2 exactly."},
+	{protocol.KeyDescribeConfigs, 1, 1, 4, DescribeConfigs, Configured, Anybody, "Topics and brokers."},
+	{protocol.KeyAlterConfigs, 0, 0, 2, AlterConfigs, Configured, Decided, "Replaces every setting of a resource; IncrementalAlterConfigs does not."},
+	{protocol.KeyCreatePartitions, 0, 0, 3, Alter, Topic, Decided, ""},
+	{protocol.KeyDeleteGroups, 0, 0, 3, Delete, Group, Anybody, ""},
+	{protocol.KeyIncrementalAlterConfigs, 0, 0, 1, AlterConfigs, Configured, Decided, "Topics, this broker, and all brokers by the empty name."},
+	{protocol.KeyOffsetDelete, 0, 0, 0, Delete, Group, Anybody, ""},
+	{protocol.KeyAlterPartition, 3, 3, 3, ClusterAction, Cluster, Nodes, ""},
+	{protocol.KeyEnvelope, 0, 0, 0, ClusterAction, Cluster, Nodes, "Takes requests that the controller decides, and no envelope inside another."},
+	{protocol.KeyFetchSnapshot, 0, 0, 1, ClusterAction, Cluster, Nodes, "Images of the metadata log."},
+	{protocol.KeyDescribeCluster, 0, 0, 2, Describe, Cluster, Anybody, "Brokers; controllers are not told on a broker's listener."},
+	{protocol.KeyBrokerRegistration, 4, 4, 4, ClusterAction, Cluster, Nodes, ""},
+	{protocol.KeyBrokerHeartbeat, 1, 1, 2, ClusterAction, Cluster, Nodes, ""},
+	{protocol.KeyAllocateProducerIDs, 0, 0, 0, ClusterAction, Cluster, Nodes, ""},
+	{protocol.KeyListConfigResources, 0, 0, 1, DescribeConfigs, Cluster, Anybody, "Topics and brokers. Version 0 asks for client metrics, of which there are none."},
+	{protocol.KeyDescribeTopicPartitions, 0, 0, 0, Describe, Topic, Anybody, "Page by page."},
+	{protocol.KeyNodeHello, 0, 0, 0, ClusterAction, Cluster, Nodes, "Not Kafka's. What a node says first: who it is and whom it means."},
+	{protocol.KeyQuorumMessages, 0, 0, 0, ClusterAction, Cluster, Nodes, "Not Kafka's. Messages between voters of the metadata quorum."},
 }
 
 // handle gives a request to the handler of its key. A test holds this switch against the table.
@@ -153,6 +176,22 @@ func (s *Session) handle(rq *request, out *Out) {
 		s.receiveDescribeTopicPartitions(rq, out)
 	case protocol.KeyDescribeCluster:
 		s.receiveDescribeCluster(rq, out)
+	case protocol.KeyAlterPartition:
+		s.receiveAlterPartition(rq, out)
+	case protocol.KeyEnvelope:
+		s.receiveEnvelope(rq, out)
+	case protocol.KeyFetchSnapshot:
+		s.receiveFetchSnapshot(rq, out)
+	case protocol.KeyBrokerRegistration:
+		s.receiveBrokerRegistration(rq, out)
+	case protocol.KeyBrokerHeartbeat:
+		s.receiveBrokerHeartbeat(rq, out)
+	case protocol.KeyAllocateProducerIDs:
+		s.receiveAllocateProducerIDs(rq, out)
+	case protocol.KeyNodeHello:
+		s.receiveNodeHello(rq, out)
+	case protocol.KeyQuorumMessages:
+		s.receiveQuorumMessages(rq, out)
 	default:
 		invariant.Checkf(false, "%v is in the table and has no handler", rq.slot.key)
 	}
@@ -222,6 +261,20 @@ func respond(sl *slot, body effect.Body) protocol.Message {
 		return respondDeleteGroups(body)
 	case *effect.OffsetsDeleted:
 		return respondOffsetDelete(sl, body)
+	case *effect.PartitionsAltered:
+		return respondAlterPartition(body)
+	case *effect.BrokerRegistered:
+		return respondBrokerRegistration(body)
+	case *effect.BrokerHeartbeatAnswered:
+		return respondBrokerHeartbeat(body)
+	case *effect.ProducerIDsAllocated:
+		return respondAllocateProducerIDs(body)
+	case *effect.QuorumMessagesTaken:
+		return respondQuorumMessages(body)
+	case *effect.ImageFetched:
+		return respondFetchSnapshot(sl, body)
+	case *effect.Forwarded:
+		invariant.Check(false, "what was forwarded is answered as it comes: see forwarded")
 	}
 	invariant.Checkf(false, "an answer of unknown kind: %T", body)
 	return nil

@@ -56,11 +56,23 @@ func FuzzSession(f *testing.F) {
 	}
 	f.Add(scripted(frame(produceRequest(-1, goodBatch()), 9, 1), frame(produceRequest(0, goodBatch()), 9, 2), frame(kmsg.NewPtrFetchRequest(), 12, 3)))
 	f.Add(append([]byte{1}, scripted(frame(produceRequest(-1, compressed(record.CodecZstd, 900)), 9, 1), frame(produceRequest(1, compressed(record.CodecGzip, 900)), 9, 2))[1:]...))
+	for _, a := range apis {
+		if a.Peers == Nodes {
+			f.Add(append([]byte{2}, scripted(nodeFrame(defaultRequest(a.Key, a.VersionMax), a.VersionMax, 1), nodeFrame(defaultRequest(a.Key, a.VersionMax), a.VersionMax, 2))[1:]...))
+		}
+	}
+	for _, inner := range [][]byte{frame(createTopics("a", "b"), 7, 3), frame(createTopics("a", "b"), 7, 3)[:20], nodeFrame(sealed(nil), 0, 3)} {
+		f.Add(append([]byte{2}, scripted(nodeFrame(sealed(inner), 0, 1), frame(createTopics("c"), 5, 2))[1:]...))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		in := &script{b}
 		c := DefaultConfig()
-		c.LendsInflaters, c.RecordBytesMax, c.Budget = in.byte()&1 == 1, 1<<20, protocol.Budget{ElementCountMax: 1 << 14, AllocBytesMax: 1 << 20}
+		kind := in.byte()
+		c.LendsInflaters, c.RecordBytesMax, c.Budget = kind&1 == 1, 1<<20, protocol.Budget{ElementCountMax: 1 << 14, AllocBytesMax: 1 << 20}
 		s := New(&c, 7)
+		if kind&2 != 0 {
+			s.peer = 2
+		}
 		m := &fuzzedDriver{t: t, s: s}
 		for len(in.rest) > 0 && !m.closed {
 			switch in.byte() % 5 {
@@ -161,6 +173,10 @@ func (m *fuzzedDriver) answer(which, code byte) {
 			}
 		}
 		m.s.Fetched(ev.To, reply, &m.out)
+	default:
+		if to, body := answerOf(ev, int16(code%90)); body != nil {
+			m.s.Replied(effect.Reply{To: to, Body: body}, &m.out)
+		}
 	}
 	m.take()
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/invariant"
@@ -16,6 +18,8 @@ import (
 type Config struct {
 	ClusterID string
 	NodeID    model.NodeID
+	// Incarnation is of this process, for other nodes.
+	Incarnation model.IncarnationID
 	// RecordBytesMax bounds what the batches of one request may decompress to, together.
 	RecordBytesMax int
 	Budget         protocol.Budget
@@ -42,6 +46,7 @@ type Session struct {
 	fetch        protocol.FetchRequest
 	heartbeat    protocol.HeartbeatRequest
 
+	peer     model.NodeID // the node at the other end, once it has said NodeHello
 	codecs   *effect.Codecs
 	slots    []*slot // requests in flight, oldest first
 	received uint64  // requests received: the next one's number
@@ -56,6 +61,8 @@ type Session struct {
 	// ClientHost is where the client connects from, as groups show their members: "/" and an address. The driver
 	// sets it before the first frame.
 	ClientHost string
+	// ClientAddress is the same as 4 or 16 bytes; nil if the transport has no such addresses.
+	ClientAddress []byte
 }
 
 // slot is one request in flight.
@@ -64,6 +71,7 @@ type slot struct {
 	key         protocol.Key
 	version     int16
 	correlation int32
+	envelope    envelope
 	ready       bool
 	body        protocol.Message // the response, once it is ready
 	// A produce or fetch request keeps the response that it fills part by part.
@@ -123,7 +131,7 @@ type Frame struct {
 
 // New makes the machine of a connection.
 func New(config *Config, conn effect.ConnID) *Session {
-	return &Session{config: config, conn: conn}
+	return &Session{config: config, conn: conn, peer: model.NoNode}
 }
 
 // See tells the session in which codecs topics keep their records, before it receives a frame.
@@ -157,6 +165,10 @@ func (s *Session) Receive(wall model.Timestamp, frame []byte, out *Out) (key pro
 		s.closeFor(CloseUnserved, out, "request of key %v, which is not served", key)
 		return key, version
 	}
+	if a.Peers == Nodes && s.peer == model.NoNode && key != protocol.KeyNodeHello {
+		s.closeFor(CloseUnserved, out, "request of key %v, which is served to nodes of the cluster that said %v", key, protocol.KeyNodeHello)
+		return key, version
+	}
 	sl := s.open(key, version)
 	switch {
 	case version >= a.ServedMin && version <= a.VersionMax:
@@ -180,6 +192,7 @@ type request struct {
 	wall    model.Timestamp
 	frame   []byte
 	id      effect.RequestID
+	origin  broker.Origin // of what came in an envelope
 }
 
 // decode reads the body of a request and closes the connection if it cannot. Bytes after the body are ignored, as
@@ -187,6 +200,11 @@ type request struct {
 func (s *Session) decode(rq *request, body protocol.Message, out *Out) bool {
 	body.Decode(&s.reader, rq.version)
 	if err := s.reader.Err(); err != nil {
+		if rq.slot.envelope.is {
+			rq.slot.leaveEnvelope()
+			s.answer(rq.slot, envelopeRefusal(kerr.InvalidRequest.Code), out)
+			return false
+		}
 		s.close(out, "%v version %d cannot be read: %v", rq.slot.key, rq.version, err)
 		return false
 	}
@@ -254,7 +272,7 @@ func (s *Session) drop(n int) {
 }
 
 func (s *Session) recycleSlot(sl *slot) {
-	sl.ready, sl.body, sl.asked, sl.frame = false, nil, nil, nil
+	sl.ready, sl.body, sl.asked, sl.frame, sl.envelope = false, nil, nil, nil, envelope{}
 	sl.parts = sl.produced.reset() + sl.fetched.reset()
 	if len(s.free) < slotsKeptMax && s.freeParts+sl.parts <= partsKeptMax {
 		s.free = append(s.free, sl)
@@ -283,6 +301,9 @@ func (s *Session) Idle() {
 }
 
 func (s *Session) send(sl *slot, out *Out) {
+	if sl.envelope.is {
+		sl.seal()
+	}
 	var w *protocol.Writer
 	if n := len(s.writers); n > 0 {
 		w, s.writers = s.writers[n-1], s.writers[:n-1]
@@ -352,6 +373,10 @@ func (s *Session) HangUp(cause string, out *Out) { s.closeFor(CloseRefused, out,
 func (s *Session) Replied(r effect.Reply, out *Out) {
 	sl := s.find(r.To)
 	if sl == nil || s.closed {
+		return
+	}
+	if f, ok := r.Body.(*effect.Forwarded); ok {
+		s.forwarded(sl, f, out)
 		return
 	}
 	s.answer(sl, respond(sl, r.Body), out)

@@ -33,11 +33,11 @@ const codesMax = 160
 
 // Metrics is what one node counts. The zero value counts; New adds what a scrape needs.
 type Metrics struct {
-	Requests        [protocol.KeyCount]Counter
-	RequestSeconds  [protocol.KeyCount]Histogram
-	ProduceErrors   [codesMax]Counter // by code + 1
-	FetchErrors     [codesMax]Counter // by code + 1
-	BytesIn         Counter           // of record batches
+	Requests        [protocol.KeyPlaceCount]Counter   // by Key.Place
+	RequestSeconds  [protocol.KeyPlaceCount]Histogram // likewise
+	ProduceErrors   [codesMax]Counter                 // by code + 1
+	FetchErrors     [codesMax]Counter                 // by code + 1
+	BytesIn         Counter                           // of record batches
 	BytesOut        Counter
 	BatchesIn       Counter
 	NetworkIn       Counter // of whole frames
@@ -171,7 +171,7 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	}
 	for k := range m.Requests {
 		if n := m.Requests[k].Load(); n > 0 {
-			name := protocol.Key(k).String()
+			name := protocol.KeyAt(k).String()
 			count(requests, n, name)
 			out <- m.RequestSeconds[k].metric(requestSeconds, secondsScale, name)
 		}

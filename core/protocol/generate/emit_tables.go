@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 )
@@ -22,17 +23,20 @@ func emitKeys(all []*schema) ([]byte, error) {
 		e.p("\tKey%s Key = %d", goName(s.keyName), s.key)
 	}
 	e.p(")\n")
-	e.p("// KeyCount is one more than the greatest key.")
-	e.p("const KeyCount = %d\n", keys[len(keys)-1].key+1)
+	own, _ := slices.BinarySearchFunc(keys, firstOwnKey, func(s *schema, key int) int { return s.key - key })
+	e.p("// KeyCount is one more than the greatest of Kafka's keys.")
+	e.p("const KeyCount = %d\n", keys[own-1].key+1)
+	e.p("// FirstOwnKey is the first of the keys that are not Kafka's, which nodes of a cluster use among themselves, and")
+	e.p("// OwnKeyCount how many there are, without a gap.")
+	e.p("const (\n\tFirstOwnKey = %d\n\tOwnKeyCount = %d\n)\n", firstOwnKey, len(keys)-own)
 	e.p("var keyInfos = [KeyCount]keyInfo{")
-	for _, s := range keys {
-		if s.retired {
-			e.p("\tKey%s: {%q, 0, -1, -1, noFlexible},", goName(s.keyName), s.keyName)
-			continue
-		}
-		b := s.bodies[0]
-		flexible := flexibleFrom(b)
-		e.p("\tKey%s: {%q, %d, %d, %d, %s},", goName(s.keyName), s.keyName, b.versions.from, b.unstable-1, b.versions.to, flexible)
+	for _, s := range keys[:own] {
+		e.p("\tKey%s: %s,", goName(s.keyName), keyInfo(s))
+	}
+	e.p("}\n")
+	e.p("var ownKeyInfos = [OwnKeyCount]keyInfo{")
+	for _, s := range keys[own:] {
+		e.p("\tKey%s - FirstOwnKey: %s,", goName(s.keyName), keyInfo(s))
 	}
 	e.p("}\n")
 	for i, kind := range []string{"Request", "Response"} {
@@ -47,6 +51,15 @@ func emitKeys(all []*schema) ([]byte, error) {
 		e.p("\tdefault:\n\t\treturn nil\n\t}\n\tm.Default()\n\treturn m\n}\n")
 	}
 	return e.source()
+}
+
+// keyInfo is a key's row in the table of keys.
+func keyInfo(s *schema) string {
+	if s.retired {
+		return fmt.Sprintf("{%q, 0, -1, -1, noFlexible}", s.keyName)
+	}
+	b := s.bodies[0]
+	return fmt.Sprintf("{%q, %d, %d, %d, %s}", s.keyName, b.versions.from, b.unstable-1, b.versions.to, flexibleFrom(b))
 }
 
 // emitRecords writes the constructors of the records of each log, by type.

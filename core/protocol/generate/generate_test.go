@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -56,7 +57,8 @@ func TestStructLayoutsAreTheCompilers(t *testing.T) {
 			}
 		}
 	}
-	for k := range protocol.Key(protocol.KeyCount) {
+	for place := range protocol.KeyPlaceCount {
+		k := protocol.KeyAt(place)
 		for _, m := range []protocol.Message{protocol.NewRequest(k), protocol.NewResponse(k)} {
 			if m != nil {
 				walk(reflect.TypeOf(m))
@@ -132,7 +134,8 @@ func TestNoByteCostsMoreThan32(t *testing.T) {
 // TestMinimumSizesAreExact encodes an element at its leanest: the count check divides by this size.
 func TestMinimumSizesAreExact(t *testing.T) {
 	compared := 0
-	for k := range protocol.Key(protocol.KeyCount) {
+	for place := range protocol.KeyPlaceCount {
+		k := protocol.KeyAt(place)
 		if protocol.NewRequest(k) == nil {
 			continue
 		}
@@ -141,7 +144,7 @@ func TestMinimumSizesAreExact(t *testing.T) {
 			t.Fatal(err)
 		}
 		content, err := os.ReadFile(paths[slices.IndexFunc(paths, func(p string) bool {
-			return strings.HasPrefix(filepath.Base(p), string([]byte{'0', byte('0' + k/10), byte('0' + k%10), '_'}))
+			return strings.HasPrefix(filepath.Base(p), fmt.Sprintf("%03d_", k))
 		})])
 		if err != nil {
 			t.Fatal(err)

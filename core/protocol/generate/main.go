@@ -8,7 +8,7 @@
 //
 // One fact a line, words separated by blanks, nesting by two blanks of indentation, # for comments.
 //
-//	key 1 Fetch                           the API key that this file describes, and its name
+//	key 1 Fetch                           the API key that this file describes, and its name; from 30000 on it is our own
 //	retired                               the key's only line if no version of it is spoken any more
 //
 //	request 4-18 flexible 12+             a body: its versions, those with compact lengths and tagged fields

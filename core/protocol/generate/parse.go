@@ -67,7 +67,7 @@ func (p *parser) topLevel(l line) error {
 		if len(w) != 3 || p.out.key >= 0 || len(p.out.bodies) != 0 {
 			return p.errorf(l.number, "want one line \"key NUMBER NAME\" at the top")
 		}
-		n, err := strconv.ParseUint(w[1], 10, 10)
+		n, err := strconv.ParseUint(w[1], 10, 15)
 		if err != nil {
 			return p.errorf(l.number, "%q is no API key", w[1])
 		}

@@ -25,7 +25,10 @@ why. The last column but one is what an ACL must allow, and on what: nobody is r
 `)
 	for _, a := range session.APIs() {
 		acl := a.Operation.String() + " on " + a.Resource.String()
-		if a.Operation == session.None {
+		switch {
+		case a.Peers == session.Nodes:
+			continue
+		case a.Operation == session.None:
 			acl = "none"
 		}
 		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s | %s |\n", a.Key, a.Key, versions(a.ServedMin, a.VersionMax), versions(a.VersionMin, a.VersionMax), acl, a.Note)
@@ -39,6 +42,30 @@ why. The last column but one is what an ACL must allow, and on what: nobody is r
 			fmt.Fprintf(&b, "| %s | %d |\n", f.Name, f.Level)
 		}
 	}
+	b.WriteString(`
+## Between nodes
+
+Nodes of a cluster speak the same protocol to each other, on the same listeners, with these requests beside Fetch and
+CreateTopics. A node first sends ApiVersions and NodeHello, which says who it is and which node of which cluster it
+means to reach; the answer says who answers and lists these versions. Without it these keys are not served, and
+ApiVersions does not list them: a client has no use for them, and some choose among what they are told by rules of
+their own. An ACL must allow ClusterAction on Cluster for each. Keys from 30000 on are not Kafka's.
+
+| key | request | served | notes |
+|---|---|---|---|
+`)
+	for _, a := range session.APIs() {
+		if a.Peers == session.Nodes {
+			fmt.Fprintf(&b, "| %d | %s | %s | %s |\n", a.Key, a.Key, versions(a.ServedMin, a.VersionMax), a.Note)
+		}
+	}
+	var decided []string
+	for _, a := range session.APIs() {
+		if a.Peers == session.Decided {
+			decided = append(decided, a.Key.String())
+		}
+	}
+	fmt.Fprintf(&b, "\nThese are decided by the controller, and may come in an Envelope: %s.\n", strings.Join(decided, ", "))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
