@@ -48,6 +48,7 @@ type Broker struct {
 	codecs     *effect.Codecs       // as sessions know them
 	recoded    []effect.CodecChange // since then
 	retention  retention
+	timeouts   produceTimeouts
 	groups     groups
 }
 
@@ -148,6 +149,7 @@ func (b *Broker) Tick(now model.Time, wall model.Timestamp, out *effect.Set) {
 		b.finishFetch(f, out)
 	}
 	b.timeOutDeletions(out)
+	b.timeouts.tick(now, out)
 	b.tickGroups(now, wall, out)
 	b.retain(now, wall, out)
 	b.settle(out)
@@ -158,6 +160,9 @@ func (b *Broker) Deadline() model.Time {
 	d := b.fetches.deadline()
 	if r := b.retention.next; len(b.partitions.order)+len(b.retention.undeleted) > 0 && (d == 0 || r < d) {
 		d = r
+	}
+	if t := b.timeouts.next; t != 0 && (d == 0 || t < d) {
+		d = t
 	}
 	if len(b.deletions) > 0 && (d == 0 || b.deletions[0].deadline < d) {
 		d = max(1, b.deletions[0].deadline)
@@ -233,7 +238,7 @@ func (b *Broker) completed(ev *Completed, out *effect.Set) {
 
 func (b *Broker) appended(p *partition, a effect.Appended, out *effect.Set) {
 	before := p.replica.Bounds().HighWatermark
-	if p.replica.Appended(a, out) {
+	if p.replica.Appended(a, b.now, out) {
 		b.wakeFrom(p, before, out)
 	}
 	if p.replica.Offline() != "" {
@@ -276,10 +281,14 @@ func (b *Broker) produce(ev *Produce, out *effect.Set) {
 		in := replica.Produce{
 			To: ev.To, Index: part.Index, Acks: ev.Acks, AppendTime: model.NoTimestamp, Header: part.Header, Batch: part.Batch,
 		}
+		if ev.Wait > 0 {
+			in.Deadline = b.now + ev.Wait
+		}
 		if p.topic.Config.LogAppendTime {
 			in.AppendTime = ev.Wall
 		}
-		p.replica.Produce(in, out)
+		p.replica.Produce(in, b.now, out)
+		b.timeouts.watch(p, b.now)
 	}
 }
 
@@ -291,8 +300,6 @@ func checkBatch(t *topic, part *ProducePart, ev *Produce) (code int16, why strin
 		return kerr.InvalidTopicException.Code, fmt.Sprintf("topic %q is the cluster's own: clients cannot write to it", t.Name)
 	case h.SizeBytes > int(c.MessageBytesMax):
 		return kerr.MessageTooLarge.Code, fmt.Sprintf("the batch has %d bytes; max.message.bytes of topic %q is %d", h.SizeBytes, t.Name, c.MessageBytesMax)
-	case ev.Acks == -1 && c.MinInSyncReplicas > 1:
-		return kerr.NotEnoughReplicas.Code, fmt.Sprintf("min.insync.replicas of topic %q is %d, and there is one", t.Name, c.MinInSyncReplicas)
 	case c.LogAppendTime || h.MaxTimestamp == model.NoTimestamp:
 		return 0, ""
 	case int64(h.MaxTimestamp-ev.Wall) > c.TimestampAfterMsMax:

@@ -29,7 +29,8 @@ func (r TopicRef) isID() bool { return r.ByID || r.Name == "" && !r.ID.IsZero() 
 // nothing is answered, and one effect.Close says that a part was refused.
 type Produce struct {
 	To    effect.RequestID
-	Acks  int16 // 0, 1 or -1
+	Acks  int16      // 0, 1 or -1
+	Wait  model.Time // how long the client waits for replicas; 0: for ever
 	Wall  model.Timestamp
 	Parts []ProducePart
 }

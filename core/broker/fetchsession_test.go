@@ -274,7 +274,10 @@ func TestAnEpochThatPartsFromOursIsTold(t *testing.T) {
 	apply(0, 2, 3)
 	apply(3, 4, 2)
 	p := w.b.partitions.order[0]
-	p.replica = replica.New(p.replica.Partition(), 5, state)
+	p.replica = replica.New(p.replica.Partition(), state, 0)
+	d := *p.topic.Partition(p.replica.Partition().Partition)
+	d.LeaderEpoch = 5
+	p.replica.Lead(w.b.leadership(p.topic, &d), w.b.now, new(effect.Set))
 	for _, c := range []struct {
 		offset        model.Offset
 		fetched, told model.LeaderEpoch

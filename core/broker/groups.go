@@ -10,6 +10,7 @@ import (
 	"github.com/weirmq/weir/core/group"
 	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
 )
 
 // groups are the group coordinators of this broker: one for each partition of the offsets topic.
@@ -42,9 +43,20 @@ func (t imageTopics) TopicID(name string) (model.TopicID, bool) {
 	return model.TopicID{}, false
 }
 
+// groupLog is where a coordinator's records go.
+type groupLog struct {
+	b *Broker
+	p *partition
+}
+
+// Append writes a batch of a coordinator's.
+func (l groupLog) Append(h record.Header, batch []byte, out *effect.Set) (baseOffset model.Offset, code int16) {
+	return l.p.replica.Append(h, batch, l.b.now, out)
+}
+
 // coordinate makes the coordinator of a partition of the offsets topic. It loads when the loop gets to it.
 func (b *Broker) coordinate(p *partition) {
-	c := &coordinator{partition: p, machine: group.New(&b.config.Groups, p.replica.Partition(), p.replica, imageTopics{b}, &b.groups.memory)}
+	c := &coordinator{partition: p, machine: group.New(&b.config.Groups, p.replica.Partition(), groupLog{b, p}, imageTopics{b}, &b.groups.memory)}
 	c.timer.Owner = c
 	p.coordinator = c
 	b.groups.byPartition = append(b.groups.byPartition, c)

@@ -34,7 +34,7 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 		t := b.addTopic(of)
 		for index, state := range of.Partitions {
 			tp := model.TopicPartition{Topic: t.ID, Partition: index}
-			b.addPartition(t, openReplica(tp, state.LeaderEpoch, recovered[tp], out))
+			b.addPartition(t, b.openReplica(tp, t, state, recovered[tp], out))
 			opens.Opens = append(opens.Opens, effect.Open{Partition: tp, Config: logConfig(t)})
 		}
 	}
@@ -84,17 +84,24 @@ func loadMetadata(engine *storage.Engine, rec *storage.Recovered) (*metadata.Ima
 	return image, nil
 }
 
-func openReplica(tp model.TopicPartition, epoch model.LeaderEpoch, rec *storage.Recovered, out *effect.Set) *replica.Replica {
-	if rec == nil {
-		return replica.New(tp, epoch, log.New(0))
+func (b *Broker) openReplica(tp model.TopicPartition, t *topic, d *metadata.Partition, rec *storage.Recovered, out *effect.Set) *replica.Replica {
+	state := log.New(0)
+	if rec != nil && rec.State != nil {
+		state = rec.State
 	}
-	state := rec.State
-	if state == nil {
-		state = log.New(0)
-	}
-	r := replica.New(tp, epoch, state)
-	if rec.Damage != "" {
+	r := replica.New(tp, state, 0)
+	r.Lead(b.leadership(t, d), b.now, out)
+	if rec != nil && rec.Damage != "" {
 		r.GoOffline(rec.Damage, out)
 	}
 	return r
+}
+
+// leadership is what the image says of a partition that this node leads.
+func (b *Broker) leadership(t *topic, d *metadata.Partition) replica.Leadership {
+	return replica.Leadership{
+		Epoch:      d.LeaderEpoch,
+		Assignment: replica.Assignment{Replicas: d.Replicas, ISR: d.ISR},
+		Config:     replica.FollowersConfig{Self: b.config.Advertised.ID, InSyncMin: min(int(t.Config.MinInSyncReplicas), len(d.Replicas))},
+	}
 }

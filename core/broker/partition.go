@@ -26,6 +26,7 @@ type partition struct {
 	coordinator *coordinator
 	watchers    []*entry // of fetch sessions
 	fetchedBy   uint64   // the newest full fetch that named it
+	timed       bool     // in Broker.timeouts
 }
 
 // partitions finds partitions by name and walks them in an order that depends on nothing but history.

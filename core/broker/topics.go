@@ -5,7 +5,6 @@ import (
 
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
-	"github.com/weirmq/weir/core/log"
 	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/replica"
@@ -165,7 +164,7 @@ func (b *Broker) addPartition(t *topic, r *replica.Replica) {
 // partitionAdded opens a new partition of a topic.
 func (b *Broker) partitionAdded(t *topic, ch *metadata.PartitionChange, out *effect.Set) {
 	tp := model.TopicPartition{Topic: t.ID, Partition: ch.Partition}
-	b.addPartition(t, replica.New(tp, ch.After.LeaderEpoch, log.New(0)))
+	b.addPartition(t, b.openReplica(tp, t, ch.After, nil, out))
 	if t.Name == metadata.OffsetsTopic {
 		b.loadGroups(out)
 	}

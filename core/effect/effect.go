@@ -25,20 +25,22 @@ import (
 
 // Set collects the effects of one step. The zero value is ready to use.
 type Set struct {
-	Appends  []Append   // write these batches; reported by Appended
-	Reads    []Read     // resolve these ranges and reply with them
-	Lookups  []Lookup   // find an offset by time; reported by LookedUp
-	Scans    []Scan     // read a piece of a log for a machine; reported by Scanned
-	Opens    []Open     // a partition exists here from now on, with this configuration
-	Deletes  []Delete   // a partition is gone; reported by Deleted
-	Retains  []Retain   // apply a partition's retention; reported by Retained
-	Produced []Produced // one partition's outcome of a produce request
-	Replies  []Reply    // whole replies of every other kind
-	Closes   []Close    // connections to be closed
-	Calls    []Call     // ask other nodes; each is reported by one Answer
-	Codecs   *Codecs    // unless nil, what sessions go by from now on: before any answer of this set
-	Notes    []Note     // facts, for logs, metrics and traces
-	Marks    Marks      // rare paths that this step took
+	Appends   []Append // write these batches; reported by Appended
+	Reads     []Read   // resolve these ranges and reply with them
+	Lookups   []Lookup // find an offset by time; reported by LookedUp
+	Scans     []Scan   // read a piece of a log for a machine; reported by Scanned
+	Truncates []Truncate
+	StartAts  []StartAt
+	Opens     []Open     // a partition exists here from now on, with this configuration
+	Deletes   []Delete   // a partition is gone; reported by Deleted
+	Retains   []Retain   // apply a partition's retention; reported by Retained
+	Produced  []Produced // one partition's outcome of a produce request
+	Replies   []Reply    // whole replies of every other kind
+	Closes    []Close    // connections to be closed
+	Calls     []Call     // ask other nodes; each is reported by one Answer
+	Codecs    *Codecs    // unless nil, what sessions go by from now on: before any answer of this set
+	Notes     []Note     // facts, for logs, metrics and traces
+	Marks     Marks      // rare paths that this step took
 }
 
 // Reset empties the set and keeps its memory.
@@ -293,13 +295,14 @@ func (f Failure) String() string {
 
 // Completions is what a turn of the storage engine reports. The zero value is ready to use.
 type Completions struct {
-	Appended []Appended
-	LookedUp []LookedUp
-	Scanned  []Scanned
-	Deleted  []Deleted
-	Retained []Retained
-	Damaged  []Damaged
-	Notes    []Note
+	Truncated []Truncated
+	Appended  []Appended
+	LookedUp  []LookedUp
+	Scanned   []Scanned
+	Deleted   []Deleted
+	Retained  []Retained
+	Damaged   []Damaged
+	Notes     []Note
 }
 
 // Reset empties the completions and keeps their memory.

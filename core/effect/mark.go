@@ -6,32 +6,38 @@ type Mark uint8
 
 // The marks. Names are package.path.
 const (
-	MarkProduceDuplicate       Mark = iota // a retried batch was answered from the window of five
-	MarkProduceOutOfOrder                  // a sequence gap was refused
-	MarkProduceEpochFenced                 // a lower producer epoch was refused
-	MarkProduceEpochBumped                 // a higher producer epoch began at sequence 0
-	MarkProduceUnknownProducer             // a producer without state was accepted at a sequence above 0
-	MarkProduceParkedTwice                 // a duplicate of a batch that is not yet durable was parked beside it
-	MarkFetchParked                        // a fetch waited for data
-	MarkFetchWoken                         // a parked fetch was completed by data
-	MarkFetchTimedOut                      // a parked fetch was completed by its deadline
-	MarkFetchOutOfRange                    // a fetch asked outside the log
-	MarkAutoCreated                        // a topic was created by asking for it
-	MarkDiskFullRefused                    // an append was refused for lack of space
-	MarkPartitionOffline                   // a partition was taken offline
-	MarkRetentionAdvanced                  // retention moved a log start offset
-	MarkRebalance                          // a group began a round of joins
-	MarkMemberExpired                      // a member's session ended
-	MarkStaticRejoin                       // a static member came back under a new id (KIP-345)
-	MarkInstanceFenced                     // a static member was told that another has its place
-	MarkGroupFull                          // a join was refused for group.max.size
-	MarkGroupMemoryFull                    // a join or commit was refused for lack of memory
-	MarkCommitFenced                       // a commit of no member of the generation was refused
-	MarkOffsetsExpired                     // offsets of an empty group expired
-	MarkOffsetsRewritten                   // live keys of a coordinator's log were written anew
-	MarkGroupsLoaded                       // a coordinator loaded groups from its log
-	MarkCoordinatorRefused                 // the log refused a coordinator's records
-	MarkCount                              // how many there are; not a mark
+	MarkProduceDuplicate        Mark = iota // a retried batch was answered from the window of five
+	MarkProduceOutOfOrder                   // a sequence gap was refused
+	MarkProduceEpochFenced                  // a lower producer epoch was refused
+	MarkProduceEpochBumped                  // a higher producer epoch began at sequence 0
+	MarkProduceUnknownProducer              // a producer without state was accepted at a sequence above 0
+	MarkProduceParkedTwice                  // a duplicate of a batch that is not yet durable was parked beside it
+	MarkFetchParked                         // a fetch waited for data
+	MarkFetchWoken                          // a parked fetch was completed by data
+	MarkFetchTimedOut                       // a parked fetch was completed by its deadline
+	MarkFetchOutOfRange                     // a fetch asked outside the log
+	MarkAutoCreated                         // a topic was created by asking for it
+	MarkDiskFullRefused                     // an append was refused for lack of space
+	MarkPartitionOffline                    // a partition was taken offline
+	MarkRetentionAdvanced                   // retention moved a log start offset
+	MarkRebalance                           // a group began a round of joins
+	MarkMemberExpired                       // a member's session ended
+	MarkStaticRejoin                        // a static member came back under a new id (KIP-345)
+	MarkInstanceFenced                      // a static member was told that another has its place
+	MarkGroupFull                           // a join was refused for group.max.size
+	MarkGroupMemoryFull                     // a join or commit was refused for lack of memory
+	MarkCommitFenced                        // a commit of no member of the generation was refused
+	MarkOffsetsExpired                      // offsets of an empty group expired
+	MarkOffsetsRewritten                    // live keys of a coordinator's log were written anew
+	MarkGroupsLoaded                        // a coordinator loaded groups from its log
+	MarkCoordinatorRefused                  // the log refused a coordinator's records
+	MarkProduceTimedOut                     // a produce request waited for its replicas until its time was over
+	MarkFollowerTruncated                   // a follower cut off what its leader has not
+	MarkFollowerStartedAnew                 // a follower dropped its log, which ended before its leader's began
+	MarkTruncatedBelowWatermark             // a follower cut off what had been committed: an unclean election
+	MarkMetadataTruncated                   // a voter cut off entries that were overwritten
+	MarkMetadataImage                       // a voter wrote an image of the metadata
+	MarkCount                               // how many there are; not a mark
 )
 
 var markNames = [MarkCount]string{
@@ -48,6 +54,10 @@ var markNames = [MarkCount]string{
 	MarkCommitFenced:   "group.commit_fenced",
 	MarkOffsetsExpired: "group.offsets_expired", MarkOffsetsRewritten: "group.log_rewritten", MarkGroupsLoaded: "group.loaded",
 	MarkCoordinatorRefused: "group.append_refused",
+	MarkProduceTimedOut:    "produce.timed_out",
+	MarkFollowerTruncated:  "follower.truncated", MarkFollowerStartedAnew: "follower.started_anew",
+	MarkTruncatedBelowWatermark: "follower.truncated_committed",
+	MarkMetadataTruncated:       "metadata.truncated", MarkMetadataImage: "metadata.image",
 }
 
 // String is the mark's name in reports.

@@ -48,6 +48,8 @@ const (
 	NoteCoordinatorLoaded                     // Count: groups; Offset: the log's end
 	NoteCoordinatorFailed                     // Detail: why its groups cannot be served
 	NoteDiskRoom                              // writes go on after NoteDiskFull; Count: appends refused meanwhile
+	NoteReplicaRefused                        // Detail: why a leader's batch was not taken
+	NoteReplicaCut                            // a follower's log is cut; Offset: where it ended
 	noteKindCount
 )
 
@@ -64,6 +66,7 @@ var noteNames = [noteKindCount]string{
 	NoteRebalancing: "rebalancing", NoteGenerationBegun: "generation_begun", NoteGroupStable: "group_stable",
 	NoteGroupDeleted: "group_deleted", NoteOffsetsExpired: "offsets_expired",
 	NoteCoordinatorLoaded: "coordinator_loaded", NoteCoordinatorFailed: "coordinator_failed",
+	NoteReplicaRefused: "replica_refused", NoteReplicaCut: "replica_cut",
 }
 
 // String is the note's name in logs and traces.

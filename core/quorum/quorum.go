@@ -177,14 +177,14 @@ func (q *Quorum) image() *raftpb.Snapshot {
 	if q.applied != q.emitted {
 		return nil // more was committed in this very step: the library asks again
 	}
-	term, err := q.log.Term(uint64(q.emitted))
-	if err != nil {
+	term := q.TermOf(q.emitted)
+	if term == 0 {
 		// Committed entries are durable or still with the library, which then does not want an image.
 		return nil
 	}
 	return &raftpb.Snapshot{
 		Data:     q.imager.Image(),
-		Metadata: &raftpb.SnapshotMetadata{ConfState: q.log.voters, Index: new(uint64(q.emitted)), Term: new(term)},
+		Metadata: &raftpb.SnapshotMetadata{ConfState: q.log.voters, Index: new(uint64(q.emitted)), Term: new(uint64(term))},
 	}
 }
 
@@ -194,7 +194,7 @@ var ErrNotLeader = errors.New("not the leader")
 // Propose adds an entry. It is committed when it comes out as such; it is lost if the leadership ends before.
 func (q *Quorum) Propose(data []byte, out *Out) error {
 	invariant.Check(len(data) > 0, "a proposal has data: an entry without is a new leader's")
-	q.applied = q.emitted
+	q.begin()
 	err := q.node.Propose(data)
 	q.settle(out)
 	if err != nil {
@@ -242,7 +242,7 @@ func (q *Quorum) Change(voters, learners []VoterID, out *Out) error {
 	if q.log.pendingChange(q.node.BasicStatus().HardState.GetCommit()) || len(now.GetVotersOutgoing()) > 0 {
 		return ErrChanging
 	}
-	q.applied = q.emitted
+	q.begin()
 	err := q.node.ProposeConfChange(change)
 	q.settle(out)
 	if err != nil {
@@ -260,10 +260,17 @@ var ErrChanging = errors.New("another change of the voters is under way")
 // HandOver makes the leader hand its leadership to another voter, once that has caught up.
 func (q *Quorum) HandOver(to VoterID, out *Out) {
 	if q.leads() {
-		q.applied = q.emitted
+		q.begin()
 		q.node.TransferLeader(uint64(to))
 		q.settle(out)
 	}
+}
+
+// Stand makes a voter stand for election at once, without waiting for a silence: the only voter need not.
+func (q *Quorum) Stand(out *Out) {
+	q.begin()
+	_ = q.node.Campaign() // it is ignored by those who do not vote
+	q.settle(out)
 }
 
 // Receive takes in another voter's message. An error says that it is none, and changes nothing.
@@ -275,7 +282,7 @@ func (q *Quorum) Receive(from VoterID, message []byte, out *Out) error {
 	if err := q.check(from, m); err != nil {
 		return err
 	}
-	q.applied = q.emitted
+	q.begin()
 	before := q.node.BasicStatus()
 	// Errors are of messages that come too late, from voters that are not known: they are ignored.
 	_ = q.node.Step(m)
@@ -338,7 +345,7 @@ func (q *Quorum) lastIndex() uint64 {
 
 // Unreachable says that a message to a voter was lost for sure.
 func (q *Quorum) Unreachable(to VoterID, out *Out) {
-	q.applied = q.emitted
+	q.begin()
 	q.node.ReportUnreachable(uint64(to))
 	q.settle(out)
 }
@@ -349,7 +356,7 @@ func (q *Quorum) ImageSent(to VoterID, ok bool, out *Out) {
 	if !ok {
 		status = raft.SnapshotFailure
 	}
-	q.applied = q.emitted
+	q.begin()
 	q.node.ReportSnapshot(uint64(to), status)
 	q.settle(out)
 }
@@ -357,7 +364,7 @@ func (q *Quorum) ImageSent(to VoterID, ok bool, out *Out) {
 // Written says that a write is durable. Writes become durable in the order of their tokens; a later one stands for
 // those before it.
 func (q *Quorum) Written(token uint64, out *Out) {
-	q.applied = q.emitted
+	q.begin()
 	for len(q.writes) > 0 && q.writes[0].token <= token {
 		w := q.writes[0]
 		q.writes = slices.Delete(q.writes, 0, 1)
@@ -397,7 +404,7 @@ func (q *Quorum) Compact(to Index) {
 
 // Tick does what is due.
 func (q *Quorum) Tick(now model.Time, out *Out) {
-	q.applied = q.emitted
+	q.begin()
 	// After a long pause time begins anew: what was missed is not made up for, as nobody was heard meanwhile.
 	if now-q.nextTick > model.Time(q.config.ElectionTicks)*q.config.TickInterval {
 		q.nextTick = now
@@ -418,6 +425,18 @@ func (q *Quorum) Tick(now model.Time, out *Out) {
 
 // Deadline is when Tick must be called next.
 func (q *Quorum) Deadline() model.Time { return q.nextTick }
+
+// begin begins a step: what was given out before has been applied.
+func (q *Quorum) begin() { q.applied = q.emitted }
+
+// TermOf is the term of an entry that is durable here and not compacted, 0 of any other.
+func (q *Quorum) TermOf(i Index) Term {
+	term, err := q.log.Term(uint64(i))
+	if err != nil {
+		return 0
+	}
+	return Term(term)
+}
 
 func (q *Quorum) leads() bool { return q.node.BasicStatus().RaftState == raft.StateLeader }
 

@@ -1,30 +1,37 @@
-// Package replica is one replica of one partition: the machine that gives out offsets, decides what a
-// produce request may do, and knows how far the log may be read.
+// Package replica is one replica of one partition: the machine that gives out offsets, decides what a produce request may
+// do, follows a leader, and knows how far the log may be read.
 //
-// Today every replica is its partition's leader and its only in-sync replica, so the high watermark is
-// what is durable here. The shape is that of replication: appends are decided at once and pipelined,
-// acknowledgements wait for the high watermark, reads stop at it.
-//
-//	          Produce                    Appended
+//	          Produce                    Appended, FetchedBy
 //	client ────────────► decide offset ───────────► high watermark ──► acknowledgement
 //	                     emit Append                      │
 //	                     park the request                 └──────────► parked fetches (broker wakes them)
 //
-// What a leader knows of its followers is in Followers: who is in sync, and how far the log may be read therefore.
-// It is not connected yet: that comes with replication.
+//	          Position                     Fetched
+//	follower ────────────► leader ──────────────────► emit Append ──► Appended ──► Position
+//	                          └── diverging ────────► emit Truncate ──► Truncated ───┘
 //
-// Inputs: Produce, Appended, Retained, Expired. Outputs: effect.Append, effect.Produced, notes, marks.
+// A Replica leads or follows, as the controller says. What a leader knows of the others is in Followers: who is in sync,
+// and how far the log may be read therefore.
+//
+// Inputs: Lead, Follow, Produce, Appended, Truncated, FetchedBy, Fetched, Retained, Expire. Outputs: effect.Append,
+// Truncate, StartAt, Retain, Produced, notes, marks.
 //
 // Invariants:
 //
 //  1. logStartOffset <= highWatermark <= logEndOffset.
 //  2. A batch is acknowledged with acks=all only when the high watermark has passed its last offset, and a
-//     duplicate only when its original has.
+//     duplicate only when its original has; with acks=1 when it is durable here.
 //  3. Offsets are dense: an append's base offset is the log end offset that the batches before it left.
-//  4. Parked requests wait in offset order; none waits below the high watermark.
+//  4. Parked requests wait in offset order; none waits below what it waits for, and none waits where nobody leads.
 //  5. After an append was refused by storage, nothing that was decided behind it counts: the state starts
 //     again from what storage says the log holds.
+//  6. A follower's Position says that everything before it is durable here. There is none while anything is on its way.
+//  7. A follower's log is a piece of its leader's from the start to where they part; it is cut there before it goes on
+//     (KIP-101, 279, 320, 595).
 //
-// Deliberately absent: reading bytes (storage), waiting fetches (broker, since a fetch spans partitions),
-// names and configuration of topics (controller).
+// A high watermark is local knowledge: a new leader knows one that may be below what an earlier one had shown, until the
+// followers have fetched. Nothing rests on it going up only.
+//
+// Deliberately absent: reading bytes (storage), waiting fetches and the fetches between nodes (broker, since a fetch
+// spans partitions), names and configuration of topics (controller).
 package replica

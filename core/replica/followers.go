@@ -47,14 +47,14 @@ type FollowersConfig struct {
 type Assignment struct {
 	Replicas       []model.NodeID
 	ISR            []model.NodeID
-	PartitionEpoch int32 // counts the changes of everything here
+	PartitionEpoch model.PartitionEpoch // counts the changes of everything here
 }
 
 // follower is one other replica.
 type follower struct {
 	node model.NodeID
 	// brokerEpoch is of the process that fetched last: a later one may have lost what an earlier one had (KIP-903).
-	brokerEpoch int64
+	brokerEpoch model.BrokerEpoch
 	end         model.Offset // durable there; NoOffset until it has fetched
 	caughtUpAt  model.Time   // when it was known to have all that there was
 	fetchedAt   model.Time
@@ -126,7 +126,7 @@ func (f *Followers) Alive(node model.NodeID, alive bool) {
 
 // Fetched takes in a follower's fetch, whose offset is the follower's durable log end. ok is false if it is not a
 // replica of the partition.
-func (f *Followers) Fetched(node model.NodeID, brokerEpoch int64, offset model.Offset, now model.Time) (advanced, ok bool) {
+func (f *Followers) Fetched(node model.NodeID, brokerEpoch model.BrokerEpoch, offset model.Offset, now model.Time) (advanced, ok bool) {
 	r := f.find(node)
 	if r == nil || brokerEpoch < r.brokerEpoch {
 		return false, false // an earlier life's fetch, which came late
@@ -166,9 +166,27 @@ func (f *Followers) HighWatermark() model.Offset { return f.watermark }
 // InSyncCount is how many replicas are in sync, the leader among them, as committed.
 func (f *Followers) InSyncCount() int { return len(f.assignment.ISR) }
 
+// Enough reports whether as many are in sync as min.insync.replicas wants.
+func (f *Followers) Enough() bool { return f.InSyncCount() >= f.config.InSyncMin }
+
+// Configure takes over a new min.insync.replicas. It reports whether the high watermark moved.
+func (f *Followers) Configure(inSyncMin int) (advanced bool) {
+	f.config.InSyncMin = inSyncMin
+	return f.advance()
+}
+
+// Cut says that appends were refused: the leader's log ends earlier than it was said to. Nobody can have fetched what is
+// gone, as only what is staged is fetched, and what is refused is not.
+func (f *Followers) Cut(end model.Offset) {
+	f.end = end
+	for i := range f.all {
+		f.all[i].endThen = min(f.all[i].endThen, end)
+	}
+}
+
 // advance moves the high watermark as far as it may go.
 func (f *Followers) advance() bool {
-	if f.InSyncCount() < f.config.InSyncMin {
+	if !f.Enough() {
 		return false
 	}
 	to := f.durable
@@ -188,13 +206,13 @@ func (f *Followers) advance() bool {
 type Proposal struct {
 	ISR []InSync // ascending
 	// PartitionEpoch is what it rests on: the controller refuses it if that has passed.
-	PartitionEpoch int32
+	PartitionEpoch model.PartitionEpoch
 }
 
 // InSync is one member of a proposal, with the process that is meant.
 type InSync struct {
 	Node        model.NodeID
-	BrokerEpoch int64 // -1 of the leader, which the controller knows by who asks
+	BrokerEpoch model.BrokerEpoch // -1 of the leader, which the controller knows by who asks
 }
 
 // Propose looks who is in sync, and says so if that is not what is committed. One proposal is on its way at a time;

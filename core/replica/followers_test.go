@@ -11,7 +11,7 @@ import (
 
 const lag = model.Time(1000)
 
-func leading(isr []model.NodeID, inSyncMin int) *Followers {
+func newFollowers(isr []model.NodeID, inSyncMin int) *Followers {
 	return NewFollowers(FollowersConfig{Self: 1, LagTimeMax: lag, InSyncMin: inSyncMin},
 		Assignment{Replicas: []model.NodeID{1, 2, 3}, ISR: isr, PartitionEpoch: 5}, LeaderStart{}, 1)
 }
@@ -30,7 +30,7 @@ func proposes(t *testing.T, f *Followers, now model.Time, want ...model.NodeID) 
 }
 
 func TestHighWatermarkWaitsForAllInSync(t *testing.T) {
-	f := leading([]model.NodeID{1, 2, 3}, 2)
+	f := newFollowers([]model.NodeID{1, 2, 3}, 2)
 	f.Appended(10, 10, 2)
 	f.Fetched(2, 1, 10, 3)
 	f.Fetched(3, 1, 4, 3)
@@ -47,7 +47,7 @@ func TestHighWatermarkWaitsForAllInSync(t *testing.T) {
 }
 
 func TestHighWatermarkWaitsForWhoMayBeInSyncByNow(t *testing.T) {
-	f := leading([]model.NodeID{1, 2}, 1)
+	f := newFollowers([]model.NodeID{1, 2}, 1)
 	f.Appended(10, 10, 2)
 	f.Fetched(2, 1, 10, 3)
 	f.Fetched(3, 1, 10, 3)
@@ -68,7 +68,7 @@ func TestHighWatermarkWaitsForWhoMayBeInSyncByNow(t *testing.T) {
 }
 
 func TestHighWatermarkWaitsForWhoIsLeaving(t *testing.T) {
-	f := leading([]model.NodeID{1, 2, 3}, 2)
+	f := newFollowers([]model.NodeID{1, 2, 3}, 2)
 	f.Appended(10, 10, 2)
 	f.Fetched(2, 1, 10, 3)
 	f.Fetched(2, 1, 10, 900)
@@ -82,7 +82,7 @@ func TestHighWatermarkWaitsForWhoIsLeaving(t *testing.T) {
 }
 
 func TestHighWatermarkStandsBelowTheMinimum(t *testing.T) {
-	f := leading([]model.NodeID{1}, 2)
+	f := newFollowers([]model.NodeID{1}, 2)
 	if f.Appended(10, 10, 2); f.HighWatermark() != 0 {
 		t.Errorf("%d with one replica in sync of two that are wanted", f.HighWatermark())
 	}
@@ -105,7 +105,7 @@ func TestNobodyJoinsBelowTheLeadersStart(t *testing.T) {
 }
 
 func TestAFollowerUnderLoadIsInSyncIfItHadWhatThereWasWhenItAsked(t *testing.T) {
-	f := leading([]model.NodeID{1, 2, 3}, 2)
+	f := newFollowers([]model.NodeID{1, 2, 3}, 2)
 	f.Fetched(3, 1, 0, 1)
 	for i := range model.Time(50) { // always ten records behind
 		now := 100 * (i + 1)
@@ -117,7 +117,7 @@ func TestAFollowerUnderLoadIsInSyncIfItHadWhatThereWasWhenItAsked(t *testing.T) 
 }
 
 func TestAnIdleFollowerIsInSyncAndCostsNothing(t *testing.T) {
-	f := leading([]model.NodeID{1, 2, 3}, 2)
+	f := newFollowers([]model.NodeID{1, 2, 3}, 2)
 	f.Appended(10, 10, 2)
 	f.Fetched(2, 1, 10, 3)
 	f.Fetched(3, 1, 10, 3)
@@ -133,7 +133,7 @@ func TestAnIdleFollowerIsInSyncAndCostsNothing(t *testing.T) {
 }
 
 func TestAPausedLeaderBlamesNobody(t *testing.T) {
-	f := leading([]model.NodeID{1, 2, 3}, 2)
+	f := newFollowers([]model.NodeID{1, 2, 3}, 2)
 	f.Appended(10, 10, 2)
 	proposes(t, f, 3)
 	proposes(t, f, 100*lag)
@@ -143,7 +143,7 @@ func TestAPausedLeaderBlamesNobody(t *testing.T) {
 }
 
 func TestAFollowerThatLostItsLogLeaves(t *testing.T) {
-	f := leading([]model.NodeID{1, 2, 3}, 2)
+	f := newFollowers([]model.NodeID{1, 2, 3}, 2)
 	f.Appended(10, 10, 2)
 	f.Fetched(2, 1, 10, 3)
 	f.Fetched(3, 1, 10, 3)
@@ -155,7 +155,7 @@ func TestAFollowerThatLostItsLogLeaves(t *testing.T) {
 }
 
 func TestTheFencedAreNotProposed(t *testing.T) {
-	f := leading([]model.NodeID{1, 2}, 1)
+	f := newFollowers([]model.NodeID{1, 2}, 1)
 	f.Alive(3, false)
 	f.Fetched(2, 1, 0, 2)
 	f.Fetched(3, 1, 0, 2)

@@ -14,38 +14,53 @@ import (
 
 // Replica is one replica of one partition.
 //
-//	          Damaged, Broken
-//	online ─────────────────────► offline        (an operator repairs the files and restarts the node)
+//	          Lead                          Follow
+//	idle ─────────────► leading ◄─────────────────────────► following
+//	  └─────────────────────────── Follow ─────────────────────▲  │  ▲
+//	                                                              ▼  │ Truncated
+//	                                                           cutting (Lead waits for it)
+//
+//	            Damaged, Broken
+//	any of them ────────────────► offline    (an operator repairs the files and restarts the node)
 type Replica struct {
 	partition model.TopicPartition
-	epoch     model.LeaderEpoch
+	role      role
+	epoch     model.LeaderEpoch // of the leadership that role is about
+	leader    model.NodeID      // whom it follows
 
 	state         *log.State   // everything decided, durable or not
+	durable       model.Offset // what of it is durable here
 	highWatermark model.Offset // what may be read, and what acks=all waits for
 	attempt       uint32       // how many refusals by storage have been dealt with
-	parked        []parked     // produce requests that wait for the high watermark, in offset order
-	parkedFrom    int          // the first of parked that still waits; those before it are done
 	sizes         sizes        // of the newest batches
 	offline       string       // why the partition cannot be used; empty while it can
+
+	// While it leads:
+	followers *Followers
+	all       waiting // produce requests with acks=all, for the high watermark
+	local     waiting // with acks=1, until their batches are durable here
+
+	// While it follows:
+	cutting bool        // the log is being cut: nothing is known of it until that is done
+	next    *Leadership // to be taken up when it is
+	fullAt  model.Time  // when the disk was found full; 0 if it was not
 }
 
-// parked is one partition's share of a produce request that waits to be durable.
-type parked struct {
-	to         effect.RequestID
-	index      int32
-	baseOffset model.Offset
-	nextOffset model.Offset
-	appendTime model.Timestamp
-	// duplicate marks a retry that waits beside its original; it did not append anything.
-	duplicate bool
-	// silent marks a request with acks=0: nobody waits for an answer, but its connection is closed if the
-	// batch comes to nothing.
-	silent bool
-}
+type role uint8
 
-// New makes the replica of a partition from what its log holds. All of it is durable.
-func New(tp model.TopicPartition, epoch model.LeaderEpoch, state *log.State) *Replica {
-	return &Replica{partition: tp, epoch: epoch, state: state, highWatermark: state.EndOffset()}
+const (
+	idle role = iota
+	leading
+	following
+)
+
+// New makes the replica of a partition from what its log holds. All of it is durable. It does nothing until it is told
+// to lead or to follow. The high watermark is what an earlier life knew of it: it is not known to be higher.
+func New(tp model.TopicPartition, state *log.State, highWatermark model.Offset) *Replica {
+	return &Replica{
+		partition: tp, epoch: model.NoLeaderEpoch, leader: -1, state: state, durable: state.EndOffset(),
+		highWatermark: min(max(highWatermark, state.StartOffset()), state.EndOffset()),
+	}
 }
 
 // Produce is one batch for this partition.
@@ -54,16 +69,18 @@ type Produce struct {
 	Index      int32
 	Acks       int16
 	AppendTime model.Timestamp // NoTimestamp unless the topic stamps append times
+	Deadline   model.Time      // when the client waits no longer; 0: it waits for ever
 	Header     record.Header
 	Batch      []byte
+	own        bool // the node's own: nobody is answered
 }
 
-// Produce decides about a batch: refused, a duplicate, or appended. With acks=all the answer comes when
-// the batch is durable; with acks=1 there is no weaker promise yet that would be cheaper to keep, so it
-// waits, too; with acks=0 nothing is answered, and the connection is closed if the batch is not taken.
-func (r *Replica) Produce(in Produce, out *effect.Set) {
-	if r.offline != "" {
-		r.refuse(in, kerr.KafkaStorageError.Code, "the partition is damaged and cannot be used until it is repaired", out)
+// Produce decides about a batch: refused, a duplicate, or appended. With acks=all the answer comes when the high watermark
+// has passed it, with acks=1 when it is durable here; with acks=0 nothing is answered, and the connection is closed if
+// the batch is not taken.
+func (r *Replica) Produce(in Produce, now model.Time, out *effect.Set) {
+	if code, why := r.refusal(in.Acks); code != 0 {
+		r.refuse(in, code, why, out)
 		return
 	}
 	verdict := r.state.CheckSequence(in.Header)
@@ -90,21 +107,35 @@ func (r *Replica) Produce(in Produce, out *effect.Set) {
 		out.Marks.Set(effect.MarkProduceUnknownProducer)
 	case log.Accept:
 	}
-	r.append(in, out)
+	r.append(in, now, out)
+}
+
+// refusal is why nothing can be produced here.
+func (r *Replica) refusal(acks int16) (code int16, why string) {
+	switch {
+	case r.offline != "":
+		return kerr.KafkaStorageError.Code, "the partition is damaged and cannot be used until it is repaired"
+	case r.role != leading:
+		return kerr.NotLeaderForPartition.Code, ""
+	case acks == -1 && !r.followers.Enough():
+		return kerr.NotEnoughReplicas.Code, fmt.Sprintf("%d replicas are in sync, and min.insync.replicas is %d",
+			r.followers.InSyncCount(), r.followers.config.InSyncMin)
+	}
+	return 0, ""
 }
 
 // Append writes a batch of the node's own, such as a coordinator's records. Nobody is answered: whoever calls
 // watches the high watermark, and the log's end when an append is refused.
-func (r *Replica) Append(h record.Header, batch []byte, out *effect.Set) (baseOffset model.Offset, code int16) {
-	if r.offline != "" {
-		return model.NoOffset, kerr.KafkaStorageError.Code
+func (r *Replica) Append(h record.Header, batch []byte, now model.Time, out *effect.Set) (baseOffset model.Offset, code int16) {
+	if code, _ := r.refusal(-1); code != 0 {
+		return model.NoOffset, code
 	}
 	base := r.state.EndOffset()
-	r.append(Produce{AppendTime: model.NoTimestamp, Header: h, Batch: batch}, out)
+	r.append(Produce{Acks: -1, own: true, AppendTime: model.NoTimestamp, Header: h, Batch: batch}, now, out)
 	return base, 0
 }
 
-func (r *Replica) append(in Produce, out *effect.Set) {
+func (r *Replica) append(in Produce, now model.Time, out *effect.Set) {
 	h := in.Header
 	h.BaseOffset, h.LeaderEpoch = r.state.EndOffset(), r.epoch
 	if in.AppendTime != model.NoTimestamp {
@@ -116,13 +147,22 @@ func (r *Replica) append(in Produce, out *effect.Set) {
 		Partition: r.partition, BaseOffset: h.BaseOffset, LeaderEpoch: r.epoch, AppendTime: in.AppendTime,
 		Attempt: r.attempt, Batch: in.Batch,
 	})
-	r.park(parked{
+	r.waitingFor(in.Acks).park(parked{
 		to: in.To, index: in.Index, baseOffset: h.BaseOffset, nextOffset: h.NextOffset(),
-		appendTime: in.AppendTime, silent: in.Acks == 0,
+		appendTime: in.AppendTime, silent: in.Acks == 0, own: in.own, deadline: in.Deadline,
 	})
+	r.followers.Appended(r.state.EndOffset(), r.durable, now)
 }
 
-// duplicate answers a retry with where its original stands, once the original is durable: the producer
+// waitingFor is where a request waits. One without an answer waits with those that wait for the least.
+func (r *Replica) waitingFor(acks int16) *waiting {
+	if acks == -1 {
+		return &r.all
+	}
+	return &r.local
+}
+
+// duplicate answers a retry with where its original stands, once the original is as safe as is asked for: the producer
 // must not take a retry's acknowledgement for more than the original's.
 func (r *Replica) duplicate(in Produce, original log.Verdict, out *effect.Set) {
 	base := original.BaseOffset
@@ -134,22 +174,18 @@ func (r *Replica) duplicate(in Produce, original log.Verdict, out *effect.Set) {
 	next := base + model.Offset(in.Header.RecordCount)
 	p := parked{
 		to: in.To, index: in.Index, baseOffset: base, nextOffset: next,
-		appendTime: original.AppendTime, duplicate: true,
+		appendTime: original.AppendTime, duplicate: true, deadline: in.Deadline,
 	}
-	if next <= r.highWatermark {
+	safe := r.highWatermark
+	if in.Acks == 1 {
+		safe = r.durable
+	}
+	if next <= safe {
 		r.acknowledge(p, out)
 		return
 	}
 	out.Marks.Set(effect.MarkProduceParkedTwice)
-	r.park(p)
-}
-
-// park inserts in offset order. Only duplicates arrive out of order, so the walk is short.
-func (r *Replica) park(p parked) {
-	r.parked = append(r.parked, p)
-	for i := len(r.parked) - 1; i > r.parkedFrom && r.parked[i].nextOffset < r.parked[i-1].nextOffset; i-- {
-		r.parked[i], r.parked[i-1] = r.parked[i-1], r.parked[i]
-	}
+	r.waitingFor(in.Acks).park(p)
 }
 
 func (r *Replica) refuse(in Produce, code int16, why string, out *effect.Set) {
@@ -169,7 +205,7 @@ func (r *Replica) hangUp(to effect.RequestID, code int16, out *effect.Set) {
 }
 
 func (r *Replica) acknowledge(p parked, out *effect.Set) {
-	if p.silent {
+	if p.silent || p.own {
 		return
 	}
 	out.Produced = append(out.Produced, effect.Produced{
@@ -180,40 +216,39 @@ func (r *Replica) acknowledge(p parked, out *effect.Set) {
 
 // Appended takes in that the log is durable up to an offset, or that an append was refused. It reports
 // whether the high watermark moved, so that the broker can wake the fetches that wait for it.
-func (r *Replica) Appended(in effect.Appended, out *effect.Set) (advanced bool) {
+func (r *Replica) Appended(in effect.Appended, now model.Time, out *effect.Set) (advanced bool) {
 	if in.Failure != effect.OK {
-		r.appendRefused(in, out)
+		r.appendRefused(in, now, out)
 		return false
 	}
-	if in.NextOffset <= r.highWatermark || r.offline != "" {
+	if in.NextOffset <= r.durable || r.offline != "" || r.cutting {
 		return false
 	}
 	if in.NextOffset > r.state.EndOffset() {
 		invariant.Checkf(false, "%v: durable to %d beyond log end offset %d", r.partition, in.NextOffset, r.state.EndOffset())
 	}
-	r.highWatermark = in.NextOffset
-	r.releaseParked(out)
-	return true
+	r.durable, r.fullAt = in.NextOffset, 0
+	if r.role != leading {
+		return false
+	}
+	r.local.release(r.durable, r, out)
+	return r.advance(r.followers.Appended(r.state.EndOffset(), r.durable, now), out)
 }
 
-func (r *Replica) releaseParked(out *effect.Set) {
-	for r.parkedFrom < len(r.parked) && r.parked[r.parkedFrom].nextOffset <= r.highWatermark {
-		r.acknowledge(r.parked[r.parkedFrom], out)
-		r.parkedFrom++
+// advance takes over the high watermark that the followers allow.
+func (r *Replica) advance(moved bool, out *effect.Set) bool {
+	if !moved {
+		return false
 	}
-	switch {
-	case r.parkedFrom == len(r.parked):
-		r.parked, r.parkedFrom = r.parked[:0], 0
-	case r.parkedFrom >= 64 && r.parkedFrom*2 >= len(r.parked):
-		n := copy(r.parked, r.parked[r.parkedFrom:])
-		r.parked, r.parkedFrom = r.parked[:n], 0
-	}
+	r.highWatermark = r.followers.HighWatermark()
+	r.all.release(r.highWatermark, r, out)
+	return true
 }
 
 // appendRefused starts again from what storage really holds. Every append behind the refused one was
 // refused with it, so every parked request above the log's real end has failed. The disk was full
 // before a byte of them was written: the producer may safely retry.
-func (r *Replica) appendRefused(in effect.Appended, out *effect.Set) {
+func (r *Replica) appendRefused(in effect.Appended, now model.Time, out *effect.Set) {
 	if in.Failure != effect.DiskFull {
 		r.GoOffline("an append failed: "+in.Failure.String(), out)
 		return
@@ -223,21 +258,30 @@ func (r *Replica) appendRefused(in effect.Appended, out *effect.Set) {
 	}
 	invariant.Check(in.State != nil, "a refused append says what the log holds")
 	r.attempt++
-	r.state = in.State
-	r.sizes.cut(r.state.EndOffset())
+	r.fullAt = now
 	out.Marks.Set(effect.MarkDiskFullRefused)
-	keep := r.parked[:r.parkedFrom]
-	for _, p := range r.parked[r.parkedFrom:] {
-		if p.nextOffset <= r.state.EndOffset() {
-			keep = append(keep, p)
-			continue
-		}
-		r.fail(p, kerr.KafkaStorageError.Code, out)
+	if r.cutting {
+		return // what the log holds is told when it is cut
 	}
-	r.parked = keep
+	r.restate(in.State)
+	if r.role == leading {
+		r.followers.Cut(r.state.EndOffset())
+		r.all.failAbove(r.state.EndOffset(), kerr.KafkaStorageError.Code, r, out)
+		r.local.failAbove(r.state.EndOffset(), kerr.KafkaStorageError.Code, r, out)
+	}
+}
+
+// restate starts again from what the log really holds.
+func (r *Replica) restate(state *log.State) {
+	r.state = state
+	r.sizes.cut(state.EndOffset())
+	r.durable = min(r.durable, state.EndOffset())
 }
 
 func (r *Replica) fail(p parked, code int16, out *effect.Set) {
+	if p.own {
+		return
+	}
 	if p.silent {
 		r.hangUp(p.to, code, out)
 		return
@@ -259,18 +303,26 @@ func (r *Replica) GoOffline(why string, out *effect.Set) {
 	out.Notes = append(out.Notes, effect.Note{
 		Kind: effect.NotePartitionOffline, Partition: r.partition, Offset: r.state.EndOffset(), Detail: why,
 	})
-	for _, p := range r.parked[r.parkedFrom:] {
-		r.fail(p, kerr.KafkaStorageError.Code, out)
-	}
-	r.parked, r.parkedFrom = nil, 0
+	r.failAll(kerr.KafkaStorageError.Code, out)
+}
+
+// failAll fails every parked request.
+func (r *Replica) failAll(code int16, out *effect.Set) {
+	r.all.failAbove(-1, code, r, out)
+	r.local.failAbove(-1, code, r, out)
+}
+
+// TimeOut fails the requests whose clients wait no longer: their batches may be acknowledged to a retry yet. It reports
+// whether any request still waits.
+func (r *Replica) TimeOut(now model.Time, out *effect.Set) (waits bool) {
+	r.all.timeOut(now, r, out)
+	r.local.timeOut(now, r, out)
+	return r.ParkedCount() > 0
 }
 
 // Delete fails every parked request: the topic is gone.
 func (r *Replica) Delete(out *effect.Set) {
-	for _, p := range r.parked[r.parkedFrom:] {
-		r.fail(p, kerr.UnknownTopicOrPartition.Code, out)
-	}
-	r.parked, r.parkedFrom = nil, 0
+	r.failAll(kerr.UnknownTopicOrPartition.Code, out)
 }
 
 // Retained takes in where retention left the log's start.
@@ -278,10 +330,14 @@ func (r *Replica) Retained(in effect.Retained, out *effect.Set) {
 	if in.LogStartOffset <= r.state.StartOffset() {
 		return
 	}
-	if in.LogStartOffset > r.highWatermark {
+	if in.LogStartOffset > r.highWatermark && r.role == leading {
 		invariant.Checkf(false, "%v: retention to %d passed the high watermark %d", r.partition, in.LogStartOffset, r.highWatermark)
 	}
+	if r.cutting {
+		return // what the log holds is told when it is cut
+	}
 	r.state.AdvanceStart(in.LogStartOffset)
+	r.highWatermark = max(r.highWatermark, in.LogStartOffset)
 	out.Marks.Set(effect.MarkRetentionAdvanced)
 }
 
@@ -308,6 +364,17 @@ func (r *Replica) Bounds() Bounds {
 // PlentyBytes for one so far behind that the sizes have been forgotten.
 func (r *Replica) ReadableBytes(from model.Offset) int64 {
 	return r.sizes.between(from, r.highWatermark)
+}
+
+// CheckLeads decides whether a client that takes this replica for the leader may go on.
+func (r *Replica) CheckLeads(epoch model.LeaderEpoch) (code int16) {
+	if code := r.CheckEpoch(epoch); code != 0 {
+		return code
+	}
+	if r.role != leading {
+		return kerr.NotLeaderForPartition.Code
+	}
+	return 0
 }
 
 // CheckEpoch decides whether a client's idea of the leader epoch lets it go on (KIP-320).
@@ -364,25 +431,34 @@ func (r *Replica) LogEndOffset() model.Offset { return r.state.EndOffset() }
 func (r *Replica) Offline() string { return r.offline }
 
 // ParkedCount is how many produce requests wait here.
-func (r *Replica) ParkedCount() int { return len(r.parked) - r.parkedFrom }
+func (r *Replica) ParkedCount() int { return r.all.count() + r.local.count() }
 
 // Check verifies the invariants; it walks everything.
 func (r *Replica) Check() error {
 	if err := r.state.Check(); err != nil {
 		return fmt.Errorf("%v: %w", r.partition, err)
 	}
-	if r.highWatermark > r.state.EndOffset() || r.state.StartOffset() > r.highWatermark {
-		return fmt.Errorf("%v: log start %d, high watermark %d, log end %d",
-			r.partition, r.state.StartOffset(), r.highWatermark, r.state.EndOffset())
+	if r.cutting {
+		return nil
 	}
-	waiting := r.parked[r.parkedFrom:]
-	for i := range waiting {
-		if waiting[i].nextOffset <= r.highWatermark {
-			return fmt.Errorf("%v: parked at %d below the high watermark %d", r.partition, waiting[i].nextOffset, r.highWatermark)
+	if r.highWatermark > r.state.EndOffset() || r.state.StartOffset() > r.highWatermark || r.durable > r.state.EndOffset() {
+		return fmt.Errorf("%v: log start %d, high watermark %d, durable to %d, log end %d",
+			r.partition, r.state.StartOffset(), r.highWatermark, r.durable, r.state.EndOffset())
+	}
+	if r.role != leading {
+		if r.ParkedCount() > 0 {
+			return fmt.Errorf("%v: %d requests wait where nobody leads", r.partition, r.ParkedCount())
 		}
-		if i > 0 && waiting[i].nextOffset < waiting[i-1].nextOffset {
-			return fmt.Errorf("%v: parked requests out of offset order", r.partition)
-		}
+		return nil
+	}
+	if r.highWatermark != r.followers.HighWatermark() {
+		return fmt.Errorf("%v: two high watermarks, %d and %d", r.partition, r.highWatermark, r.followers.HighWatermark())
+	}
+	if err := r.local.check(r.durable); err != nil {
+		return fmt.Errorf("%v: %w", r.partition, err)
+	}
+	if err := r.all.check(r.highWatermark); err != nil {
+		return fmt.Errorf("%v: %w", r.partition, err)
 	}
 	return nil
 }

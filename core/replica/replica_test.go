@@ -13,6 +13,12 @@ import (
 	"github.com/weirmq/weir/core/replica"
 )
 
+// alone is a leadership without followers.
+var alone = replica.Leadership{
+	Assignment: replica.Assignment{Replicas: []model.NodeID{1}, ISR: []model.NodeID{1}},
+	Config:     replica.FollowersConfig{Self: 1, LagTimeMax: 1000, InSyncMin: 1},
+}
+
 // TestScenarios runs testdata: each file is one replica's life.
 //
 //	produce [count=N] [id=N epoch=N seq=N] [acks=N] [bytes=N]   a batch arrives; requests number themselves
@@ -22,7 +28,10 @@ import (
 //	state                                           prints the bounds
 func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		r := replica.New(model.TopicPartition{Topic: model.TopicID{15: 9}}, 0, log.New(0))
+		var out effect.Set
+		r := replica.New(model.TopicPartition{Topic: model.TopicID{15: 9}}, log.New(0), 0)
+		r.Lead(alone, 1, &out)
+		now := model.Time(1)
 		var requests uint64
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			var out effect.Set
@@ -45,12 +54,12 @@ func TestScenarios(t *testing.T) {
 						ProducerID: model.ProducerID(id), ProducerEpoch: model.ProducerEpoch(epoch), BaseSequence: model.Sequence(seq),
 					},
 					Batch: make([]byte, bytes),
-				}, &out)
+				}, now, &out)
 				requests++
 			case "durable":
 				var to int
 				d.ScanArgs(t, "to", &to)
-				if r.Appended(effect.Appended{Partition: r.Partition(), NextOffset: model.Offset(to)}, &out) {
+				if r.Appended(effect.Appended{Partition: r.Partition(), NextOffset: model.Offset(to)}, now, &out) {
 					return out.String() + state(r)
 				}
 			case "refuse":
@@ -70,7 +79,7 @@ func TestScenarios(t *testing.T) {
 				if failure == "broken" {
 					a.Failure, a.State = effect.Broken, nil
 				}
-				r.Appended(a, &out)
+				r.Appended(a, now, &out)
 			case "retained":
 				var start int
 				d.ScanArgs(t, "start", &start)
@@ -101,15 +110,16 @@ func state(r *replica.Replica) string {
 }
 
 func TestReadableBytesCountsWholeBatchesBelowTheHighWatermark(t *testing.T) {
-	r := replica.New(model.TopicPartition{}, 0, log.New(0))
+	r := replica.New(model.TopicPartition{}, log.New(0), 0)
 	var out effect.Set
+	r.Lead(alone, 1, &out)
 	for range 300 {
 		r.Produce(replica.Produce{Acks: 0, Header: record.Header{
 			LastOffsetDelta: 1, RecordCount: 2, SizeBytes: 100,
 			ProducerID: model.NoProducerID, ProducerEpoch: model.NoProducerEpoch, BaseSequence: model.NoSequence,
-		}}, &out)
+		}}, 1, &out)
 	}
-	r.Appended(effect.Appended{NextOffset: 598}, &out)
+	r.Appended(effect.Appended{NextOffset: 598}, 1, &out)
 	for _, c := range []struct {
 		rule string
 		from model.Offset
@@ -130,16 +140,17 @@ func TestReadableBytesCountsWholeBatchesBelowTheHighWatermark(t *testing.T) {
 }
 
 func BenchmarkProduceAndAcknowledge(b *testing.B) {
-	r := replica.New(model.TopicPartition{}, 0, log.New(0))
+	r := replica.New(model.TopicPartition{}, log.New(0), 0)
 	var out effect.Set
+	r.Lead(alone, 1, &out)
 	in := replica.Produce{Acks: -1, AppendTime: model.NoTimestamp, Batch: make([]byte, 16<<10), Header: record.Header{
 		LastOffsetDelta: 99, RecordCount: 100, SizeBytes: 16 << 10, ProducerID: 5, ProducerEpoch: 0,
 	}}
 	b.ReportAllocs()
 	for b.Loop() {
 		out.Reset()
-		r.Produce(in, &out)
-		r.Appended(effect.Appended{NextOffset: r.LogEndOffset()}, &out)
+		r.Produce(in, 1, &out)
+		r.Appended(effect.Appended{NextOffset: r.LogEndOffset()}, 1, &out)
 		in.Header.BaseSequence = in.Header.BaseSequence.Add(100)
 	}
 }

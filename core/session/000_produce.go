@@ -60,7 +60,7 @@ func (s *Session) receiveProduce(rq *request, out *Out) {
 	p.response.Default()
 	rq.slot.frame = rq.frame
 	s.checking = checking{
-		rq: *rq, event: &broker.Produce{To: rq.id, Acks: in.Acks, Wall: rq.wall}, inflatableBytes: s.config.RecordBytesMax,
+		rq: *rq, event: &broker.Produce{To: rq.id, Acks: in.Acks, Wait: model.Time(max(1, in.TimeoutMs)) * 1e6, Wall: rq.wall}, inflatableBytes: s.config.RecordBytesMax,
 	}
 	var own inflater
 	if !s.config.LendsInflaters {

@@ -1,0 +1,90 @@
+package controller
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/weirmq/weir/core/model"
+)
+
+func sites(racks ...int) (out []site) {
+	id := model.NodeID(1)
+	for rack, count := range racks {
+		for range count {
+			out = append(out, site{id, fmt.Sprint("rack", rack)})
+			id++
+		}
+	}
+	return out
+}
+
+func TestReplicasAreOnDifferentBrokersAndRacks(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		racks := rapid.SliceOfN(rapid.IntRange(1, 5), 1, 6).Draw(r, "racks")
+		all := sites(racks...)
+		factor := rapid.IntRange(1, min(5, len(all))).Draw(r, "factor")
+		ring := ringOf(all)
+		if len(ring) != len(all) {
+			r.Fatalf("%d brokers on the ring of %d", len(ring), len(all))
+		}
+		leads, rackOf := map[model.NodeID]int{}, map[model.NodeID]string{}
+		for _, s := range all {
+			rackOf[s.node] = s.rack
+		}
+		count := rapid.IntRange(1, 200).Draw(r, "partitions")
+		for number := range count {
+			replicas := ring.place(number, factor)
+			used := map[string]bool{}
+			for i, node := range replicas {
+				if slices.Contains(replicas[:i], node) {
+					r.Fatalf("%v", replicas)
+				}
+				used[rackOf[node]] = true
+			}
+			if len(replicas) != factor || len(used) != min(factor, len(racks)) {
+				r.Fatalf("partition %d is on %v, in %d racks of %d", number, replicas, len(used), len(racks))
+			}
+			leads[replicas[0]]++
+		}
+		for node, n := range leads {
+			if n > (count+len(all)-1)/len(all) {
+				r.Errorf("node %d leads %d of %d partitions on %d brokers", node, n, count, len(all))
+			}
+		}
+	})
+}
+
+// With random placement each of a thousand brokers would follow about 330 others.
+func TestABrokerFollowsFew(t *testing.T) {
+	ring := ringOf(sites(334, 333, 333))
+	follows := map[model.NodeID]map[model.NodeID]bool{}
+	holds := map[model.NodeID]int{}
+	for number := range 200_000 {
+		replicas := ring.place(number, 3)
+		for _, node := range replicas {
+			holds[node]++
+		}
+		for _, node := range replicas[1:] {
+			if follows[node] == nil {
+				follows[node] = map[model.NodeID]bool{}
+			}
+			follows[node][replicas[0]] = true
+		}
+	}
+	most, pairs := 0, 0
+	for node, leaders := range follows {
+		pairs += len(leaders)
+		if len(leaders) > 16 {
+			t.Errorf("node %d follows %d others", node, len(leaders))
+		}
+		most = max(most, holds[node])
+	}
+	// Where the ring closes, neighbours are of one rack, and those beside them hold more.
+	t.Logf("%d pairs; a broker holds %d replicas at most, and 600 on average", pairs, most)
+	if most > 600*13/10 {
+		t.Errorf("a broker holds %d replicas, and 600 on average", most)
+	}
+}
