@@ -322,6 +322,7 @@ func (c *connection) callWriter() {
 
 // take feeds answers to the session. mu is held.
 func (c *connection) take(answers []answer) {
+	c.session.See(c.node.published.Load())
 	for i := range answers {
 		a := &answers[i]
 		switch a.kind {

@@ -144,7 +144,7 @@ func (c *connection) receive() error {
 		n.metrics.Requests[place].Add(1)
 	}
 	var turn *costlyTurn
-	if key != protocol.KeyProduce && size > costlyFrameBytes {
+	if key != protocol.KeyProduce && (size > costlyFrameBytes || describes(key)) {
 		if turn = n.enterCostly(c); turn == nil {
 			n.responses.release(reserved)
 			return errSession
@@ -168,6 +168,17 @@ const decodedFactor = 16
 // costlyFrameBytes is from which size on the decoding of a request that brings no records is work to wait for.
 const costlyFrameBytes = 16 << 10
 
+// describes are the requests that the session answers itself, from what is published. What they cost depends on what
+// there is: a few bytes may ask for a description of everything.
+func describes(key protocol.Key) bool {
+	switch key {
+	case protocol.KeyMetadata, protocol.KeyDescribeTopicPartitions, protocol.KeyDescribeConfigs, protocol.KeyDescribeCluster, protocol.KeyListConfigResources:
+		return true
+	default:
+		return false
+	}
+}
+
 // requestKey is the key at the beginning of a frame, -1 if there is none.
 func requestKey(frame []byte) protocol.Key {
 	if len(frame) < 2 {
@@ -190,7 +201,7 @@ func (c *connection) receiveFrame(key protocol.Key, reserved int64, turn *costly
 	if c.closing {
 		return session.InflateNothing
 	}
-	c.session.See(c.node.codecs.Load())
+	c.session.See(c.node.published.Load())
 	c.session.Receive(wallNow(), frame, &c.out)
 	return c.received()
 }

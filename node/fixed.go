@@ -6,7 +6,7 @@ import (
 )
 
 // fixed is the node's configuration as DescribeConfigs tells it: every property that only a restart
-// changes. The broker leaves out those that can be changed while it runs, which it knows better.
+// changes. The image knows better of those that can be changed while it runs.
 func (n *Node) fixed() []effect.ConfigEntry {
 	var out []effect.ConfigEntry
 	for _, p := range config.Properties() {

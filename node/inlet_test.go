@@ -114,7 +114,7 @@ func TestOnlyWhatIsSmallGoesFirst(t *testing.T) {
 		{&broker.CommitOffsets{}, false},
 		{&broker.Fetch{Parts: make([]broker.FetchPart, fetchPartsMax)}, false},
 		{&broker.Fetch{Parts: make([]broker.FetchPart, fetchPartsMax+1)}, true},
-		{&broker.DescribeTopics{}, true},
+		{&broker.EnsureTopics{}, true},
 		{&broker.Disconnected{}, true},
 	} {
 		if isOther(c.event) != c.other {

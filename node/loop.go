@@ -25,7 +25,7 @@ type input struct {
 // loop is the goroutine that the broker lives in. What goes in waits in one of two lines:
 //
 //	inputs  what clients do all day (produce, fetch, heartbeats) and what storage completed
-//	others  everything else: it may cost much, as a description of all topics does
+//	others  everything else: it may cost much, as a list of all groups does
 //
 // The first goes first. The second gets a share of the time that does not depend on how much of it waits, so
 // that clients that ask and ask keep each other waiting and nobody else. Order within a connection is kept:
@@ -203,14 +203,20 @@ func (l *loop) arm(timer *time.Timer) {
 	timer.Reset(wait)
 }
 
+// publish shows sessions what they go by from now on. It comes before the answers of the steps that made it: who is
+// told of something finds it.
+func (l *loop) publish() {
+	if p := l.broker.Published(); p != l.node.published.Load() {
+		l.node.published.Store(p)
+	}
+}
+
 // dispatch hands on a set: answers to their connections, the rest to storage.
 func (l *loop) dispatch() {
 	set := l.set
 	l.admitted = 0 // what was appended of it is counted below
 	l.node.observe(set.Notes, set.Marks)
-	if set.Codecs != nil {
-		l.node.codecs.Store(set.Codecs)
-	}
+	l.publish()
 	var to *connection
 	find := func(id effect.ConnID) *connection {
 		if to == nil || to.id != id {

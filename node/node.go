@@ -50,17 +50,17 @@ type Options struct {
 //	             │                  ▲
 //	             └──a sync failed───┘ Failed is closed; Close returns the error
 type Node struct {
-	config   config.Config
-	log      *zap.Logger
-	clock    clock
-	metrics  *metrics.Metrics
-	buffers  bufferPool
-	sessions session.Config
-	codecs   atomic.Pointer[effect.Codecs] // what sessions go by
-	disk     *disk.Disk
-	engine   *storage.Engine
-	loop     *loop
-	storage  *storageIO
+	config    config.Config
+	log       *zap.Logger
+	clock     clock
+	metrics   *metrics.Metrics
+	buffers   bufferPool
+	sessions  session.Config
+	published atomic.Pointer[broker.Published] // what sessions answer from
+	disk      *disk.Disk
+	engine    *storage.Engine
+	loop      *loop
+	storage   *storageIO
 
 	// requests bounds the bytes of request frames, responses what they are decoded to and what is yet to be
 	// sent. They are two so that clients that only ask cannot keep producers from writing, nor the other way.
@@ -194,9 +194,10 @@ func (n *Node) recover(files storage.Disk, identity storage.Identity) error {
 		return fmt.Errorf("data directory %s: %w", n.disk.Path(), err)
 	}
 	n.observe(out.Notes, out.Marks)
-	n.codecs.Store(out.Codecs)
+	n.published.Store(b.Published())
 	n.sessions = session.DefaultConfig()
 	n.sessions.ClusterID, n.sessions.NodeID = identity.ClusterID, identity.NodeID
+	n.sessions.Advertised, n.sessions.Fixed = n.advertised(identity), n.fixed()
 	_, _ = rand.Read(n.sessions.Incarnation[:]) // never fails
 	n.sessions.LendsInflaters = true
 	n.sessions.RecordBytesMax = int(min(n.config.Limits.RecordBytesMax, math.MaxInt))
@@ -208,13 +209,16 @@ func (n *Node) recover(files storage.Disk, identity storage.Identity) error {
 	return nil
 }
 
-func (n *Node) brokerConfig(identity storage.Identity) broker.Config {
+// advertised is how clients are told to reach the node.
+func (n *Node) advertised(identity storage.Identity) effect.Broker {
 	host, port := n.config.Advertise(n.addresses.kafka)
+	return effect.Broker{ID: identity.NodeID, Host: host, Port: port, Rack: n.config.Rack}
+}
+
+func (n *Node) brokerConfig(identity storage.Identity) broker.Config {
 	c := broker.Config{
-		ClusterID:              identity.ClusterID,
-		Advertised:             effect.Broker{ID: identity.NodeID, Host: host, Port: port, Rack: n.config.Rack},
+		Advertised:             n.advertised(identity),
 		RetentionCheckInterval: model.Time(n.config.Topics.RetentionCheck),
-		Fixed:                  n.fixed(),
 		FetchSessionsMax:       int(n.config.Limits.FetchSessionsMax),
 		Controller: controller.Config{
 			NodeID:            identity.NodeID,

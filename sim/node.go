@@ -48,16 +48,16 @@ type node struct {
 
 // process is what dies in a crash.
 type process struct {
-	n       *node
-	life    uint64
-	engine  *storage.Engine
-	broker  *broker.Broker
-	config  session.Config
-	codecs  *effect.Codecs // what sessions go by
-	conns   map[effect.ConnID]*nodeConn
-	free    []*effect.Set
-	out     session.Out
-	serving bool
+	n         *node
+	life      uint64
+	engine    *storage.Engine
+	broker    *broker.Broker
+	config    session.Config
+	published *broker.Published // what sessions answer from
+	conns     map[effect.ConnID]*nodeConn
+	free      []*effect.Set
+	out       session.Out
+	serving   bool
 
 	events   []broker.Event // for the loop
 	loopAt   bool           // a turn of the loop is scheduled
@@ -189,14 +189,13 @@ func (p *process) open() {
 	set := p.set()
 	b, err := broker.Open(p.brokerConfig(), engine, rec, set)
 	p.notes(set)
-	p.codecs = set.Codecs
 	set.Reset()
 	p.free = append(p.free, set)
 	if err != nil {
 		n.bootFailed(err)
 		return
 	}
-	p.engine, p.broker = engine, b
+	p.engine, p.broker, p.published = engine, b, b.Published()
 	n.ghost.opened(func(tp model.TopicPartition) bool {
 		_, ok := b.Bounds(tp)
 		return ok || tp == metadata.LogPartition
@@ -204,6 +203,7 @@ func (p *process) open() {
 	p.config = session.DefaultConfig()
 	p.config.ClusterID, p.config.NodeID = clusterID, model.NodeID(n.id)
 	n.w.root.Stream("node.incarnation", uint64(n.id)<<32|n.life).Fill(p.config.Incarnation[:])
+	p.config.Advertised = n.advertised()
 	p.config.RecordBytesMax = workload.BombBytes / 2
 	p.serving = true
 	p.schedule()
@@ -215,14 +215,17 @@ const (
 	nodePort  = 9092
 )
 
+func (n *node) advertised() effect.Broker {
+	return effect.Broker{ID: model.NodeID(n.id), Host: fmt.Sprintf("node%d", n.id), Port: nodePort}
+}
+
 func (p *process) brokerConfig() broker.Config {
 	n, k := p.n, &p.n.w.plan.Knobs
 	topic := metadata.DefaultTopicConfig()
 	topic.Log.SegmentBytes, topic.Log.IndexIntervalBytes = int32(k.SegmentBytes), int32(k.IndexIntervalBytes)
 	topic.Log.RetentionMs = -1 // what is kept is for a workload's topics to say
 	c := broker.Config{
-		ClusterID:              clusterID,
-		Advertised:             effect.Broker{ID: model.NodeID(n.id), Host: fmt.Sprintf("node%d", n.id), Port: nodePort},
+		Advertised:             n.advertised(),
 		RetentionCheckInterval: k.RetentionCheck, FetchSessionsMax: 1000,
 		Controller: controller.Config{
 			NodeID: model.NodeID(n.id), PartitionCountMax: 10_000,

@@ -75,7 +75,7 @@ func (nc *nodeConn) receive() {
 		p.out.Reset()
 		p.n.w.coreEvents++
 		nc.order.asked(p.n.w.now, frame)
-		nc.session.See(p.codecs)
+		nc.session.See(p.published)
 		key, version := nc.session.Receive(p.n.clock.wall(p.n.w.now), frame, &p.out)
 		p.n.note("request", uint64(nc.c.id), uint64(uint16(key)), uint64(uint16(version)), "")
 		nc.carryOut()
@@ -229,9 +229,7 @@ func (p *process) scheduleTick() {
 // independent, except those on one log.
 func (p *process) dispatch(set *effect.Set) {
 	p.notes(set)
-	if set.Codecs != nil {
-		p.codecs = set.Codecs
-	}
+	p.published = p.broker.Published() // before any answer of the step
 	r := p.n.rand
 	if len(set.Produced) > 1 {
 		r.Shuffle(len(set.Produced), func(i, j int) { set.Produced[i], set.Produced[j] = set.Produced[j], set.Produced[i] })
@@ -247,6 +245,7 @@ func (p *process) dispatch(set *effect.Set) {
 		p.n.note("produced", uint64(o.To.Conn), o.To.Request, uint64(o.BaseOffset)<<16|uint64(uint16(o.Code)), "")
 		if nc := p.conns[o.To.Conn]; nc != nil {
 			p.out.Reset()
+			nc.session.See(p.published)
 			nc.session.Produced(o, &p.out)
 			nc.carryOut()
 		}
@@ -279,12 +278,9 @@ func (p *process) reply(set *effect.Set) {
 		if a, ok := o.Body.(*effect.ProducerIDAssigned); ok && a.Code == 0 {
 			p.n.ghost.assigned(a.ID, a.Epoch)
 		}
-		if o.To.Conn == ownConn {
-			p.n.answered(o)
-			continue
-		}
 		if nc := p.conns[o.To.Conn]; nc != nil {
 			p.out.Reset()
+			nc.session.See(p.published)
 			nc.session.Replied(o, &p.out)
 			nc.carryOut()
 		}

@@ -54,9 +54,8 @@ func (p *process) watchFetches(ev broker.Event, set *effect.Set) {
 		p.parked = append(p.parked, ev)
 	case *broker.Disconnected:
 		p.parked = slices.DeleteFunc(p.parked, func(f *broker.Fetch) bool { return f.To.Conn == ev.Conn })
-	case *broker.Produce, *broker.ListOffsets, *broker.DescribeTopics, *broker.CreateTopics, *broker.DeleteTopics,
-		*broker.InitProducerID, *broker.CreatePartitions, *broker.AlterConfigs, *broker.DescribeConfigs,
-		*broker.DescribeCluster, *broker.DescribePage, *broker.ListResources, *broker.DeleteRecords, *broker.EpochEnds, *broker.Completed:
+	case *broker.Produce, *broker.ListOffsets, *broker.EnsureTopics, *broker.CreateTopics, *broker.DeleteTopics,
+		*broker.InitProducerID, *broker.CreatePartitions, *broker.AlterConfigs, *broker.DeleteRecords, *broker.EpochEnds, *broker.Completed:
 	case *broker.FindCoordinator, *broker.JoinGroup, *broker.SyncGroup, *broker.Heartbeat, *broker.LeaveGroup, *broker.CommitOffsets,
 		*broker.FetchOffsets, *broker.DescribeGroups, *broker.ListGroups, *broker.DeleteGroups, *broker.DeleteOffsets:
 	case *broker.AlterPartition, *broker.RegisterBroker, *broker.BrokerHeartbeat, *broker.AllocateProducerIDs, *broker.QuorumMessages,

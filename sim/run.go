@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/client"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
@@ -275,7 +274,7 @@ func (w *world) finish() {
 	})
 	for _, n := range w.nodes {
 		if n.serves() && w.violation == nil {
-			w.guard(func() { n.askTopics() })
+			w.guard(func() { n.readAll() })
 		}
 	}
 	w.drain(func() bool {
@@ -295,21 +294,11 @@ func (w *world) drain(until func() bool) {
 	}
 }
 
-// ownConn is the connection number of the simulator's own question.
-const ownConn effect.ConnID = 0
-
-// askTopics asks the broker which topics there are.
-func (n *node) askTopics() {
-	p := n.process
-	p.events = append(p.events, &broker.DescribeTopics{To: effect.RequestID{Conn: ownConn}, All: true})
-	p.schedule()
-}
-
-// answered takes the answer to askTopics and reads every record of the loads' topics.
-func (n *node) answered(r effect.Reply) {
+// readAll reads every record of the loads' topics.
+func (n *node) readAll() {
 	w := n.w
 	w.final = &final{topics: map[string]model.TopicID{}}
-	for _, t := range r.Body.(*effect.TopicsDescribed).Topics {
+	for t := range n.process.published.View.Topics {
 		w.final.topics[t.Name] = t.ID
 	}
 	var d client.Decoder

@@ -17,17 +17,14 @@ import (
 
 // Config is what a broker needs to know.
 type Config struct {
-	ClusterID string
 	// Advertised is how clients reach this node.
 	Advertised effect.Broker
 	// RetentionCheckInterval is how often each partition's retention is applied (log.retention.check.interval.ms).
 	RetentionCheckInterval model.Time
 	// FetchSessionsMax is how many fetch sessions there may be (max.incremental.fetch.session.cache.slots).
 	FetchSessionsMax int
-	// Fixed is the node's configuration that only a restart changes, for DescribeConfigs.
-	Fixed      []effect.ConfigEntry
-	Controller controller.Config
-	Groups     group.Config
+	Controller       controller.Config
+	Groups           group.Config
 }
 
 // Broker is the machine of one loop.
@@ -42,28 +39,32 @@ type Broker struct {
 	fetchCount uint64 // of full fetches, to find partitions that one names twice
 	sessions   fetchSessions
 	listings   map[effect.RequestID]*listing
-	describes  map[effect.RequestID]*DescribeTopics // wait for topics to be created
-	deletions  []*deletion                          // by deadline
+	deletions  []*deletion // by deadline
 	ids        producerIDs
-	codecs     *effect.Codecs       // as sessions know them
-	recoded    []effect.CodecChange // since then
-	retention  retention
-	timeouts   produceTimeouts
-	groups     groups
+	published  *Published
+	recoded    []effect.CodecChange // since it was published
+	// offline are partitions that cannot be used here; offlineChanged says that they are others than were published.
+	offline        map[model.TopicPartition]bool
+	offlineChanged bool
+	retention      retention
+	timeouts       produceTimeouts
+	groups         groups
 }
 
 // newBroker is a broker over loaded metadata, without its partitions.
 func newBroker(config Config, view *metadata.View) *Broker {
-	return &Broker{
+	b := &Broker{
 		config:     config,
 		controller: controller.New(config.Controller, view),
 		view:       view,
 		topics:     make(map[model.TopicID]*topic),
 		listings:   make(map[effect.RequestID]*listing),
-		describes:  make(map[effect.RequestID]*DescribeTopics),
+		offline:    make(map[model.TopicPartition]bool),
 		retention:  retention{next: 1},
 		groups:     groups{finding: make(map[effect.RequestID]*FindCoordinator), memory: group.Memory{BytesMax: config.Groups.MemoryBytesMax}},
 	}
+	b.publish()
+	return b
 }
 
 // Step takes in one event.
@@ -80,8 +81,8 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 		b.fetch(ev, out)
 	case *ListOffsets:
 		b.listOffsets(ev, out)
-	case *DescribeTopics:
-		b.describeTopics(ev, out)
+	case *EnsureTopics:
+		b.controller.Ensure(ev.To, ev.Names, out)
 	case *CreateTopics:
 		b.controller.Create(ev.To, ev.Topics, ev.ValidateOnly, out)
 	case *DeleteTopics:
@@ -90,18 +91,10 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 		b.controller.Extend(ev.To, ev.Topics, ev.ValidateOnly, out)
 	case *AlterConfigs:
 		b.controller.Alter(ev.To, ev.Resources, ev.ValidateOnly, out)
-	case *DescribeConfigs:
-		b.describeConfigs(ev, out)
 	case *DeleteRecords:
 		b.deleteRecords(ev, out)
 	case *EpochEnds:
 		b.epochEnds(ev, out)
-	case *DescribePage:
-		b.describePage(ev, out)
-	case *ListResources:
-		b.listResources(ev, out)
-	case *DescribeCluster:
-		b.describeCluster(ev, out)
 	case *InitProducerID:
 		b.initProducerID(ev, out)
 	case *FindCoordinator:
@@ -180,11 +173,13 @@ func (b *Broker) advance(now model.Time) {
 	b.now = now
 }
 
-// settle completes what the controller decided without writing, until it waits for the disk.
+// settle completes what the controller decided without writing, until it waits for the disk, and publishes what the
+// step has changed.
 func (b *Broker) settle(out *effect.Set) {
 	for {
 		done, ok := b.controller.Settle(out)
 		if !ok {
+			b.publish()
 			return
 		}
 		b.controllerDone(done, out)
@@ -252,6 +247,7 @@ func (b *Broker) appended(p *partition, a effect.Appended, out *effect.Set) {
 
 // wentOffline answers everybody who waits at a partition that cannot be used any more.
 func (b *Broker) wentOffline(p *partition, out *effect.Set) {
+	b.setOffline(p.replica.Partition())
 	b.wake(p, out)
 	b.deletedBelow(p, 0, kerr.KafkaStorageError.Code, out)
 	if p.coordinator != nil {
@@ -331,33 +327,11 @@ func (b *Broker) find(ref TopicRef, index model.Partition) (*partition, int16) {
 	return nil, kerr.UnknownTopicOrPartition.Code
 }
 
-// topic is the topic that a request means, or the code to refuse it with.
-func (b *Broker) topic(ref TopicRef) (*metadata.Topic, int16) {
-	if !ref.isID() {
-		if t := b.view.Named(ref.Name); t != nil {
-			return t, 0
-		}
-		return nil, kerr.UnknownTopicOrPartition.Code
-	}
-	if t := b.view.Identified(ref.ID); t != nil {
-		return t, 0
-	}
-	return nil, kerr.UnknownTopicID.Code
-}
-
 // PartitionCount is how many partitions this broker holds.
 func (b *Broker) PartitionCount() int { return len(b.partitions.order) }
 
 // OfflineCount is how many of them cannot be used.
-func (b *Broker) OfflineCount() int {
-	n := 0
-	for _, p := range b.partitions.order {
-		if p.replica.Offline() != "" {
-			n++
-		}
-	}
-	return n
-}
+func (b *Broker) OfflineCount() int { return len(b.offline) }
 
 // TopicCount is how many topics there are.
 func (b *Broker) TopicCount() int { return b.view.TopicCount() }

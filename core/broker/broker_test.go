@@ -29,7 +29,7 @@ type world struct {
 
 func newWorld() *world {
 	config := Config{
-		ClusterID: "test", Advertised: effect.Broker{ID: 1, Host: "localhost", Port: 9092},
+		Advertised:             effect.Broker{ID: 1, Host: "localhost", Port: 9092},
 		RetentionCheckInterval: 1000, FetchSessionsMax: 3,
 		Controller: controller.Config{
 			NodeID: 1, PartitionCountMax: 100, Node: metadata.DefaultNodeConfig(),
@@ -43,8 +43,9 @@ func newWorld() *world {
 
 // TestScenarios runs testdata: each file is one broker's life. Time stands still but for "tick to=N".
 //
-//	create NAME [partitions=N] [config=(k,v)] | delete NAME | describe NAME [auto] | describe-all
-//	extend NAME to=N | alter NAME|node config=(k,v) | describe-config NAME|node KEY | describe-cluster
+//	create NAME [partitions=N] [config=(k,v)] | delete NAME | ensure NAME | extend NAME to=N
+//	alter NAME|node config=(k,v)
+//	published [config=KEY]    what sessions go by, with a configuration of the node and of every topic
 //	produce NAME/P [count=N] [bytes=N] [acks=N] [time=N] | fetch NAME/P from=N [min=N] [wait=N] [conn=N]
 //	list NAME/P time=N | init-producer | disconnect conn=N
 //	delete-records NAME/P below=N [wait=N] | epoch-end NAME/P epoch=N [current=N]
@@ -59,6 +60,11 @@ func TestScenarios(t *testing.T) {
 		w := newWorld()
 		var lookup effect.Lookup
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			if d.Cmd == "published" {
+				var config string
+				d.MaybeScanArgs(t, "config", &config)
+				return published(w.b.Published(), config)
+			}
 			var out effect.Set
 			if d.Cmd == "tick" {
 				var to int
@@ -81,6 +87,35 @@ func TestScenarios(t *testing.T) {
 	})
 }
 
+// published prints what sessions go by.
+func published(p *Published, config string) string {
+	var b strings.Builder
+	value := func(entries []effect.ConfigEntry) {
+		for _, e := range entries {
+			if e.Name == config || e.Name == "log."+config {
+				fmt.Fprintf(&b, " %s=%s from %d", e.Name, e.Value, e.Source)
+			}
+		}
+	}
+	b.WriteString("node")
+	value(p.View.DescribeNode(nil))
+	fmt.Fprintf(&b, ", %d of %d partitions offline\n", p.OfflineCount(), p.View.PartitionCount())
+	for topic := range p.View.Topics {
+		fmt.Fprintf(&b, "topic %s: %d partitions", topic.Name, topic.PartitionCount())
+		for index := range topic.Partitions {
+			if p.Offline(model.TopicPartition{Topic: topic.ID, Partition: index}) {
+				fmt.Fprintf(&b, ", %d offline", index)
+			}
+		}
+		if kept, ok := p.Codecs.Named(topic.Name); ok {
+			fmt.Fprintf(&b, ", kept as %v", kept.Codec)
+		}
+		value(p.View.DescribeTopic(topic))
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
 func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup) Event {
 	conn := 1
 	d.MaybeScanArgs(t, "conn", &conn)
@@ -99,10 +134,8 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 		return &CreateTopics{To: to, Topics: []controller.CreateTopic{c}, ValidateOnly: d.HasArg("validate-only")}
 	case "delete":
 		return &DeleteTopics{To: to, Topics: []controller.DeleteTopic{{Name: d.CmdArgs[0].Key}}}
-	case "describe":
-		return &DescribeTopics{To: to, Topics: []TopicRef{{Name: d.CmdArgs[0].Key}}, AutoCreate: d.HasArg("auto")}
-	case "describe-all":
-		return &DescribeTopics{To: to, All: true}
+	case "ensure":
+		return &EnsureTopics{To: to, Names: []string{d.CmdArgs[0].Key}}
 	case "extend":
 		var count int
 		d.ScanArgs(t, "to", &count)
@@ -116,12 +149,6 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 		d.ScanArgs(t, "config", &name, &value)
 		r.Ops = []controller.AlterOp{{Setting: metadata.ConfigSetting{Name: name, Value: value}}}
 		return &AlterConfigs{To: to, Resources: []controller.AlterResource{r}}
-	case "describe-config":
-		r := ConfigResource{Type: metadata.TopicResource, Name: d.CmdArgs[0].Key, Keys: []string{d.CmdArgs[1].Key}}
-		if r.Name == "node" {
-			r.Type, r.Name = metadata.NodeResource, "1"
-		}
-		return &DescribeConfigs{To: to, Resources: []ConfigResource{r, r}}
 	case "delete-records":
 		var below, wait int
 		d.ScanArgs(t, "below", &below)
@@ -150,8 +177,6 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 		return &EpochEnds{To: to, Parts: []EpochEndsPart{{
 			Topic: TopicRef{Name: name}, Partition: partition, CurrentLeaderEpoch: model.LeaderEpoch(current), LeaderEpoch: model.LeaderEpoch(epoch),
 		}}}
-	case "describe-cluster":
-		return &DescribeCluster{To: to}
 	case "produce":
 		count, bytes, acks := 1, 100, -1
 		d.MaybeScanArgs(t, "count", &count)

@@ -5,7 +5,8 @@
 // event handler in simulation, calls Step and Tick; nothing in here waits.
 //
 //	session ──Event──► Step ──► replica / controller / fetch ──► effect.Set
-//	storage ─Completed─►
+//	storage ─Completed─►      │
+//	                          └──► Published: what sessions answer from without asking
 //
 // Invariants:
 //
@@ -15,7 +16,8 @@
 //  3. What a fetch session's client has not been told of a partition is in the session's queue.
 //  4. Partitions exist here exactly for the topics of the controller's image.
 //  5. now never goes backwards.
+//  6. What is published after a step is what is so after that step, and never changes.
 //
-// Deliberately absent: versions and encoding (session), bytes on disk (storage), rules of a partition
+// Deliberately absent: descriptions of the cluster, versions and encoding (session), bytes on disk (storage), rules of a partition
 // (replica), rules of topics (controller).
 package broker

@@ -122,14 +122,11 @@ const (
 	EarliestPendingTimestamp model.Timestamp = -6
 )
 
-// DescribeTopics asks for topics by name or id, or for all of them. It is answered by one
-// effect.TopicsDescribed.
-type DescribeTopics struct {
-	To         effect.RequestID
-	All        bool
-	Topics     []TopicRef
-	AutoCreate bool // the client allows it; the broker's configuration must, too
-	Wall       model.Timestamp
+// EnsureTopics asks for topics that somebody wants to use, with default settings (auto.create.topics.enable). It is
+// answered by one effect.TopicsEnsured when each is there or was refused: what is published then says which.
+type EnsureTopics struct {
+	To    effect.RequestID
+	Names []string
 }
 
 // CreateTopics asks for topics. It is answered by one effect.TopicsCreated when they are durable, or
@@ -166,7 +163,7 @@ type Completed struct{ effect.Completions }
 func (*Produce) event()        {}
 func (*Fetch) event()          {}
 func (*ListOffsets) event()    {}
-func (*DescribeTopics) event() {}
+func (*EnsureTopics) event()   {}
 func (*CreateTopics) event()   {}
 func (*DeleteTopics) event()   {}
 func (*InitProducerID) event() {}

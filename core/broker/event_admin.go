@@ -22,28 +22,8 @@ type AlterConfigs struct {
 	Resources    []controller.AlterResource
 }
 
-// DescribeConfigs asks for the configurations of topics and nodes. It is answered by one
-// effect.ConfigsDescribed.
-type DescribeConfigs struct {
-	To        effect.RequestID
-	Resources []ConfigResource
-}
-
-// ConfigResource names a resource that has a configuration.
-type ConfigResource struct {
-	Type int8 // metadata.TopicResource or metadata.NodeResource; others are refused
-	Name string
-	// Keys, unless empty, are the configurations that are wanted.
-	Keys []string
-}
-
-// DescribeCluster asks for the nodes of the cluster. It is answered by one effect.ClusterDescribed.
-type DescribeCluster struct{ To effect.RequestID }
-
 func (*CreatePartitions) event() {}
 func (*AlterConfigs) event()     {}
-func (*DescribeConfigs) event()  {}
-func (*DescribeCluster) event()  {}
 
 // DeleteRecords asks for the records below some offsets to be deleted. It is answered by one
 // effect.RecordsDeleted when the new log starts are durable.
@@ -82,20 +62,3 @@ type EpochEndsPart struct {
 
 func (*DeleteRecords) event() {}
 func (*EpochEnds) event()     {}
-
-// DescribePage asks for a page of partitions. It is answered by one effect.PageDescribed.
-type DescribePage struct {
-	To    effect.RequestID
-	Names []string // empty: all topics
-	From  effect.PageCursor
-	Limit int32 // of partitions
-}
-
-// ListResources asks which resources have a configuration. It is answered by one effect.ResourcesListed.
-type ListResources struct {
-	To              effect.RequestID
-	Topics, Brokers bool
-}
-
-func (*DescribePage) event()  {}
-func (*ListResources) event() {}

@@ -204,8 +204,7 @@ func TestTheOffsetsTopicIsTheClustersOwn(t *testing.T) {
 		t.Errorf("a client created it: %d", code)
 	}
 	l.find("g")
-	topic := answer[*effect.TopicsDescribed](t, l.step(&DescribeTopics{Topics: []TopicRef{{Name: name}}})).Topics[0]
-	if !topic.Internal || len(topic.Partitions) != 2 {
+	if topic := l.b.Published().View.Named(name); topic == nil || topic.PartitionCount() != 2 {
 		t.Errorf("%+v", topic)
 	}
 	ref := TopicRef{Name: name}

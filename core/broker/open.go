@@ -14,7 +14,7 @@ import (
 
 // Open makes a broker from what storage recovered: it loads the metadata log, opens the partitions of
 // every topic in it, and removes the files of partitions that no topic has. out receives notes for the
-// driver to report and the Codecs that sessions begin with; it holds nothing to carry out.
+// driver to report; it holds nothing to carry out.
 //
 // It fails if the metadata log is damaged or cannot be read by this version: nothing is known of any
 // topic then, and nothing may be deleted for not being known.
@@ -38,7 +38,7 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 			opens.Opens = append(opens.Opens, effect.Open{Partition: tp, Config: logConfig(t)})
 		}
 	}
-	b.publish(out)
+	b.publish()
 	var done effect.Completions
 	engine.Perform(&opens, &done)
 	out.Notes = append(out.Notes, done.Notes...)

@@ -70,6 +70,12 @@ func (b *Broker) checkPartitions() error {
 		if err := p.replica.Check(); err != nil {
 			return err
 		}
+		if offline := p.replica.Offline() != ""; offline != b.offline[tp] || offline != b.published.Offline(tp) {
+			return fmt.Errorf("partition %v is offline: %t, counted as such: %t, published as such: %t", tp, offline, b.offline[tp], b.published.Offline(tp))
+		}
+	}
+	if len(b.offline) != b.published.OfflineCount() || b.published.View != b.view {
+		return fmt.Errorf("what is published is not what is so: %d partitions offline, %d published", len(b.offline), b.published.OfflineCount())
 	}
 	if b.view != b.controller.View() || len(b.topics) != b.view.TopicCount() {
 		return fmt.Errorf("the broker is behind the controller: %d topics, not %d", len(b.topics), b.view.TopicCount())

@@ -10,89 +10,18 @@ import (
 	"github.com/weirmq/weir/core/replica"
 )
 
-// describeTopics answers from the image, after creating what is missing if that is wanted and allowed.
-func (b *Broker) describeTopics(ev *DescribeTopics, out *effect.Set) {
-	if missing := b.creatable(ev); len(missing) > 0 {
-		b.describes[ev.To] = ev
-		b.controller.Ensure(ev.To, missing, out)
-		return
-	}
-	b.answerDescribe(ev, out)
-}
-
-func (b *Broker) creatable(ev *DescribeTopics) []string {
-	if !ev.AutoCreate || !b.view.Node().AutoCreateTopics || ev.All {
-		return nil
-	}
-	var names []string
-	for _, ref := range ev.Topics {
-		if ref.Name != "" && b.view.Named(ref.Name) == nil && metadata.NameProblem(ref.Name) == "" {
-			names = append(names, ref.Name)
-		}
-	}
-	return names
-}
-
-func (b *Broker) answerDescribe(ev *DescribeTopics, out *effect.Set) {
-	answer := &effect.TopicsDescribed{
-		ClusterID: b.config.ClusterID, Controller: b.config.Advertised.ID, Brokers: []effect.Broker{b.config.Advertised},
-	}
-	if ev.All {
-		for t := range b.view.Topics {
-			answer.Topics = append(answer.Topics, b.describe(t))
-		}
-	}
-	for _, ref := range ev.Topics {
-		t, code := b.topic(ref)
-		switch {
-		case code == 0:
-			answer.Topics = append(answer.Topics, b.describe(t))
-		case ref.Name != "" && metadata.NameProblem(ref.Name) != "":
-			answer.Topics = append(answer.Topics, effect.TopicDescribed{Code: kerr.InvalidTopicException.Code, Name: ref.Name})
-		default:
-			answer.Topics = append(answer.Topics, effect.TopicDescribed{Code: code, Name: ref.Name, ID: ref.ID})
-		}
-	}
-	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: answer})
-}
-
-// describe is all of a topic as clients see it.
-func (b *Broker) describe(t *metadata.Topic) effect.TopicDescribed {
-	return b.describePart(t, 0, t.PartitionCount())
-}
-
-// describePart is a topic with its partitions from one to another. It says of an offline partition that it has no
-// leader; everything else is the image's.
-func (b *Broker) describePart(t *metadata.Topic, from, to int) effect.TopicDescribed {
-	d := effect.TopicDescribed{Name: t.Name, ID: t.ID, Internal: metadata.Internal(t.Name)}
-	for index := model.Partition(from); index < model.Partition(to); index++ {
-		state := t.Partition(index)
-		at := effect.PartitionDescribed{
-			Partition: index, Leader: state.Leader, LeaderEpoch: state.LeaderEpoch, Replicas: state.Replicas, ISR: state.ISR,
-		}
-		if p := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: index}); p != nil && p.replica.Offline() != "" {
-			at.Code, at.Leader, at.Offline = kerr.LeaderNotAvailable.Code, model.NoNode, at.Replicas
-		}
-		d.Partitions = append(d.Partitions, at)
-	}
-	return d
-}
-
 // controllerDone carries out what the controller made durable.
 func (b *Broker) controllerDone(done controller.Done, out *effect.Set) {
 	if done.Changes != nil {
 		b.follow(done.Changes, out)
-		b.publish(out)
 	}
 	for _, to := range done.Ensured {
-		if ev := b.describes[to]; ev != nil {
-			delete(b.describes, to)
-			b.answerDescribe(ev, out)
-		}
 		if ev := b.groups.finding[to]; ev != nil {
 			delete(b.groups.finding, to)
 			b.answerFind(ev, out)
+			continue
 		}
+		out.Replies = append(out.Replies, effect.Reply{To: to, Body: &effect.TopicsEnsured{}})
 	}
 	b.blockAllocated(done, out)
 }
@@ -156,6 +85,9 @@ func (b *Broker) addTopic(of *metadata.Topic) *topic {
 func (b *Broker) addPartition(t *topic, r *replica.Replica) {
 	p := &partition{topic: t, replica: r}
 	b.partitions.add(p)
+	if r.Offline() != "" {
+		b.setOffline(r.Partition())
+	}
 	if t.Name == metadata.OffsetsTopic {
 		b.coordinate(p)
 	}
@@ -185,23 +117,6 @@ func (b *Broker) configured(t *topic, out *effect.Set) {
 	}
 }
 
-// recode notes in which codec a topic keeps its records, for publish.
-func (b *Broker) recode(t *topic, gone bool) {
-	c := &t.Config
-	b.recoded = append(b.recoded, effect.CodecChange{
-		Name: t.Name, ID: t.ID, Keeps: gone || !c.Recompress, TopicCodec: effect.TopicCodec{Codec: c.Codec, BytesMax: c.MessageBytesMax},
-	})
-}
-
-// publish tells sessions about the codecs of topics, if something is new.
-func (b *Broker) publish(out *effect.Set) {
-	if codecs := b.codecs.With(b.recoded); codecs != b.codecs {
-		b.codecs, out.Codecs = codecs, codecs
-	}
-	clear(b.recoded)
-	b.recoded = b.recoded[:0]
-}
-
 func (b *Broker) topicDeleted(t *topic, out *effect.Set) {
 	b.recode(t, true)
 	delete(b.topics, t.ID)
@@ -210,6 +125,7 @@ func (b *Broker) topicDeleted(t *topic, out *effect.Set) {
 		p := b.partitions.get(tp)
 		p.replica.Delete(out)
 		b.partitions.remove(p)
+		b.forgetOffline(tp)
 		b.wake(p, out)
 		b.deletedBelow(p, 0, kerr.UnknownTopicOrPartition.Code, out)
 		out.Deletes = append(out.Deletes, effect.Delete{Partition: tp})

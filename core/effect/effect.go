@@ -38,7 +38,6 @@ type Set struct {
 	Replies   []Reply    // whole replies of every other kind
 	Closes    []Close    // connections to be closed
 	Calls     []Call     // ask other nodes; each is reported by one Answer
-	Codecs    *Codecs    // unless nil, what sessions go by from now on: before any answer of this set
 	Notes     []Note     // facts, for logs, metrics and traces
 	Marks     Marks      // rare paths that this step took
 }
@@ -56,7 +55,7 @@ func (s *Set) Reset() {
 	s.Scans = s.Scans[:0]
 	s.Opens, s.Deletes, s.Retains = s.Opens[:0], s.Deletes[:0], s.Retains[:0]
 	s.Produced, s.Replies, s.Notes = s.Produced[:0], s.Replies[:0], s.Notes[:0]
-	s.Closes, s.Calls, s.Codecs, s.Marks = s.Closes[:0], s.Calls[:0], nil, Marks{}
+	s.Closes, s.Calls, s.Marks = s.Closes[:0], s.Calls[:0], Marks{}
 }
 
 // Empty reports whether nothing was asked for. Notes and marks do not count: they ask for nothing.

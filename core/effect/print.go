@@ -122,10 +122,8 @@ func bodyString(body Body) string {
 		for _, p := range body.Parts {
 			parts = append(parts, fmt.Sprintf("part %d: %s offset %d time %d epoch %d", p.Index, CodeName(p.Code), p.Offset, p.Timestamp, p.LeaderEpoch))
 		}
-	case *TopicsDescribed:
-		for _, t := range body.Topics {
-			parts = append(parts, fmt.Sprintf("topic %q: %s, %d partitions", t.Name, CodeName(t.Code), len(t.Partitions)))
-		}
+	case *TopicsEnsured:
+		parts = append(parts, "topics ensured")
 	case *TopicsCreated:
 		for _, t := range body.Topics {
 			parts = append(parts, strings.TrimSpace(fmt.Sprintf("topic %q: %s %s", t.Name, CodeName(t.Code), t.Message)))
@@ -142,34 +140,14 @@ func bodyString(body Body) string {
 		for _, p := range body.Parts {
 			parts = append(parts, fmt.Sprintf("part %d: %s epoch %d ends at %d", p.Index, CodeName(p.Code), p.LeaderEpoch, p.EndOffset))
 		}
-	case *PageDescribed:
-		for _, t := range body.Topics {
-			parts = append(parts, fmt.Sprintf("topic %q: %s, %d partitions", t.Name, CodeName(t.Code), len(t.Partitions)))
-		}
-		if body.Next != nil {
-			parts = append(parts, fmt.Sprintf("next %s/%d", body.Next.Topic, body.Next.Partition))
-		}
-	case *ResourcesListed:
-		for _, r := range body.Resources {
-			parts = append(parts, fmt.Sprintf("resource %d %q", r.Type, r.Name))
-		}
 	case *PartitionsCreated:
 		for _, t := range body.Topics {
 			parts = append(parts, strings.TrimSpace(fmt.Sprintf("topic %q: %s %s", t.Name, CodeName(t.Code), t.Message)))
-		}
-	case *ConfigsDescribed:
-		for _, r := range body.Resources {
-			parts = append(parts, strings.TrimSpace(fmt.Sprintf("resource %d %q: %s %s", r.Type, r.Name, CodeName(r.Code), r.Message)))
-			for _, e := range r.Entries {
-				parts = append(parts, fmt.Sprintf("%s=%s from %d", e.Name, e.Value, e.Source))
-			}
 		}
 	case *ConfigsAltered:
 		for _, r := range body.Resources {
 			parts = append(parts, strings.TrimSpace(fmt.Sprintf("resource %d %q: %s %s", r.Type, r.Name, CodeName(r.Code), r.Message)))
 		}
-	case *ClusterDescribed:
-		parts = append(parts, fmt.Sprintf("cluster %s, controller %d, %d brokers", body.ClusterID, body.Controller, len(body.Brokers)))
 	case *ProducerIDAssigned:
 		parts = append(parts, fmt.Sprintf("%s producer id %d epoch %d", CodeName(body.Code), body.ID, body.Epoch))
 	case *PartitionsAltered, *BrokerRegistered, *BrokerHeartbeatAnswered, *ProducerIDsAllocated, *QuorumMessagesTaken, *ImageFetched, *Forwarded:

@@ -14,13 +14,8 @@ type OffsetListed struct {
 	LeaderEpoch model.LeaderEpoch
 }
 
-// TopicsDescribed answers a request for topics by name, by id or for all of them.
-type TopicsDescribed struct {
-	ClusterID  string
-	Controller model.NodeID
-	Brokers    []Broker
-	Topics     []TopicDescribed
-}
+// TopicsEnsured answers a request for topics that somebody wants to use: each is there now, or was refused.
+type TopicsEnsured struct{}
 
 // Broker is a node as clients see it.
 type Broker struct {
@@ -28,27 +23,6 @@ type Broker struct {
 	Host string
 	Port int32
 	Rack string
-}
-
-// TopicDescribed is one topic as clients see it. Name is empty and ID zero where the question did not
-// say and the answer does not know.
-type TopicDescribed struct {
-	Code       int16
-	Name       string
-	ID         model.TopicID
-	Internal   bool
-	Partitions []PartitionDescribed // shared and immutable
-}
-
-// PartitionDescribed is one partition as clients see it.
-type PartitionDescribed struct {
-	Code        int16
-	Partition   model.Partition
-	Leader      model.NodeID
-	LeaderEpoch model.LeaderEpoch
-	Replicas    []model.NodeID
-	ISR         []model.NodeID
-	Offline     []model.NodeID
 }
 
 // TopicsCreated answers a request to create topics, in the request's order.
@@ -86,40 +60,6 @@ type TopicExtended struct {
 	Message string
 }
 
-// PageDescribed answers a request for topics that comes page by page (KIP-966). Next, unless nil, is where the next
-// page begins.
-type PageDescribed struct {
-	Topics []TopicDescribed
-	Next   *PageCursor
-}
-
-// PageCursor is a place among all partitions, by name of the topic and partition.
-type PageCursor struct {
-	Topic     string
-	Partition model.Partition
-}
-
-// ResourcesListed answers a request for the resources that have a configuration.
-type ResourcesListed struct{ Resources []ResourceListed }
-
-// ResourceListed is one of them.
-type ResourceListed struct {
-	Type int8
-	Name string
-}
-
-// ConfigsDescribed answers a request for configurations, in the request's order.
-type ConfigsDescribed struct{ Resources []ConfigDescribed }
-
-// ConfigDescribed is one resource's configuration.
-type ConfigDescribed struct {
-	Type    int8
-	Name    string
-	Code    int16
-	Message string
-	Entries []ConfigEntry
-}
-
 // ConfigsAltered answers a request to change configurations, in the request's order.
 type ConfigsAltered struct{ Resources []ConfigAltered }
 
@@ -129,13 +69,6 @@ type ConfigAltered struct {
 	Name    string
 	Code    int16
 	Message string
-}
-
-// ClusterDescribed answers a request for the cluster's nodes.
-type ClusterDescribed struct {
-	ClusterID  string
-	Controller model.NodeID
-	Brokers    []Broker
 }
 
 // RecordsDeleted answers a DeleteRecords request.
@@ -167,15 +100,11 @@ type ProducerIDAssigned struct {
 }
 
 func (*OffsetsListed) body()      {}
-func (*TopicsDescribed) body()    {}
+func (*TopicsEnsured) body()      {}
 func (*TopicsCreated) body()      {}
 func (*TopicsDeleted) body()      {}
 func (*ProducerIDAssigned) body() {}
 func (*RecordsDeleted) body()     {}
 func (*EpochEndsFound) body()     {}
-func (*PageDescribed) body()      {}
-func (*ResourcesListed) body()    {}
 func (*PartitionsCreated) body()  {}
-func (*ConfigsDescribed) body()   {}
 func (*ConfigsAltered) body()     {}
-func (*ClusterDescribed) body()   {}

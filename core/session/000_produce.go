@@ -208,9 +208,9 @@ func (s *Session) validate(
 // codecOf is the codec that a topic keeps its records in, if it has one of its own.
 func (s *Session) codecOf(topic broker.TopicRef) (effect.TopicCodec, bool) {
 	if topic.ByID {
-		return s.codecs.Identified(topic.ID)
+		return s.published.Codecs.Identified(topic.ID)
 	}
-	return s.codecs.Named(topic.Name)
+	return s.published.Codecs.Named(topic.Name)
 }
 
 // recode puts a sound batch into the codec of its topic. What inflates to more than the topic takes is refused where

@@ -163,7 +163,7 @@ func (s *Session) withholdZstd(f *fetchSlot, part *effect.FetchPart) {
 	if !f.byName {
 		name = f.response.Responses[f.places[part.Index].topic].Topic
 	}
-	if own, has := s.codecs.Named(name); !has || own.Codec != record.CodecZstd || part.Code != 0 {
+	if own, has := s.published.Codecs.Named(name); !has || own.Codec != record.CodecZstd || part.Code != 0 {
 		return
 	}
 	for _, r := range part.Records.Regions {

@@ -2,19 +2,28 @@ package session
 
 import (
 	"github.com/weirmq/weir/core/broker"
-	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/protocol"
 )
 
+// topicsAsked is of what a client wants to hear.
+type topicsAsked struct {
+	all    bool
+	topics []broker.TopicRef
+	// Whether to tell what the client may do with the cluster, and with each topic.
+	clusterOperations, topicOperations bool
+}
+
+// receiveMetadata answers from what is published. Only what is to be created first goes to the broker.
 func (s *Session) receiveMetadata(rq *request, out *Out) {
 	var in protocol.MetadataRequest
 	if !s.decodeWhole(rq, &in, out) {
 		return
 	}
-	ev := &broker.DescribeTopics{To: rq.id, Wall: rq.wall, AutoCreate: in.AllowAutoTopicCreation || rq.version < 4}
+	asked := &topicsAsked{clusterOperations: in.IncludeClusterAuthorizedOperations, topicOperations: in.IncludeTopicAuthorizedOperations}
 	// Version 0 has no null and asks for all topics with an empty list; from version 1 on empty means none.
-	ev.All = in.Topics == nil || rq.version == 0 && len(in.Topics) == 0
+	asked.all = in.Topics == nil || rq.version == 0 && len(in.Topics) == 0
 	// A topic is described once, however often it is named: a few bytes of a request must not ask for all
 	// partitions of a large topic each.
 	named := make(map[broker.TopicRef]bool, len(in.Topics))
@@ -27,61 +36,89 @@ func (s *Session) receiveMetadata(rq *request, out *Out) {
 		}
 		if !named[ref] {
 			named[ref] = true
-			ev.Topics = append(ev.Topics, ref)
+			asked.topics = append(asked.topics, ref)
 		}
 	}
-	rq.slot.asked = operationsAsked{cluster: in.IncludeClusterAuthorizedOperations, topics: in.IncludeTopicAuthorizedOperations}
-	out.Events = append(out.Events, ev)
+	if in.AllowAutoTopicCreation || rq.version < 4 {
+		if names := s.creatable(asked); len(names) > 0 {
+			rq.slot.asked = asked
+			out.Events = append(out.Events, &broker.EnsureTopics{To: rq.id, Names: names})
+			return
+		}
+	}
+	s.answer(rq.slot, s.describeTopics(rq.version, asked), out)
 }
 
-// operationsAsked is of what a client wants to hear what it may do.
-type operationsAsked struct{ cluster, topics bool }
+// creatable are the topics that a client asks for, that there are not and that can be made.
+func (s *Session) creatable(asked *topicsAsked) []string {
+	if !s.published.View.Node().AutoCreateTopics {
+		return nil
+	}
+	var names []string
+	for _, ref := range asked.topics {
+		if ref.Name != "" && s.topic(ref) == nil && metadata.NameProblem(ref.Name) == "" {
+			names = append(names, ref.Name)
+		}
+	}
+	return names
+}
 
-func respondMetadata(sl *slot, in *effect.TopicsDescribed) protocol.Message {
+func (s *Session) describeTopics(version int16, asked *topicsAsked) protocol.Message {
 	r := new(protocol.MetadataResponse)
 	r.Default()
-	r.ClusterID, r.ControllerID = protocol.String(in.ClusterID), int32(in.Controller)
-	asked := sl.asked.(operationsAsked)
-	if asked.cluster && sl.version <= 10 {
+	r.ClusterID, r.ControllerID = protocol.String(s.config.ClusterID), int32(s.config.NodeID)
+	if asked.clusterOperations && version <= 10 {
 		r.ClusterAuthorizedOperations = clusterOperations
 	}
-	for _, b := range in.Brokers {
+	for _, b := range s.brokers() {
 		to := protocol.Add(&r.Brokers)
-		to.NodeID, to.Host, to.Port = int32(b.ID), b.Host, b.Port
-		if b.Rack != "" {
-			to.Rack = protocol.String(b.Rack)
-		}
+		to.NodeID, to.Host, to.Port, to.Rack = int32(b.ID), b.Host, b.Port, messageOf(b.Rack)
 	}
-	r.Topics = make([]protocol.MetadataResponseTopic, 0, len(in.Topics))
-	for i := range in.Topics {
-		t := &in.Topics[i]
+	if asked.all {
+		r.Topics = make([]protocol.MetadataResponseTopic, 0, s.published.View.TopicCount())
+		for t := range s.published.View.Topics {
+			s.describeTopic(protocol.Add(&r.Topics), t, version, asked)
+		}
+		return r
+	}
+	r.Topics = make([]protocol.MetadataResponseTopic, 0, len(asked.topics))
+	for _, ref := range asked.topics {
 		to := protocol.Add(&r.Topics)
-		to.ErrorCode, to.IsInternal = t.Code, t.Internal
-		to.Name = protocol.NullString{Value: t.Name, Valid: t.Name != "" || sl.version < 12}
-		if sl.version >= 10 {
-			to.TopicID = [16]byte(t.ID)
+		if t := s.topic(ref); t != nil {
+			s.describeTopic(to, t, version, asked)
+			continue
 		}
-		if asked.topics && t.Code == 0 {
-			to.TopicAuthorizedOperations = topicOperations
-		}
-		count := 0
-		for k := range t.Partitions {
-			p := &t.Partitions[k]
-			count += len(p.Replicas) + len(p.ISR) + len(p.Offline)
-		}
-		to.Partitions = make([]protocol.MetadataResponsePartition, 0, len(t.Partitions))
-		ids := make([]int32, 0, count) // of all partitions
-		for k := range t.Partitions {
-			p := &t.Partitions[k]
-			at := protocol.Add(&to.Partitions)
-			at.ErrorCode, at.PartitionIndex, at.LeaderID = p.Code, int32(p.Partition), int32(p.Leader)
-			at.LeaderEpoch = int32(p.LeaderEpoch)
-			at.ReplicaNodes, ids = nodeIDs(ids, p.Replicas)
-			at.IsrNodes, ids = nodeIDs(ids, p.ISR)
-			at.OfflineReplicas, ids = nodeIDs(ids, p.Offline)
+		to.ErrorCode = missing(ref)
+		to.Name = protocol.NullString{Value: ref.Name, Valid: ref.Name != "" || version < 12}
+		if version >= 10 {
+			to.TopicID = [16]byte(ref.ID)
 		}
 	}
 	return r
+}
+
+func (s *Session) describeTopic(to *protocol.MetadataResponseTopic, t *metadata.Topic, version int16, asked *topicsAsked) {
+	to.Name, to.IsInternal = protocol.String(t.Name), metadata.Internal(t.Name)
+	if version >= 10 {
+		to.TopicID = [16]byte(t.ID)
+	}
+	if asked.topicOperations {
+		to.TopicAuthorizedOperations = topicOperations
+	}
+	count := 0
+	for _, p := range t.Partitions {
+		count += len(p.Replicas) + len(p.ISR)
+	}
+	to.Partitions = make([]protocol.MetadataResponsePartition, 0, t.PartitionCount())
+	ids := make([]int32, 0, count) // of all partitions
+	for index, p := range t.Partitions {
+		seen := s.look(t, index, p)
+		at := protocol.Add(&to.Partitions)
+		at.ErrorCode, at.PartitionIndex, at.LeaderID, at.LeaderEpoch = seen.code, int32(index), int32(seen.leader), int32(p.LeaderEpoch)
+		at.ReplicaNodes, ids = nodeIDs(ids, p.Replicas)
+		at.IsrNodes, ids = nodeIDs(ids, p.ISR)
+		at.OfflineReplicas, ids = nodeIDs(ids, seen.offline)
+	}
 }
 
 // nodeIDs puts ids behind those in to, and returns them and what they stand in.

@@ -3,8 +3,6 @@ package session
 import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"github.com/weirmq/weir/core/broker"
-	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/protocol"
 )
 
@@ -31,22 +29,30 @@ func (s *Session) receiveDescribeCluster(rq *request, out *Out) {
 		s.answer(rq.slot, r, out)
 		return
 	}
-	rq.slot.asked = in.IncludeClusterAuthorizedOperations
-	out.Events = append(out.Events, &broker.DescribeCluster{To: rq.id})
-}
-
-func respondDescribeCluster(sl *slot, in *effect.ClusterDescribed) protocol.Message {
 	r := new(protocol.DescribeClusterResponse)
 	r.Default()
-	r.ClusterID, r.ControllerID = in.ClusterID, int32(in.Controller)
-	for _, b := range in.Brokers {
+	r.ClusterID, r.ControllerID = s.config.ClusterID, int32(s.config.NodeID)
+	for _, b := range s.brokers() {
 		to := protocol.Add(&r.Brokers)
 		to.BrokerID, to.Host, to.Port, to.Rack = int32(b.ID), b.Host, b.Port, messageOf(b.Rack)
 	}
-	if sl.asked.(bool) {
+	if in.IncludeFencedBrokers {
+		s.addFenced(r)
+	}
+	if in.IncludeClusterAuthorizedOperations {
 		r.ClusterAuthorizedOperations = clusterOperations
 	}
-	return r
+	s.answer(rq.slot, r, out)
+}
+
+// addFenced tells of brokers that have registered and are fenced, too (KIP-1073).
+func (s *Session) addFenced(r *protocol.DescribeClusterResponse) {
+	for b := range s.published.View.Brokers {
+		if shown, ok := s.reached(b); ok && b.Fenced {
+			to := protocol.Add(&r.Brokers)
+			to.BrokerID, to.Host, to.Port, to.Rack, to.IsFenced = int32(shown.ID), shown.Host, shown.Port, messageOf(shown.Rack), true
+		}
+	}
 }
 
 // What a client may do with a resource, as bits numbered by Kafka's AclOperation. Nobody is refused

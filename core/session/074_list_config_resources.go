@@ -1,10 +1,10 @@
 package session
 
 import (
+	"strconv"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"github.com/weirmq/weir/core/broker"
-	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/protocol"
 )
@@ -18,30 +18,34 @@ func (s *Session) receiveListConfigResources(rq *request, out *Out) {
 	if !s.decodeWhole(rq, &in, out) {
 		return
 	}
-	ev := &broker.ListResources{To: rq.id, Topics: len(in.ResourceTypes) == 0 && rq.version >= 1, Brokers: len(in.ResourceTypes) == 0 && rq.version >= 1}
+	r := new(protocol.ListConfigResourcesResponse)
+	r.Default()
+	topics := len(in.ResourceTypes) == 0 && rq.version >= 1
+	brokers := topics
 	for _, t := range in.ResourceTypes {
 		switch {
 		case t == metadata.TopicResource:
-			ev.Topics = true
+			topics = true
 		case t == metadata.NodeResource:
-			ev.Brokers = true
+			brokers = true
 		case !unconfigured(t):
-			r := new(protocol.ListConfigResourcesResponse)
-			r.Default()
 			r.ErrorCode = kerr.UnsupportedVersion.Code
 			s.answer(rq.slot, r, out)
 			return
 		}
 	}
-	out.Events = append(out.Events, ev)
-}
-
-func respondListConfigResources(in *effect.ResourcesListed) protocol.Message {
-	r := new(protocol.ListConfigResourcesResponse)
-	r.Default()
-	for _, resource := range in.Resources {
-		to := protocol.Add(&r.ConfigResources)
-		to.ResourceType, to.ResourceName = resource.Type, resource.Name
+	if topics {
+		r.ConfigResources = make([]protocol.ListConfigResourcesResponseResource, 0, s.published.View.TopicCount())
+		for t := range s.published.View.Topics {
+			to := protocol.Add(&r.ConfigResources)
+			to.ResourceType, to.ResourceName = metadata.TopicResource, t.Name
+		}
 	}
-	return r
+	if brokers {
+		for _, b := range s.brokers() {
+			to := protocol.Add(&r.ConfigResources)
+			to.ResourceType, to.ResourceName = metadata.NodeResource, strconv.Itoa(int(b.ID))
+		}
+	}
+	s.answer(rq.slot, r, out)
 }

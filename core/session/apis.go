@@ -208,12 +208,12 @@ func lookup(key protocol.Key) (row API, served bool) {
 }
 
 // respond turns the broker's answer into the response of the request.
-func respond(sl *slot, body effect.Body) protocol.Message {
+func (s *Session) respond(sl *slot, body effect.Body) protocol.Message {
 	switch body := body.(type) {
 	case *effect.OffsetsListed:
 		return respondListOffsets(sl, body)
-	case *effect.TopicsDescribed:
-		return respondMetadata(sl, body)
+	case *effect.TopicsEnsured:
+		return s.describeTopics(sl.version, sl.asked.(*topicsAsked))
 	case *effect.TopicsCreated:
 		return respondCreateTopics(sl, body)
 	case *effect.TopicsDeleted:
@@ -222,21 +222,13 @@ func respond(sl *slot, body effect.Body) protocol.Message {
 		return respondDeleteRecords(sl, body)
 	case *effect.EpochEndsFound:
 		return respondOffsetForLeaderEpoch(sl, body)
-	case *effect.PageDescribed:
-		return respondDescribeTopicPartitions(body)
-	case *effect.ResourcesListed:
-		return respondListConfigResources(body)
 	case *effect.PartitionsCreated:
 		return respondCreatePartitions(body)
-	case *effect.ConfigsDescribed:
-		return respondDescribeConfigs(sl, body)
 	case *effect.ConfigsAltered:
 		if sl.key == protocol.KeyAlterConfigs {
 			return respondAlterConfigs(body)
 		}
 		return respondIncrementalAlterConfigs(body)
-	case *effect.ClusterDescribed:
-		return respondDescribeCluster(sl, body)
 	case *effect.ProducerIDAssigned:
 		return respondInitProducerID(body)
 	case *effect.CoordinatorsFound:

@@ -101,6 +101,8 @@ func answerOf(ev broker.Event, code int16) (effect.RequestID, effect.Body) {
 			a.Topics = append(a.Topics, effect.TopicCreated{Name: ev.Topics[i].Name, Code: code})
 		}
 		return ev.To, a
+	case *broker.EnsureTopics:
+		return ev.To, &effect.TopicsEnsured{}
 	case *broker.DeleteTopics:
 		return ev.To, &effect.TopicsDeleted{}
 	case *broker.CreatePartitions:

@@ -7,9 +7,11 @@
 //	response frame ◄── in request order ◄── encode ◄── answer
 //
 // Everything costly about a request (decoding, CRC, decompression, walking records) happens here, on the
-// connection's own time, so that the broker's loop only ever sees headers.
+// connection's own time, so that the broker's loop only ever sees headers. So is the answering of what only asks
+// how things are (Metadata, DescribeTopicPartitions, DescribeConfigs, DescribeCluster, ListConfigResources): it
+// is answered from what the broker has published, and only topics that are to be created go to the loop.
 //
-// Inputs: Receive for a frame; Produced, Fetched and Replied for answers. Output: Out.
+// Inputs: See for what is published; Receive for a frame; Produced, Fetched and Replied for answers. Output: Out.
 //
 // Invariants:
 //

@@ -70,6 +70,7 @@ func FuzzSession(f *testing.F) {
 		kind := in.byte()
 		c.LendsInflaters, c.RecordBytesMax, c.Budget = kind&1 == 1, 1<<20, protocol.Budget{ElementCountMax: 1 << 14, AllocBytesMax: 1 << 20}
 		s := New(&c, 7)
+		s.See(published(topicOf("orders", 1, 3, 1), topicOf("b", 2, 1, 1)))
 		if kind&2 != 0 {
 			s.peer = 2
 		}

@@ -37,7 +37,9 @@ func batches(acks int16, all ...[]byte) *kmsg.ProduceRequest {
 func lendingSession(recordBytesMax int) *Session {
 	c := DefaultConfig()
 	c.LendsInflaters, c.RecordBytesMax = true, recordBytesMax
-	return New(&c, 7)
+	s := New(&c, 7)
+	s.See(published())
+	return s
 }
 
 func TestCompressedBatchesWaitForALentInflater(t *testing.T) {
@@ -268,7 +270,7 @@ func TestALongClientIDIsNotKept(t *testing.T) {
 	r.SetVersion(8)
 	f := kmsg.NewRequestFormatter(kmsg.FormatterClientID(strings.Repeat("x", 30000))).AppendRequest(nil, r, 1)[4:]
 	s.Receive(1000, f, &out)
-	if len(out.Events) != 1 || len(s.ClientID) != nameBytesMax || len(s.header.ClientID.Value) != 0 {
-		t.Errorf("%d events; a client id of %d bytes is kept, and one of %d in the header", len(out.Events), len(s.ClientID), len(s.header.ClientID.Value))
+	if len(out.Frames) != 1 || len(s.ClientID) != nameBytesMax || len(s.header.ClientID.Value) != 0 {
+		t.Errorf("%d responses; a client id of %d bytes is kept, and one of %d in the header", len(out.Frames), len(s.ClientID), len(s.header.ClientID.Value))
 	}
 }

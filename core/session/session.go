@@ -20,6 +20,12 @@ type Config struct {
 	NodeID    model.NodeID
 	// Incarnation is of this process, for other nodes.
 	Incarnation model.IncarnationID
+	// Advertised is how clients reach this node, and Listener the name under which other nodes say where clients that
+	// come to this listener reach them.
+	Advertised effect.Broker
+	Listener   string
+	// Fixed is the node's configuration that only a restart changes, for DescribeConfigs.
+	Fixed []effect.ConfigEntry
 	// RecordBytesMax bounds what the batches of one request may decompress to, together.
 	RecordBytesMax int
 	Budget         protocol.Budget
@@ -46,11 +52,11 @@ type Session struct {
 	fetch        protocol.FetchRequest
 	heartbeat    protocol.HeartbeatRequest
 
-	peer     model.NodeID // the node at the other end, once it has said NodeHello
-	codecs   *effect.Codecs
-	slots    []*slot // requests in flight, oldest first
-	received uint64  // requests received: the next one's number
-	free     []*slot
+	peer      model.NodeID      // the node at the other end, once it has said NodeHello
+	published *broker.Published // as of the newest frame or answer
+	slots     []*slot           // requests in flight, oldest first
+	received  uint64            // requests received: the next one's number
+	free      []*slot
 	// freeParts and writerBytes are what is kept for the next requests and responses: see Idle.
 	freeParts   int
 	writers     []*protocol.Writer
@@ -131,11 +137,8 @@ type Frame struct {
 
 // New makes the machine of a connection.
 func New(config *Config, conn effect.ConnID) *Session {
-	return &Session{config: config, conn: conn, peer: model.NoNode}
+	return &Session{config: config, conn: conn, peer: model.NoNode, published: new(broker.Published)}
 }
-
-// See tells the session in which codecs topics keep their records, before it receives a frame.
-func (s *Session) See(codecs *effect.Codecs) { s.codecs = codecs }
 
 // Parked is how many requests are in flight.
 func (s *Session) Parked() int { return len(s.slots) }
@@ -379,5 +382,5 @@ func (s *Session) Replied(r effect.Reply, out *Out) {
 		s.forwarded(sl, f, out)
 		return
 	}
-	s.answer(sl, respond(sl, r.Body), out)
+	s.answer(sl, s.respond(sl, r.Body), out)
 }

@@ -19,8 +19,10 @@ import (
 
 func newSession() *Session {
 	c := DefaultConfig()
-	c.ClusterID, c.NodeID = "cluster", 1
-	return New(&c, 7)
+	c.ClusterID, c.NodeID, c.Advertised = "cluster", 1, effect.Broker{ID: 1, Host: "h", Port: 9092}
+	s := New(&c, 7)
+	s.See(published())
+	return s
 }
 
 // frame is a request as a client of another make would send it, without the length prefix.
@@ -312,61 +314,15 @@ func TestBytesAfterAMessageAreIgnored(t *testing.T) {
 		"a byte more":                    append(frame(kmsg.NewPtrMetadataRequest(), 9, 1), 0),
 	} {
 		s, out := newSession(), Out{}
+		s.See(published(topicOf("orders", 1, 1, 1), topicOf("payments", 2, 1, 1)))
 		s.Receive(1000, f, &out)
-		if out.Close != "" || len(out.Events) != 1 {
-			t.Errorf("%s: close %q, %d events", name, out.Close, len(out.Events))
+		if out.Close != "" || len(out.Events) != 0 || len(out.Frames) != 1 {
+			t.Errorf("%s: close %q, %d events, %d responses", name, out.Close, len(out.Events), len(out.Frames))
 			continue
 		}
-		if e, ok := out.Events[0].(*broker.DescribeTopics); !ok || !e.All || e.AutoCreate {
-			t.Errorf("%s: %+v", name, out.Events[0])
-		}
-	}
-}
-
-func TestMetadataOfAllTopicsNoneOrSome(t *testing.T) {
-	for _, c := range []struct {
-		rule    string
-		version int16
-		topics  []kmsg.MetadataRequestTopic
-		all     bool
-	}{
-		{"version 0 asks for all with an empty list", 0, []kmsg.MetadataRequestTopic{}, true},
-		{"version 1 asks for all with null", 1, nil, true},
-		{"version 1 asks for none with an empty list", 1, []kmsg.MetadataRequestTopic{}, false},
-		{"version 12 asks for all with null", 12, nil, true},
-	} {
-		s, out := newSession(), Out{}
-		r := kmsg.NewPtrMetadataRequest()
-		r.Topics = c.topics
-		s.Receive(1000, frame(r, c.version, 1), &out)
-		if ev := out.Events[0].(*broker.DescribeTopics); ev.All != c.all || len(ev.Topics) != 0 {
-			t.Errorf("%s: %+v", c.rule, ev)
-		}
-	}
-}
-
-func TestMetadataIsUnderstoodByOthersInEveryVersion(t *testing.T) {
-	for v := int16(0); v <= 13; v++ {
-		s, out := newSession(), Out{}
-		s.Receive(1000, frame(kmsg.NewPtrMetadataRequest(), v, 1), &out)
-		s.Replied(effect.Reply{To: effect.RequestID{Conn: 7}, Body: &effect.TopicsDescribed{
-			ClusterID: "cluster", Controller: 1, Brokers: []effect.Broker{{ID: 1, Host: "h", Port: 9092}},
-			Topics: []effect.TopicDescribed{{
-				Name: "orders", ID: model.TopicID{1}, Partitions: []effect.PartitionDescribed{{
-					Leader: 1, Replicas: []model.NodeID{1}, ISR: []model.NodeID{1},
-				}},
-			}, {Code: kerr.UnknownTopicOrPartition.Code, Name: "gone"}},
-		}}, &out)
-		r := kmsg.NewPtrMetadataResponse()
-		r.Version = v
-		if err := r.ReadFrom(body(t, out.Frames[0], 1, v >= 9)); err != nil {
-			t.Fatal(err)
-		}
-		if len(r.Topics) != 2 || *r.Topics[0].Topic != "orders" || r.Topics[0].Partitions[0].Leader != 1 || r.Topics[1].ErrorCode != 3 {
-			t.Errorf("version %d: %+v", v, r)
-		}
-		if v >= 10 && r.Topics[0].TopicID != [16]byte{1} {
-			t.Errorf("version %d: topic id %v", v, r.Topics[0].TopicID)
+		version := int16(binary.BigEndian.Uint16(f[2:]))
+		if r := metadataResponse(t, out.Frames[0], version); len(r.Topics) != 2 {
+			t.Errorf("%s: %+v", name, r)
 		}
 	}
 }
@@ -516,25 +472,6 @@ func TestRefusalsOfAnyNameFitAResponseOfAnyVersion(t *testing.T) {
 			if err := answer.ReadFrom(body(t, out.Frames[0], 5, version >= 5)); err != nil || answer.Topics[0].ErrorCode == 0 {
 				t.Errorf("%s, version %d: %v, code %d", c.rule, version, err, answer.Topics[0].ErrorCode)
 			}
-		}
-	}
-}
-
-func TestATopicNamedAgainAndAgainIsDescribedOnce(t *testing.T) {
-	for _, version := range []int16{0, 4, 9, 13} {
-		s, out := newSession(), Out{}
-		r := kmsg.NewPtrMetadataRequest()
-		for range 1000 {
-			for _, name := range []string{"orders", "payments"} {
-				topic := kmsg.NewMetadataRequestTopic()
-				topic.Topic = kmsg.StringPtr(name)
-				r.Topics = append(r.Topics, topic)
-			}
-		}
-		s.Receive(1000, frame(r, version, 5), &out)
-		ev := out.Events[0].(*broker.DescribeTopics)
-		if len(ev.Topics) != 2 || ev.Topics[0].Name != "orders" || ev.Topics[1].Name != "payments" {
-			t.Errorf("version %d: the broker is asked for %d topics", version, len(ev.Topics))
 		}
 	}
 }

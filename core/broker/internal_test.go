@@ -1,0 +1,45 @@
+package broker
+
+import (
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirmq/weir/core/controller"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
+)
+
+func TestTheClustersOwnTopicsAreLeftAlone(t *testing.T) {
+	w := newWorld()
+	w.b.config.Controller.OffsetsPartitionCount = 1
+	config := w.b.config.Controller
+	config.OffsetsPartitionCount, config.OffsetsSegmentBytes = 2, 1<<20
+	w.b.controller = controller.New(config, metadata.NewView(metadata.NewImage(), 1, config.Node))
+	var out effect.Set
+	w.b.controller.Ensure(effect.RequestID{}, []string{metadata.OffsetsTopic}, &out)
+	w.inFlight = append(w.inFlight, out.Appends...)
+	w.durableAll(t)
+	name := metadata.OffsetsTopic
+	if w.b.view.Named(name) == nil {
+		t.Fatal("the topic is not there")
+	}
+	produced := w.step(t, &Produce{Acks: -1, Parts: []ProducePart{{Topic: TopicRef{Name: name}}}}).Produced[0]
+	if produced.Code != kerr.InvalidTopicException.Code {
+		t.Errorf("produce: %s", effect.CodeName(produced.Code))
+	}
+	deleted := w.step(t, &DeleteRecords{Parts: []DeleteRecordsPart{{Topic: TopicRef{Name: name}}}}).Replies[0].Body.(*effect.RecordsDeleted).Parts[0]
+	if deleted.Code != kerr.InvalidTopicException.Code {
+		t.Errorf("delete records: %s", effect.CodeName(deleted.Code))
+	}
+	extended := w.step(t, &CreatePartitions{Topics: []controller.AddPartitions{{Name: name, Count: 9}}}).Replies[0].Body.(*effect.PartitionsCreated).Topics[0]
+	if extended.Code != kerr.InvalidTopicException.Code {
+		t.Errorf("create partitions: %s", effect.CodeName(extended.Code))
+	}
+	altered := w.step(t, &AlterConfigs{Resources: []controller.AlterResource{{
+		Type: metadata.TopicResource, Name: name, Ops: []controller.AlterOp{{Setting: metadata.ConfigSetting{Name: "retention.ms", Value: "1"}}},
+	}}}).Replies[0].Body.(*effect.ConfigsAltered).Resources[0]
+	if altered.Code != kerr.InvalidTopicException.Code {
+		t.Errorf("alter: %s", effect.CodeName(altered.Code))
+	}
+}
