@@ -8,11 +8,15 @@
 //	                          └──records to send────────┼──────────────────┤
 //	                                                    └──completions─────┘
 //
+//	loop ──effect.Call──► carrier (link) ── transport ──► another node        one carrier per lane and node, while it
+//	  ▲                       │                                              is used: links.go, carrier.go
+//	  └──── effect.Answer ────┘
+//
 // Input: a config.Config. Output: a running broker, its addresses, and at most one fatal error.
 //
 // Goroutines: one loop; one for storage; one each for the journal's and the checkpoint's syncs; one janitor;
-// one per listener; one per connection, and a second one while it has responses to write. None per request,
-// none per partition.
+// one per listener; one per connection, and a second one while it has responses to write; one per lane to another
+// node, and two more while that is connected. None per request, none per partition.
 //
 // Invariants:
 //

@@ -244,6 +244,9 @@ func (l *loop) dispatch() {
 			c.post(answer{kind: answerClose, cause: set.Closes[i].Cause})
 		}
 	}
+	for i := range set.Calls {
+		l.node.links.call(&set.Calls[i])
+	}
 	if len(set.Appends)+len(set.Reads)+len(set.Lookups)+len(set.Scans)+len(set.Opens)+len(set.Deletes)+len(set.Retains) == 0 && l.unanswered == 0 {
 		set.Reset()
 		return

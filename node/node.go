@@ -39,6 +39,9 @@ type Options struct {
 	// Listeners are served beside those of the configuration, such as one of transport/memory. The node
 	// closes them.
 	Listeners []transport.Listener
+	// Dialers reach other nodes, by transport, instead of those that the node makes for itself. For
+	// effect.TransportMemory there is no other.
+	Dialers map[effect.Transport]transport.Dialer
 
 	// overDisk lets a test put faults between the engine and the disk.
 	overDisk func(storage.Disk) storage.Disk
@@ -61,6 +64,7 @@ type Node struct {
 	engine    *storage.Engine
 	loop      *loop
 	storage   *storageIO
+	links     *links
 
 	// requests bounds the bytes of request frames, responses what they are decoded to and what is yet to be
 	// sent. They are two so that clients that only ask cannot keep producers from writing, nor the other way.
@@ -160,6 +164,7 @@ func (n *Node) start(o Options) error {
 	if err := n.recover(files, identity); err != nil {
 		return err
 	}
+	n.startLinks(o.Dialers)
 	go n.loop.run()
 	go n.storage.run()
 	host, port := n.config.Advertise(n.addresses.kafka)
@@ -286,6 +291,7 @@ func (n *Node) fail(err error) {
 		close(n.failed)
 		n.isStopping.Store(true)
 		go n.stopAccepting()
+		go n.links.close() // other nodes are to notice
 		for _, c := range n.connections.all() {
 			go c.close()
 		}
@@ -311,6 +317,7 @@ func (n *Node) shutDown() error {
 	}
 	n.quiesce(n.config.ShutdownGrace)
 	n.stopServing()
+	n.links.close()
 	close(n.idle)
 	n.complaints.roll(true)
 	close(n.loop.stop)
@@ -340,6 +347,7 @@ func (n *Node) Kill() {
 		})
 		n.stopAccepting()
 		n.stopServing()
+		n.links.close()
 		close(n.idle)
 		close(n.storage.stop)
 		<-n.storage.done

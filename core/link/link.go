@@ -182,6 +182,9 @@ func (l *Link) Pending() int {
 	return n
 }
 
+// Resting reports that the link has no connection, wants none, and remembers no failure: a new one would be the same.
+func (l *Link) Resting() bool { return l.state == idle && l.Pending() == 0 }
+
 // FrameBytesMax is how large a response may be now. A larger one is to be taken for a lost connection.
 func (l *Link) FrameBytesMax() int {
 	if l.state == ready {

@@ -42,6 +42,7 @@ type Config struct {
 	TLS                      bool   // on Listener's TCP
 	TLSCertificate, TLSKey   string // files
 	QUICCertificate, QUICKey string // files
+	Truststore               string // file
 
 	Topics  Topics
 	Groups  Groups

@@ -145,6 +145,8 @@ var properties = []Property{
 		func(c *Config) *string { return &c.TLSCertificate }),
 	text("ssl.key.file", "", "PEM file with the private key of ssl.certificate.file.",
 		func(c *Config) *string { return &c.TLSKey }),
+	text("ssl.truststore.location", "", "PEM file with the certificates of the authorities that other nodes' certificates are from. Empty: other nodes show the certificate that this node shows.",
+		func(c *Config) *string { return &c.Truststore }),
 }
 
 // irrelevant are names that Kafka's files have and that have nothing to act upon here.

@@ -397,4 +397,9 @@ var abusing = []Entry{
 		"A defect of weir. Nothing that was acknowledged is concerned; the other connections go on.",
 		"Please report the whole line.", inLog,
 	},
+	{
+		WrongNode, "at the address of another node of the cluster is somebody else",
+		"Two nodes have the same node.id or the same advertised address, the address now belongs to another cluster, or a data directory of another cluster was put in place. Nothing was sent there but a greeting.",
+		"The line says who answers. Give each node its own node.id and advertised.listeners, and each its own data directory.", inLog,
+	},
 }

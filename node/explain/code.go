@@ -100,4 +100,5 @@ const (
 	StalledConnection    Code = "stalled-connection"
 	RefusedUnanswered    Code = "refused-unanswered"
 	ConnectionDefect     Code = "connection-defect"
+	WrongNode            Code = "wrong-node"
 )

@@ -1,0 +1,311 @@
+package node
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/weirmq/weir/core/broker"
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/link"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/node/config"
+	"github.com/weirmq/weir/transport"
+	"github.com/weirmq/weir/transport/certificate"
+	"github.com/weirmq/weir/transport/memory"
+)
+
+// calledNode is a node that others call, and the memory network that it is on.
+func calledNode(t *testing.T, change func(*config.Config)) (*Node, *memory.Network, effect.Address) {
+	t.Helper()
+	c := config.Default()
+	c.DataDir, c.Listener, c.HTTP, c.NodeID = t.TempDir(), "127.0.0.1:0", "", 2
+	c.Storage.JournalFileBytes = 1 << 20
+	if change != nil {
+		change(&c)
+	}
+	network := memory.New()
+	listener, err := network.Listen("node2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := Start(Options{Config: c, Log: zap.NewNop(), Version: "test", Listeners: []transport.Listener{listener}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() })
+	return n, network, addressOf(t, listener.Addr().String(), effect.TransportMemory)
+}
+
+func addressOf(t *testing.T, addr string, kind effect.Transport) effect.Address {
+	t.Helper()
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return effect.Address{Host: host, Port: int32(number), Transport: kind}
+}
+
+// caller is the links of node 1.
+type caller struct {
+	*links
+	t       *testing.T
+	answers chan effect.Answer
+	refusal chan string
+	nextID  effect.CallID
+}
+
+func newCaller(t *testing.T, n *Node, network *memory.Network, change func(*link.Config)) *caller {
+	t.Helper()
+	c := &caller{t: t, answers: make(chan effect.Answer, 1000), refusal: make(chan string, 100)}
+	config := link.DefaultConfig()
+	config.Self, config.ClusterID = 1, n.sessions.ClusterID
+	if change != nil {
+		change(&config)
+	}
+	given := map[effect.Transport]transport.Dialer{}
+	if network != nil {
+		given[effect.TransportMemory] = network
+	}
+	trust := func() (*tls.Config, error) { return certificate.ClientConfig(n.CertificatePath()) }
+	c.links = newLinks(config, newClock(), newDialers(given, trust), func(a effect.Answer) { c.answers <- a },
+		func(_ model.NodeID, why string) { c.refusal <- why })
+	t.Cleanup(c.close)
+	return c
+}
+
+func (c *caller) ask(lane effect.Lane, to effect.Address, timeout time.Duration, body effect.CallBody) effect.CallID {
+	c.nextID++
+	c.call(&effect.Call{To: 2, Address: to, Lane: lane, ID: c.nextID, Timeout: model.Time(timeout), Body: body})
+	return c.nextID
+}
+
+func (c *caller) answer() effect.Answer {
+	c.t.Helper()
+	select {
+	case a := <-c.answers:
+		return a
+	case <-time.After(10 * time.Second):
+		c.t.Fatal("no answer came")
+		return effect.Answer{}
+	}
+}
+
+func heartbeat() effect.CallBody { return &effect.HeartbeatBroker{Broker: 1, BrokerEpoch: 5} }
+
+func TestNodesCallEachOtherOverEveryTransport(t *testing.T) {
+	n, network, inMemory := calledNode(t, nil)
+	c := newCaller(t, n, network, nil)
+	for _, to := range []effect.Address{
+		addressOf(t, n.KafkaAddr(), effect.TransportTCP), addressOf(t, n.QUICAddr(), effect.TransportQUIC), inMemory,
+	} {
+		t.Run(to.Transport.String(), func(t *testing.T) {
+			for i := range 20 {
+				id := c.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
+				a := c.answer()
+				if h, ok := a.Body.(*effect.BrokerHeartbeatAnswered); a.ID != id || a.From != 2 || !ok || effect.CodeName(h.Code) != "NOT_CONTROLLER" {
+					t.Fatalf("call %d: %v", i, &a)
+				}
+			}
+			// A large message goes out and comes back in one piece: an envelope that may not be opened says so.
+			c.ask(effect.LaneForward, to, 5*time.Second, &effect.Forward{Request: make([]byte, 3<<20)})
+			if a := c.answer(); a.Failure != effect.CallOK || a.Body.(*effect.Forwarded).Code == 0 {
+				t.Fatalf("%v", &a)
+			}
+		})
+	}
+}
+
+func TestANodeOnTLSIsCalled(t *testing.T) {
+	_, path, err := certificate.LoadOrCreate(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, _, _ := calledNode(t, func(c *config.Config) {
+		c.TLS, c.TLSCertificate, c.TLSKey = true, path, filepath.Join(filepath.Dir(path), "dev-key.pem")
+	})
+	c := newCaller(t, n, nil, nil)
+	c.ask(effect.LaneControl, addressOf(t, n.KafkaAddr(), effect.TransportTLS), 5*time.Second, heartbeat())
+	if a := c.answer(); a.Failure != effect.CallOK {
+		t.Fatalf("%v", &a)
+	}
+	// Without TLS nothing is said to it, and the answer says what went wrong.
+	c.ask(effect.LaneQuorum, addressOf(t, n.KafkaAddr(), effect.TransportTCP), 5*time.Second, heartbeat())
+	if a := c.answer(); a.Failure != effect.CallUnreachable || !strings.Contains(a.Detail, "has not said that it is node 2") {
+		t.Fatalf("%v", &a)
+	}
+}
+
+func TestLanesDoNotWaitForEachOther(t *testing.T) {
+	n, network, to := calledNode(t, nil)
+	c := newCaller(t, n, network, nil)
+	// What is asked of a stopped loop has no answer; what the session answers by itself has.
+	release := make(chan struct{})
+	stopped := make(chan struct{})
+	n.loop.inspect <- func(*broker.Broker) { close(stopped); <-release }
+	<-stopped
+	slow := c.ask(effect.LaneControl, to, 20*time.Second, heartbeat())
+	quick := c.ask(effect.LaneForward, to, 20*time.Second, &effect.Forward{Request: []byte("not a request")})
+	if a := c.answer(); a.ID != quick {
+		t.Errorf("%v comes first", &a)
+	}
+	close(release)
+	if a := c.answer(); a.ID != slow || a.Failure != effect.CallOK {
+		t.Errorf("%v", &a)
+	}
+}
+
+func TestTheWrongNodeIsRefusedAndTheLogSaysSo(t *testing.T) {
+	n, network, to := calledNode(t, func(c *config.Config) { c.NodeID = 3 })
+	c := newCaller(t, n, network, nil)
+	c.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
+	if a := c.answer(); a.Failure != effect.CallRefused || !strings.Contains(a.Detail, "this is node 3") {
+		t.Errorf("%v", &a)
+	}
+	if why := <-c.refusal; !strings.Contains(why, "this is node 3") {
+		t.Error(why)
+	}
+	other := newCaller(t, n, network, func(config *link.Config) { config.ClusterID = "another" })
+	other.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
+	if a := other.answer(); a.Failure != effect.CallRefused || !strings.Contains(a.Detail, "of cluster") {
+		t.Errorf("%v", &a)
+	}
+}
+
+func TestCallsToNobodyAreAnsweredAndPaced(t *testing.T) {
+	n, network, _ := calledNode(t, nil)
+	c := newCaller(t, n, network, nil)
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := addressOf(t, gone.Addr().String(), effect.TransportTCP)
+	_ = gone.Close()
+	begin := time.Now()
+	for range 4 { // waits of 0, 20, 40 and 80 ms
+		c.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
+		if a := c.answer(); a.Failure != effect.CallUnreachable || !strings.Contains(a.Detail, "refused") {
+			t.Fatalf("%v", &a)
+		}
+	}
+	if took := time.Since(begin); took < 140*time.Millisecond {
+		t.Errorf("four calls in a row were answered within %v", took)
+	}
+	c.ask(effect.LaneControl, effect.Address{Host: "x", Transport: effect.Transport(77)}, 5*time.Second, heartbeat())
+	if a := c.answer(); a.Failure != effect.CallUnreachable || !strings.Contains(a.Detail, "transport 77") {
+		t.Errorf("%v", &a)
+	}
+}
+
+// TestANodeThatNeverAnswersIsGivenUp calls a listener that accepts and says nothing.
+func TestANodeThatNeverAnswersIsGivenUp(t *testing.T) {
+	n, network, _ := calledNode(t, nil)
+	silent, err := network.Listen("silent:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	c := newCaller(t, n, network, func(config *link.Config) { config.ConnectTimeout = 50e6 })
+	c.ask(effect.LaneControl, effect.Address{Host: "silent", Port: 1, Transport: effect.TransportMemory}, 5*time.Second, heartbeat())
+	if a := c.answer(); a.Failure != effect.CallUnreachable || !strings.Contains(a.Detail, "in time") {
+		t.Errorf("%v", &a)
+	}
+}
+
+func TestALostNodeIsCalledAgainWhenItIsBack(t *testing.T) {
+	n, network, to := calledNode(t, nil)
+	c := newCaller(t, n, network, nil)
+	c.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
+	if a := c.answer(); a.Failure != effect.CallOK {
+		t.Fatalf("%v", &a)
+	}
+	for _, conn := range n.connections.all() {
+		conn.close()
+	}
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		c.ask(effect.LaneControl, to, time.Second, heartbeat())
+		a := c.answer()
+		if a.Failure == effect.CallOK {
+			return
+		}
+		if a.Failure != effect.CallLost || time.Now().After(deadline) {
+			t.Fatalf("%v", &a)
+		}
+	}
+}
+
+func TestAnIdleLinkIsClosedAndForgotten(t *testing.T) {
+	n, network, to := calledNode(t, nil)
+	c := newCaller(t, n, network, func(config *link.Config) { config.IdleTimeout = 30e6 })
+	for range 3 {
+		c.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
+		if a := c.answer(); a.Failure != effect.CallOK {
+			t.Fatalf("%v", &a)
+		}
+		for deadline := time.Now().Add(5 * time.Second); c.count() > 0 || len(n.connections.all()) > 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d links and %d connections are there", c.count(), len(n.connections.all()))
+			}
+		}
+	}
+}
+
+func TestClosedLinksAnswerWhatWasAsked(t *testing.T) {
+	n, network, to := calledNode(t, nil)
+	c := newCaller(t, n, network, nil)
+	release, stopped := make(chan struct{}), make(chan struct{})
+	n.loop.inspect <- func(*broker.Broker) { close(stopped); <-release }
+	<-stopped
+	defer close(release)
+	const count = 30
+	for i := range count {
+		c.ask(effect.LaneFetch(i%3), to, 20*time.Second, heartbeat())
+	}
+	time.Sleep(20 * time.Millisecond) // some are sent
+	c.close()
+	seen := map[effect.CallID]bool{}
+	for range count {
+		a := c.answer()
+		if a.Failure == effect.CallOK || seen[a.ID] {
+			t.Errorf("%v", &a)
+		}
+		seen[a.ID] = true
+	}
+	c.ask(effect.LaneControl, to, time.Second, heartbeat())
+	select {
+	case a := <-c.answers:
+		t.Errorf("%v after the links were closed", &a)
+	case <-time.After(20 * time.Millisecond):
+	}
+}
+
+func TestAResponseBeyondTheLimitEndsTheConnection(t *testing.T) {
+	n, network, _ := calledNode(t, nil)
+	rogue, err := network.Listen("rogue:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rogue.Close()
+	go func() {
+		conn, err := rogue.Accept(t.Context())
+		if err == nil {
+			_, _ = conn.Write([]byte{0x7f, 0xff, 0xff, 0xff, 1, 2, 3})
+		}
+	}()
+	c := newCaller(t, n, network, nil)
+	c.ask(effect.LaneControl, effect.Address{Host: "rogue", Port: 1, Transport: effect.TransportMemory}, 5*time.Second, heartbeat())
+	if a := c.answer(); a.Failure != effect.CallUnreachable || !strings.Contains(a.Detail, fmt.Sprint(1<<31-1)) {
+		t.Errorf("%v", &a)
+	}
+}
