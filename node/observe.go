@@ -23,6 +23,7 @@ var told = map[effect.NoteKind]struct {
 	effect.NoteSegmentDeleted:   {zap.InfoLevel, "segment deleted by retention", "bytes"},
 	effect.NoteCheckpointed:     {zap.DebugLevel, "checkpoint complete", "bytes"},
 	effect.NoteRecovered:        {zap.InfoLevel, "journal replayed", "entries"},
+	effect.NoteTruncated:        {zap.InfoLevel, "the end of a log was dropped: its leader's log goes on otherwise", "records"},
 	effect.NoteTailDropped:      {zap.InfoLevel, "bytes that were never acknowledged were cut off", "bytes"},
 	effect.NoteDamageFound:      {zap.ErrorLevel, "damaged data found", ""},
 	effect.NoteDuplicateBatch:   {zap.DebugLevel, "a producer's retry was recognised", ""},

@@ -25,12 +25,12 @@ import (
 
 // Set collects the effects of one step. The zero value is ready to use.
 type Set struct {
-	Appends   []Append // write these batches; reported by Appended
-	Reads     []Read   // resolve these ranges and reply with them
-	Lookups   []Lookup // find an offset by time; reported by LookedUp
-	Scans     []Scan   // read a piece of a log for a machine; reported by Scanned
-	Truncates []Truncate
-	StartAts  []StartAt
+	Truncates []Truncate // drop the end of a log; reported by Truncated
+	StartAts  []StartAt  // drop a whole log; reported by Truncated
+	Appends   []Append   // write these batches, behind what the set truncates; reported by Appended
+	Reads     []Read     // resolve these ranges and reply with them
+	Lookups   []Lookup   // find an offset by time; reported by LookedUp
+	Scans     []Scan     // read a piece of a log for a machine; reported by Scanned
 	Opens     []Open     // a partition exists here from now on, with this configuration
 	Deletes   []Delete   // a partition is gone; reported by Deleted
 	Retains   []Retain   // apply a partition's retention; reported by Retained
@@ -52,7 +52,7 @@ func (s *Set) Reset() {
 	clear(s.Opens)
 	clear(s.Notes)
 	s.Appends, s.Reads, s.Lookups = s.Appends[:0], s.Reads[:0], s.Lookups[:0]
-	s.Scans = s.Scans[:0]
+	s.Truncates, s.StartAts, s.Scans = s.Truncates[:0], s.StartAts[:0], s.Scans[:0]
 	s.Opens, s.Deletes, s.Retains = s.Opens[:0], s.Deletes[:0], s.Retains[:0]
 	s.Produced, s.Replies, s.Notes = s.Produced[:0], s.Replies[:0], s.Notes[:0]
 	s.Closes, s.Calls, s.Marks = s.Closes[:0], s.Calls[:0], Marks{}
@@ -60,7 +60,7 @@ func (s *Set) Reset() {
 
 // Empty reports whether nothing was asked for. Notes and marks do not count: they ask for nothing.
 func (s *Set) Empty() bool {
-	return len(s.Appends)+len(s.Reads)+len(s.Lookups)+len(s.Scans)+len(s.Opens)+len(s.Deletes)+
+	return len(s.Truncates)+len(s.StartAts)+len(s.Appends)+len(s.Reads)+len(s.Lookups)+len(s.Scans)+len(s.Opens)+len(s.Deletes)+
 		len(s.Retains)+len(s.Produced)+len(s.Replies)+len(s.Closes)+len(s.Calls) == 0
 }
 
@@ -73,7 +73,8 @@ type RequestID struct {
 // ConnID names a connection to this node, unique for the life of the process.
 type ConnID uint64
 
-// Append asks for one batch to be written and made durable.
+// Append asks for one batch to be written and made durable. A follower appends what its leader has stamped, with
+// the batch's own base offset and leader epoch: stamping changes nothing then. Batches may be pieces of one buffer.
 type Append struct {
 	Partition   model.TopicPartition
 	BaseOffset  model.Offset
@@ -103,6 +104,11 @@ type Appended struct {
 }
 
 // Read asks for ranges of logs to be resolved and sent as the reply to a fetch.
+//
+// A part's To may lie above what is durable, up to what the machine has asked to be appended: a leader serves its
+// followers what it is making durable itself, and both sync at the same time. Such a batch is served once it is
+// written, while its sync is under way, and exactly as it was written. Before that it could still be refused for
+// lack of space, and another be given its offset: a read that finds nothing else waits for it.
 type Read struct {
 	To    RequestID
 	Fetch *FetchReply
@@ -294,8 +300,8 @@ func (f Failure) String() string {
 
 // Completions is what a turn of the storage engine reports. The zero value is ready to use.
 type Completions struct {
-	Truncated []Truncated
 	Appended  []Appended
+	Truncated []Truncated // behind the Appended of the same log
 	LookedUp  []LookedUp
 	Scanned   []Scanned
 	Deleted   []Deleted
@@ -308,14 +314,15 @@ type Completions struct {
 func (c *Completions) Reset() {
 	clear(c.Notes)
 	clear(c.Scanned)
-	c.Scanned = c.Scanned[:0]
+	clear(c.Truncated)
+	c.Scanned, c.Truncated = c.Scanned[:0], c.Truncated[:0]
 	c.Appended, c.LookedUp, c.Deleted = c.Appended[:0], c.LookedUp[:0], c.Deleted[:0]
 	c.Retained, c.Damaged, c.Notes = c.Retained[:0], c.Damaged[:0], c.Notes[:0]
 }
 
 // Empty reports whether there is nothing to deliver to the broker. Notes alone are nothing.
 func (c *Completions) Empty() bool {
-	return len(c.Appended)+len(c.LookedUp)+len(c.Scanned)+len(c.Deleted)+len(c.Retained)+len(c.Damaged) == 0
+	return len(c.Appended)+len(c.Truncated)+len(c.LookedUp)+len(c.Scanned)+len(c.Deleted)+len(c.Retained)+len(c.Damaged) == 0
 }
 
 // Produced is one partition's outcome of a produce request.

@@ -50,6 +50,7 @@ const (
 	NoteDiskRoom                              // writes go on after NoteDiskFull; Count: appends refused meanwhile
 	NoteReplicaRefused                        // Detail: why a leader's batch was not taken
 	NoteReplicaCut                            // a follower's log is cut; Offset: where it ended
+	NoteTruncated                             // Offset: where the log ends now; Count: records dropped
 	noteKindCount
 )
 
@@ -59,7 +60,7 @@ var noteNames = [noteKindCount]string{
 	NoteSegmentRolled: "segment_rolled", NoteSegmentDeleted: "segment_deleted",
 	NoteCheckpointed: "checkpointed", NoteRecovered: "recovered", NoteTailDropped: "tail_dropped",
 	NoteDamageFound: "damage_found", NoteDuplicateBatch: "duplicate_batch",
-	NoteSequenceRefused: "sequence_refused", NoteDiskFull: "disk_full", NoteDiskRoom: "disk_room",
+	NoteSequenceRefused: "sequence_refused", NoteDiskFull: "disk_full", NoteDiskRoom: "disk_room", NoteTruncated: "truncated",
 	NoteProducerIDBlock: "producer_id_block", NoteProducerExpired: "producer_expired",
 	NoteJournalRecycled: "journal_recycled", NotePartitionsAdded: "partitions_added", NoteConfigured: "configured",
 	NoteMemberJoined: "member_joined", NoteMemberLeft: "member_left", NoteMemberExpired: "member_expired",

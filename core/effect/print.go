@@ -14,6 +14,12 @@ func (s *Set) String() string {
 	for _, o := range s.Opens {
 		fmt.Fprintf(&b, "open %v\n", o.Partition)
 	}
+	for _, t := range s.Truncates {
+		fmt.Fprintf(&b, "truncate %v to %d\n", t.Partition, t.To)
+	}
+	for _, a := range s.StartAts {
+		fmt.Fprintf(&b, "start %v at %d\n", a.Partition, a.Offset)
+	}
 	for _, a := range s.Appends {
 		fmt.Fprintf(&b, "append %v at %d epoch %d: %d bytes", a.Partition, a.BaseOffset, a.LeaderEpoch, len(a.Batch))
 		if a.AppendTime >= 0 {

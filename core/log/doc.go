@@ -11,10 +11,11 @@
 //
 // Invariants:
 //
-//  1. startOffset <= endOffset; the end never goes back (truncation, with replication, makes a new State).
+//  1. startOffset <= endOffset; the end goes back by Truncate only, and the start with it.
 //  2. Leader epochs ascend, and so do the offsets where they start.
 //  3. A producer remembers between one and five batches, in offset order, all below endOffset.
-//  4. A State is a function of the batches applied, the start offset, and the calls of Expire.
+//  4. A State is a function of the batches applied and not truncated, the start offset, and the calls of Expire:
+//     after Truncate, once the producers that it names were learnt again.
 //
 // Deliberately absent: the high watermark (replica), file positions (storage), open transactions and the
 // last stable offset (they arrive with the transaction coordinator; until then no batch is transactional

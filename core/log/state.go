@@ -131,9 +131,12 @@ func (s *State) Equal(o *State) bool {
 // RemembersOf reports whether s is what o would be, had producers been forgotten (Expire) on the way: the same
 // offsets and epochs, and of each producer that s knows the newest batches that o knows.
 func (s *State) RemembersOf(o *State) bool {
-	if s.startOffset != o.startOffset || s.endOffset != o.endOffset || !slices.Equal(s.epochs, o.epochs) {
-		return false
-	}
+	return s.startOffset == o.startOffset && s.endOffset == o.endOffset && slices.Equal(s.epochs, o.epochs) &&
+		s.RemembersProducersOf(o)
+}
+
+// RemembersProducersOf is RemembersOf without the offsets and epochs.
+func (s *State) RemembersProducersOf(o *State) bool {
 	for i := range s.producers {
 		p := &s.producers[i]
 		j, ok := o.byID[p.id]

@@ -55,6 +55,7 @@ type pendingSync struct {
 	p     *partition
 	segs  []*segment
 	state model.Offset // a snapshot to sync, or NoOffset
+	cuts  int          // the partition's then: a truncation since may have removed the snapshot
 }
 
 // snapshotted is what becomes true of a partition when the checkpoint is complete.
@@ -62,6 +63,7 @@ type snapshotted struct {
 	p     *partition
 	state model.Offset
 	end   model.Offset // what its segments held
+	cuts  int          // the partition's then
 }
 
 // CheckpointDue reports whether BeginCheckpoint should be called: enough was appended since the last
@@ -182,7 +184,7 @@ func describe(p *partition) manifestPartition {
 func (e *Engine) takeUp(p *partition, d *manifestPartition) {
 	c := &e.checkpoint
 	p.touched = false
-	pend := pendingSync{p: p, state: model.NoOffset}
+	pend := pendingSync{p: p, state: model.NoOffset, cuts: p.cuts}
 	for _, s := range p.segments {
 		if s.dirty {
 			s.dirty = false
@@ -204,7 +206,7 @@ func (e *Engine) takeUp(p *partition, d *manifestPartition) {
 	if len(pend.segs) > 0 || pend.state != model.NoOffset || p.names != p.namesSynced {
 		c.pending = append(c.pending, pend)
 	}
-	c.parts = append(c.parts, snapshotted{p, d.StateOffset, p.end})
+	c.parts = append(c.parts, snapshotted{p, d.StateOffset, p.end, p.cuts})
 }
 
 // drawUpData puts the next files to sync into the work.
@@ -224,10 +226,13 @@ func (e *Engine) drawUpData() error {
 				continue
 			}
 			if err := c.work.addSegment(&e.files, s); err != nil {
+				if n.p.damage != "" && errors.Is(err, ErrNotExist) {
+					continue // that is what is wrong with it
+				}
 				return err
 			}
 		}
-		if n.state != model.NoOffset {
+		if n.state != model.NoOffset && n.cuts == n.p.cuts {
 			f, err := e.disk.Open(statePath(n.p.dir, n.state))
 			if err != nil {
 				return fmt.Errorf("%s: %w", statePath(n.p.dir, n.state), err)
@@ -351,8 +356,11 @@ func (e *Engine) completeCheckpoint() error {
 		if s.p.gone {
 			continue
 		}
-		s.p.stateOffset = s.state
-		s.p.settled(s.end)
+		if s.p.stateOffset = s.state; s.cuts != s.p.cuts {
+			s.p.stateOffset = model.NoOffset
+		} else {
+			s.p.settled(s.end)
+		}
 		if err := e.dropStates(s.p); err != nil {
 			return err
 		}

@@ -55,6 +55,9 @@
 // A topic that asks for Kafka's trade is loose: its batches go to their segments only and are reported when they
 // are written. See the type loose.
 //
+// A truncation is an entry, too, in a group that holds nothing else of its log. When its sync has ended, the files
+// are cut and removed, and only then is anything written behind it, in a segment of its own. See the type truncation.
+//
 // Batches are also written to their segments at once, without sync. A turn's appends to one partition that
 // reach InPlaceBytesMin are synced there instead of being copied to the journal, which then holds only
 // their headers.
@@ -75,7 +78,11 @@
 //  7. Bytes that were on the disk before this process started are verified (place, leader epoch, CRC)
 //     before they are served, as bytes or as regions. What does not check out is never served and never cut
 //     off: the partition is damaged until somebody repairs it.
-//  8. log.State of a partition is what its batches amount to, with those that retention removed.
+//  8. log.State of a partition is what its batches amount to, with those that retention removed and without those
+//     that were truncated.
+//  9. The files keep what a truncation drops until it is durable, and nothing is written over it: a crash finds the log
+//     as it was or as it became. A name under which a file was removed is durable before a manifest that names
+//     another there.
 //
 // # Recovery
 //
@@ -114,6 +121,10 @@
 // loose, and the sync of that entry has cleared away what earlier lives left in its place: nothing that was not
 // reported in this life comes back.
 //
+// A truncation in the journal may have cut and removed files that the manifest still names, and others may have their
+// names by now. So what recovery misses on the way counts only if no truncation or log start behind it says that it is
+// gone. See the type doubts.
+//
 // How a crash leaves a partition's segment, and what recovery makes of it:
 //
 //	manifest says ──► [ synced before the manifest        ]
@@ -123,7 +134,7 @@
 //
 // # Deliberately absent
 //
-// Clocks (time comes with Retain), truncation and compaction (not yet), a cache of batches (the system's
+// Clocks (time comes with Retain), compaction (not yet), a cache of batches (the system's
 // page cache is one: regions are sent from it), and deletion of what is not understood: directories that
 // nothing durable names stay until DeleteUnknown or until their partition is written again.
 //

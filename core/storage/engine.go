@@ -69,6 +69,8 @@ const (
 	opDelete
 	opMark  // a partition becomes loose
 	opFlush // what is loose of one is synced
+	opTruncate
+	opStartAt
 )
 
 // op is one staged operation.
@@ -92,16 +94,24 @@ type op struct {
 	start   model.Offset
 	removed []*segment
 
+	cut *truncation
+
 	silent bool // nobody waits for the completion
 }
 
-// Perform carries out the opens, appends, retains, lookups, scans and deletes of a set, in that order; reads
-// are ResolveRead's. Appends, deletes and retains that remove something are only staged: BeginSync writes
-// them. Appends to loose partitions are written and reported at once. done gets what is known at once.
+// Perform carries out the opens, truncations, appends, retains, lookups, scans and deletes of a set, in that order;
+// reads are ResolveRead's. Truncations, appends, deletes and retains that remove something are only staged: BeginSync
+// writes them. Appends to loose partitions are written and reported at once. done gets what is known at once.
 func (e *Engine) Perform(set *effect.Set, done *effect.Completions) {
 	invariant.Check(!e.closed, "a closed engine is left alone")
 	for i := range set.Opens {
 		e.open(&set.Opens[i])
+	}
+	for _, t := range set.Truncates {
+		e.stageTruncate(opTruncate, t.Partition, t.To, done)
+	}
+	for _, a := range set.StartAts {
+		e.stageTruncate(opStartAt, a.Partition, a.Offset, done)
 	}
 	e.direct = slices.Grow(e.direct[:0], len(set.Appends))
 	for i := range set.Appends {

@@ -38,7 +38,7 @@ func endFrame(b []byte) []byte {
 
 // openFrame returns the body of the frame that b begins with. The checksum is looked at before the
 // version, so that ErrVersion is only said of a whole file.
-func openFrame(b []byte, magic, version uint32) ([]byte, error) {
+func openFrame(b []byte, magic uint32) ([]byte, error) {
 	be := binary.BigEndian
 	if len(b) < frameHeadBytes+8 || be.Uint32(b) != magic {
 		return nil, fmt.Errorf("%w: no frame", ErrFrame)
@@ -51,8 +51,8 @@ func openFrame(b []byte, magic, version uint32) ([]byte, error) {
 	if be.Uint64(b[end:]) != xxhash.Sum64(b[:end]) {
 		return nil, fmt.Errorf("%w: checksum", ErrFrame)
 	}
-	if v := be.Uint32(b[4:]); v != version {
-		return nil, fmt.Errorf("%w: version %d, this build reads %d", ErrVersion, v, version)
+	if v := be.Uint32(b[4:]); v < formatVersionOldest || v > FormatVersion {
+		return nil, fmt.Errorf("%w: version %d, this build reads %d to %d", ErrVersion, v, formatVersionOldest, FormatVersion)
 	}
 	return b[frameHeadBytes:end], nil
 }

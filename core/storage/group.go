@@ -44,6 +44,11 @@ const (
 	entryDelete
 	// entryLoose: from here on there may be batches of the partition in its segments only.
 	entryLoose
+	// entryTruncate: the log ends at BaseOffset from here on. Segments that begin at or behind SegmentBase are gone, but
+	// for Position bytes of that one; if there are any, the payload is its greatest timestamp and where it is.
+	entryTruncate
+	// entryStartAt: everything is gone, and the log begins anew at BaseOffset.
+	entryStartAt
 
 	entryKindCount
 )

@@ -8,9 +8,13 @@ import (
 	"github.com/weirmq/weir/core/model"
 )
 
-// FormatVersion is the version of everything under a data directory. A directory of another version is
-// refused: versions are converted, never guessed.
-const FormatVersion = 2
+// FormatVersion is the version of everything under a data directory. A directory of a version that this build does not
+// know is refused: versions are converted, never guessed. Version 2, which has no truncations in the journal, is a part
+// of version 3: the first checkpoint, at the start, makes the directory one that older builds refuse.
+const (
+	FormatVersion       = 3
+	formatVersionOldest = 2
+)
 
 const (
 	metaPath  = "meta"
@@ -35,7 +39,7 @@ func encodeMeta(id Identity) []byte {
 }
 
 func decodeMeta(b []byte) (Identity, error) {
-	body, err := openFrame(b, metaMagic, FormatVersion)
+	body, err := openFrame(b, metaMagic)
 	if err != nil {
 		return Identity{}, err
 	}

@@ -145,6 +145,14 @@ func (x *index) cutUncertain(s *segment) {
 	}
 }
 
+// cut forgets what lies at or behind a position, where the batch begins that relative is the first offset of.
+func (x *index) cut(position, relative int64) {
+	n := sort.Search(len(x.offsets), func(i int) bool { return int64(x.offsets[i].position) >= position })
+	k := sort.Search(len(x.times), func(i int) bool { return int64(x.times[i].relative) >= relative })
+	x.offsets, x.times = x.offsets[:n], x.times[:k]
+	x.saved, x.savedTimes, x.exact = min(x.saved, n), min(x.savedTimes, k), false
+}
+
 // encodeUnsaved is what the files lack.
 func (x *index) encodeUnsaved() (offsets, times []byte) {
 	be := binary.BigEndian

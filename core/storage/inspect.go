@@ -97,7 +97,7 @@ type JournalGroup struct {
 // JournalEntry is one entry of a group.
 type JournalEntry struct {
 	Partition   model.TopicPartition `json:"-"`
-	Kind        string               `json:"kind"` // batch, in-place, log-start, delete, loose
+	Kind        string               `json:"kind"` // batch, in-place, log-start, delete, loose, truncate, start-at
 	BaseOffset  model.Offset         `json:"base_offset"`
 	NextOffset  model.Offset         `json:"next_offset"`
 	SegmentBase model.Offset         `json:"segment"`
@@ -110,6 +110,7 @@ var (
 	groupKindNames = [...]string{groupEntries: "entries", groupMark: "durable", groupFailed: "failed"}
 	entryKindNames = [...]string{
 		entryBatch: "batch", entryInPlace: "in-place", entryLogStart: "log-start", entryDelete: "delete", entryLoose: "loose",
+		entryTruncate: "truncate", entryStartAt: "start-at",
 	}
 )
 

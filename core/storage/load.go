@@ -65,7 +65,11 @@ func (r *recovery) load(m *manifestPartition) error {
 // adopt takes a partition that the manifest or the journal names.
 func (r *recovery) adopt(p *partition) {
 	r.e.add(p)
-	p.dirMade = r.onDisk[p.tp]
+	if p.dirMade = r.onDisk[p.tp]; p.dirMade {
+		// What an earlier life removed from it may be gone from the page cache only. Should a power loss bring it
+		// back, it must not fit what has been written since.
+		p.names++
+	}
 	p.unseen = true
 }
 
@@ -103,7 +107,7 @@ func (e *Engine) list(p *partition) ([]Entry, error) {
 			if i := p.segmentAt(o); i >= 0 {
 				p.segments[i].fileBytes = f.SizeBytes
 			}
-		case suffix == stateSuffix && o <= p.stateOffset:
+		case suffix == stateSuffix && o <= p.end: // others are of what was lost, or truncated
 			p.states = append(p.states, o)
 		}
 	}
@@ -180,40 +184,49 @@ func (r *recovery) loadState(p *partition) {
 	if len(p.segments) > 0 && p.segments[0].base < p.start {
 		state = log.New(p.segments[0].base)
 	}
-	if p.stateOffset != model.NoOffset {
-		usable := false
-		for i := len(p.states) - 1; i >= 0 && !usable; i-- {
-			s, err := loadState(e.disk, p.dir, p.states[i])
-			if err != nil {
-				r.note(effect.Note{
-					Kind: effect.NoteDamageFound, Partition: p.tp, Offset: p.states[i],
-					Detail: err.Error() + "; the state is rebuilt from the log",
-				})
-				continue
-			}
-			state, usable = s, true
+	for i := len(p.states) - 1; i >= 0; i-- {
+		s, err := loadState(e.disk, p.dir, p.states[i])
+		if err == nil {
+			state = s
+			break
 		}
-		if n := len(p.states); n == 0 || p.states[n-1] != p.stateOffset {
-			r.note(effect.Note{
-				Kind: effect.NoteDamageFound, Partition: p.tp, Offset: p.stateOffset,
-				Detail: statePath(p.dir, p.stateOffset) + " is missing; the state is rebuilt from the log",
-			})
-		}
-		if !usable || state.EndOffset() != p.stateOffset {
-			p.stateOffset, p.touched = model.NoOffset, true
+		if p.states[i] == p.stateOffset {
+			r.doubtState(p, err.Error())
 		}
 	}
-	if err := e.scanState(p, state); err != nil {
-		r.damage(p, err.Error())
+	if n := len(p.states); p.stateOffset != model.NoOffset && (n == 0 || p.states[n-1] < p.stateOffset) {
+		r.doubtState(p, statePath(p.dir, p.stateOffset)+" is missing")
+	}
+	if p.stateOffset != model.NoOffset && state.EndOffset() != p.stateOffset {
+		p.stateOffset, p.touched = model.NoOffset, true
+	}
+	if len(p.segments) == 0 {
+		state.AdvanceStart(p.start)
+	}
+	whole, err := e.scanState(p, state)
+	if err != nil {
+		r.damage(p, state.EndOffset(), err.Error())
+	}
+	if !whole || err != nil {
+		r.doubt(p).partial = true
 	}
 	p.state = state
 	p.state.AdvanceStart(p.start)
 }
 
+// doubtState remembers to say that the snapshot which the manifest names cannot be used, unless the journal has
+// truncated the log below it.
+func (r *recovery) doubtState(p *partition, why string) {
+	d := r.doubt(p)
+	d.notes = append(d.notes, effect.Note{
+		Kind: effect.NoteDamageFound, Partition: p.tp, Offset: p.stateOffset, Detail: why + "; the state is rebuilt from the log",
+	})
+}
+
 // scanState applies the batches between the state's end and the partition's. A segment that is not whole is
 // left out: either the journal goes on to remove it, or settle finds the damage.
-func (e *Engine) scanState(p *partition, state *log.State) error {
-	whole := true
+func (e *Engine) scanState(p *partition, state *log.State) (whole bool, err error) {
+	whole = true
 	for i, s := range p.segments {
 		end := p.segmentEnd(i)
 		if end <= state.EndOffset() {
@@ -227,23 +240,23 @@ func (e *Engine) scanState(p *partition, state *log.State) error {
 		for position < s.sizeBytes {
 			h, err := e.header(s, position, want)
 			if err != nil {
-				return err
+				return whole, err
 			}
 			position, want = position+int64(h.SizeBytes), h.NextOffset()
 			if h.BaseOffset < state.EndOffset() {
 				continue
 			}
 			if h.LeaderEpoch < state.LeaderEpoch() {
-				return fmt.Errorf("%s: leader epoch %d after %d", s.logPath(), h.LeaderEpoch, state.LeaderEpoch())
+				return whole, fmt.Errorf("%s: leader epoch %d after %d", s.logPath(), h.LeaderEpoch, state.LeaderEpoch())
 			}
 			state.Apply(h)
 		}
 		if want != end {
-			return fmt.Errorf("%s ends at offset %d, not %d", s.logPath(), want, end)
+			return whole, fmt.Errorf("%s ends at offset %d, not %d", s.logPath(), want, end)
 		}
 	}
 	if whole && state.EndOffset() != p.end {
-		return fmt.Errorf("the log ends at offset %d, not %d", state.EndOffset(), p.end)
+		return whole, fmt.Errorf("the log ends at offset %d, not %d", state.EndOffset(), p.end)
 	}
-	return nil
+	return whole, nil
 }

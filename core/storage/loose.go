@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -53,7 +54,7 @@ func flushAfter(c *effect.LogConfig) (d model.Time, ok bool) {
 // up none that it does not know.
 func (e *Engine) writesLoose(p *partition, epoch model.LeaderEpoch) bool {
 	l, j := &p.loose, &e.journal
-	if !isLoose(&p.config) || !l.marked || p.staged > 0 || p.state.LeaderEpoch() != epoch || e.fatal != nil {
+	if !isLoose(&p.config) || !l.marked || p.staged > 0 || p.cutting > 0 || p.state.LeaderEpoch() != epoch || e.fatal != nil {
 		return false
 	}
 	// Recovery must see that the entry was durable. There is no group under way if the entry's is the last.
@@ -194,6 +195,11 @@ func (r *recovery) adoptTail(p *partition, to model.Offset) error {
 	if p.damage != "" {
 		return nil
 	}
+	return r.adoptOn(p, to)
+}
+
+// adoptOn is adoptTail whatever is wrong with the partition.
+func (r *recovery) adoptOn(p *partition, to model.Offset) error {
 	if err := r.look(p); err != nil {
 		return err
 	}
@@ -216,6 +222,30 @@ func (r *recovery) adoptTail(p *partition, to model.Offset) error {
 		if !adopted || s.sizeBytes < s.fileBytes {
 			return nil
 		}
+	}
+	return nil
+}
+
+// adoptBehindGap takes up what lies before an offset that the journal goes on at, although what lies before that is not
+// there: retention may have removed it, as the journal then goes on to say. Otherwise it stays damage.
+func (r *recovery) adoptBehindGap(p *partition, to model.Offset) error {
+	if p.damage != "" || p.end >= to {
+		return nil
+	}
+	from := p.end
+	for _, f := range r.seen[p] {
+		base, suffix, ok := parseOffsetName(f.Name)
+		if !ok || suffix != logSuffix || base <= from || base >= to {
+			continue
+		}
+		r.damage(p, from, fmt.Sprintf("offsets %d to %d are missing", from, base))
+		d := r.doubt(p)
+		d.gap, d.gapEnd, p.end = true, base, base
+		if err := r.adoptOn(p, to); err != nil {
+			return err
+		}
+		d.gap = p.end == to
+		return nil
 	}
 	return nil
 }
@@ -292,7 +322,7 @@ func (r *recovery) adoptTails() error {
 func (r *recovery) restartAt(p *partition, o model.Offset) {
 	for _, s := range p.segments {
 		r.e.letGo(s)
-		r.removed = append(r.removed, s)
+		r.removed = append(r.removed, removedSegment{p, s})
 	}
 	r.e.segmentCount -= len(p.segments)
 	delete(r.writes, p)

@@ -95,7 +95,7 @@ func flag(b bool) byte {
 }
 
 func decodeManifest(b []byte) (*manifest, error) {
-	body, err := openFrame(b, manifestMagic, FormatVersion)
+	body, err := openFrame(b, manifestMagic)
 	if err != nil {
 		return nil, err
 	}

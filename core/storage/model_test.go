@@ -26,13 +26,16 @@ type modelBatch struct {
 
 // modelLog is what one partition's log must look like.
 type modelLog struct {
-	tp      model.TopicPartition
-	batches []modelBatch
+	tp model.TopicPartition
+	modelView
+	// What the log was before each truncation that was asked for and not reported, oldest first; modelView is what it
+	// will be after all of them. What is reported as durable is of the oldest.
+	before  []modelView
+	epoch   model.LeaderEpoch
 	acked   model.Offset // everything below was reported durable, or written if the log is loose
 	safe    model.Offset // everything below was reported durable
 	loose   bool         // flush.messages relaxes durability
 	frail   bool         // it did, and nothing proves that everything is durable since
-	start   model.Offset // reported log start
 	pending model.Offset // a log start that was asked for
 	below   model.Offset // a log start that a retain demanded
 	retains int          // asked for and not answered
@@ -41,11 +44,12 @@ type modelLog struct {
 	gone    bool // reported
 }
 
-func (l *modelLog) end() model.Offset {
-	if n := len(l.batches); n > 0 {
-		return l.batches[n-1].next
+// oldest is the log that reports are about.
+func (l *modelLog) oldest() *modelView {
+	if len(l.before) > 0 {
+		return &l.before[0]
 	}
-	return max(l.start, l.acked)
+	return &l.modelView
 }
 
 // world drives an engine at random and knows what it promised.
@@ -67,6 +71,7 @@ type world struct {
 
 	sync, checkpoint *storage.SyncWork
 	closed           bool
+	full             bool // the disk fills up
 }
 
 func (w *world) open() {
@@ -94,8 +99,8 @@ func (w *world) take() {
 		l := w.find(a.Partition)
 		switch a.Failure {
 		case effect.OK:
-			if a.NextOffset <= l.acked && !l.deleted && !l.frail || a.NextOffset > l.end() {
-				w.t.Fatalf("%v: reported durable to %d, was %d, log end %d", l.tp, a.NextOffset, l.acked, l.end())
+			if end := l.oldest().end(); a.NextOffset <= l.acked && !l.deleted && !l.frail || a.NextOffset > end {
+				w.t.Fatalf("%v: reported durable to %d, was %d, log end %d", l.tp, a.NextOffset, l.acked, end)
 			}
 			if l.acked = max(l.acked, a.NextOffset); !l.loose && w.strictly(l, a.NextOffset) {
 				l.safe, l.frail = a.NextOffset, false
@@ -106,14 +111,11 @@ func (w *world) take() {
 			}
 			if a.Attempt == l.attempt {
 				l.attempt++
-				i := len(l.batches)
-				for i > 0 && l.batches[i-1].base >= a.NextOffset {
-					i--
+				v := l.oldest()
+				if v.lose(a.NextOffset); v.end() != a.NextOffset {
+					w.t.Fatalf("%v: refused at %d, batches end at %d", l.tp, a.NextOffset, v.end())
 				}
-				l.batches = l.batches[:i]
-				if l.end() != a.NextOffset {
-					w.t.Fatalf("%v: refused at %d, batches end at %d", l.tp, a.NextOffset, l.end())
-				}
+				l.recut() // nothing is appended behind a truncation while an append may be refused
 			}
 		case effect.Missing:
 			if !l.deleted {
@@ -122,6 +124,9 @@ func (w *world) take() {
 		default:
 			w.t.Fatalf("%v: append failed: %v", l.tp, a.Failure)
 		}
+	}
+	for i := range w.done.Truncated {
+		w.truncated(&w.done.Truncated[i])
 	}
 	for _, r := range w.done.Retained {
 		l := w.find(r.Partition)
@@ -157,7 +162,7 @@ func (w *world) take() {
 
 // strictly reports whether the batch that ends at an offset was asked for under a strict configuration.
 func (w *world) strictly(l *modelLog, next model.Offset) bool {
-	for _, b := range l.batches {
+	for _, b := range l.oldest().batches {
 		if b.next == next {
 			return !b.loose
 		}
@@ -195,6 +200,7 @@ func (w *world) tick() {
 
 func (w *world) setStart(l *modelLog, start model.Offset) {
 	l.start = start
+	l.state.AdvanceStart(start)
 	l.pending = max(l.pending, start)
 	for len(l.batches) > 0 && l.batches[0].next <= start {
 		l.batches = l.batches[1:]
@@ -220,7 +226,7 @@ func (w *world) pick() *modelLog {
 	}
 	if len(live) == 0 || len(live) < 4 && rapid.IntRange(0, 3).Draw(w.t, "new") == 0 {
 		w.names++
-		l := &modelLog{tp: topic(w.names)}
+		l := &modelLog{tp: topic(w.names), modelView: newView(0), epoch: 1}
 		l.loose = w.flushMessages > 0 && rapid.Bool().Draw(w.t, "loose")
 		l.frail = l.loose
 		w.logs = append(w.logs, l)
@@ -238,14 +244,15 @@ func (w *world) append() {
 		count := rapid.IntRange(1, 3).Draw(w.t, "records")
 		size := rapid.SampledFrom([]int{16, 100, 700, 3000, 9000}).Draw(w.t, "size")
 		w.ts += 10
-		b := batch(w.tag, count, size, w.ts)
-		base := l.end()
-		stored := bytes.Clone(b)
-		record.Stamp(stored, base, 1)
-		l.batches = append(l.batches, modelBatch{base, base + model.Offset(count), stored, l.loose})
+		if w.full && len(l.before) > 0 {
+			continue
+		}
+		l.epoch += model.LeaderEpoch(rapid.SampledFrom([]int{0, 0, 0, 0, 0, 1}).Draw(w.t, "epoch"))
+		b, stored := w.batch(l, count, size)
 		set.Appends = append(set.Appends, effect.Append{
-			Partition: l.tp, BaseOffset: base, LeaderEpoch: 1, AppendTime: model.NoTimestamp, Attempt: l.attempt, Batch: b,
+			Partition: l.tp, BaseOffset: l.end(), LeaderEpoch: l.epoch, AppendTime: model.NoTimestamp, Attempt: l.attempt, Batch: b,
 		})
+		l.add(stored, l.loose)
 	}
 	w.perform(set)
 }
@@ -306,7 +313,7 @@ func (w *world) endCheckpoint() {
 
 func (w *world) retain() {
 	l := w.pick()
-	if l.acked == 0 {
+	if l.acked == 0 || len(l.before) > 0 {
 		return
 	}
 	retain := effect.Retain{Partition: l.tp, HighWatermark: l.acked, Wall: w.ts}
@@ -419,28 +426,20 @@ func (w *world) compare(power bool) {
 		kept = append(kept, l)
 		l.deleted = false
 		if p == nil {
-			if l.acked > 0 && !(power && l.frail && l.safe == 0) || l.start > 0 {
+			if !l.mayBeEmpty(power) {
 				w.t.Fatalf("%v: lost", l.tp)
 			}
-			l.batches, l.acked = nil, 0
+			l.modelView, l.before, l.acked, l.safe, l.pending, l.below = newView(0), nil, 0, 0, 0, 0
 			continue
 		}
 		if p.Damage != "" {
 			w.t.Fatalf("%v: damaged: %s", l.tp, p.Damage)
 		}
 		end, start := p.State.EndOffset(), p.State.StartOffset()
-		least := l.acked
-		if power && l.frail {
-			least = l.safe
+		if !w.settleOn(l, p.State, power) {
+			w.t.Fatalf("%v: recovered [%d,%d); reported durable to %d, start asked for %d; %s; state %x", l.tp, start, end, l.acked, l.pending, l,
+				p.State.AppendSnapshot(nil))
 		}
-		if end < least || end > l.end() || start < l.start || start > max(l.pending, l.start) {
-			w.t.Fatalf("%v: recovered [%d,%d); reported durable [%d,%d), asked for [%d,%d)", l.tp, start, end, l.start, l.acked, l.pending, l.end())
-		}
-		i := len(l.batches)
-		for i > 0 && l.batches[i-1].next > end {
-			i--
-		}
-		l.batches = l.batches[:i]
 		l.acked, l.safe = end, end
 		w.setStart(l, start)
 		l.pending, l.below = l.start, l.start
@@ -457,8 +456,8 @@ func (w *world) compare(power bool) {
 
 func (w *world) readEverything() {
 	for _, l := range w.logs {
-		if l.deleted {
-			continue
+		if l.deleted || len(l.before) > 0 {
+			continue // what a truncation has reached can be read no more, and nobody knows when it does
 		}
 		var want []byte
 		derived := log.New(0)
@@ -590,7 +589,7 @@ func (w *world) restart() {
 func (w *world) step(full bool) {
 	ops := []func(){
 		w.append, w.append, w.append, w.append, w.beginSync, w.endSync, w.syncAll, w.syncAll,
-		w.beginCheckpoint, w.endCheckpoint, w.retain, w.crash, w.readEverything, w.reconfigure,
+		w.beginCheckpoint, w.endCheckpoint, w.retain, w.crash, w.readEverything, w.reconfigure, w.truncate, w.truncate,
 	}
 	switch rapid.IntRange(0, 40).Draw(w.t, "rare") {
 	case 0:
@@ -651,6 +650,7 @@ func TestWhatIsReportedDurableSurvivesEveryCrash(t *testing.T) {
 func TestFullDiskNeverTearsABatch(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)
+		w.full = true
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			w.step(true)
 		}

@@ -42,6 +42,8 @@ type partition struct {
 	gone               bool // the delete is in the journal
 	retains            int  // log starts staged or being synced
 	staged             int  // operations staged
+	cutting            int  // truncations staged or being synced
+	cuts               int  // truncations carried out
 	loose              loose
 
 	stateOffset model.Offset   // of the snapshot that the newest manifest names, NoOffset if none
@@ -52,6 +54,8 @@ type partition struct {
 	ops       []int // indexes into the engine's turn, in order
 	inTurn    bool
 	turnBytes int64
+	turnOps   int
+	turnCut   bool // one of them is a truncation
 }
 
 func newPartition(tp model.TopicPartition, config effect.LogConfig, start model.Offset) *partition {
@@ -106,6 +110,8 @@ func (p *partition) mustRoll(s *segment, runBytes int64, h *record.Header) bool 
 	switch {
 	case size == 0:
 		return false
+	case s.closed:
+		return true
 	case size+int64(h.SizeBytes) > int64(p.config.SegmentBytes):
 		return true
 	case h.LastOffset()-s.base > math.MaxInt32:
@@ -258,6 +264,7 @@ func (e *Engine) writeRun(p *partition) {
 		if old := p.active(); old != nil {
 			e.closeSegment(p, old)
 		}
+		e.snapshotSegment(p)
 		p.segments = append(p.segments, r.seg)
 		e.segmentCount++
 	}

@@ -22,7 +22,7 @@ type Recovery struct {
 	Notes      []effect.Note
 	// ReplayedEntries counts the journal entries that were written to the segments again.
 	ReplayedEntries int64
-	// TailDroppedBytes were in segments and had never been made durable.
+	// TailDroppedBytes were in segments and had never been made durable, or were truncated and still there.
 	TailDroppedBytes int64
 	// AdoptedBytes were in segments of loose partitions, and nothing but their own checksums vouches for them.
 	AdoptedBytes  int64
@@ -85,7 +85,8 @@ type recovery struct {
 	seen   map[*partition][]Entry        // what is in the directories of those that were looked at
 	gone   []model.TopicPartition        // deleted by the journal
 	// removed by the journal, perhaps written by it before; not in seen
-	removed []*segment
+	removed []removedSegment
+	doubts  map[*partition]*doubts
 	body    []byte
 	group   []entry
 	last    LSN // of the last group taken
@@ -99,6 +100,12 @@ type recovery struct {
 
 	writes map[*partition][]replayed // what is to be written to the segments, in order
 	bufs   []byte
+}
+
+// removedSegment is one that the journal removed.
+type removedSegment struct {
+	p *partition
+	s *segment
 }
 
 // replayed is a batch in the journal that belongs in a segment.
@@ -250,13 +257,6 @@ func createFile(disk Disk, path string, b []byte) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
-}
-
-func (r *recovery) damage(p *partition, detail string) {
-	if p.damage == "" {
-		p.damage = detail[:min(len(detail), damageDetailBytes)]
-		p.touched = true
-	}
 }
 
 // restart writes a checkpoint of what was recovered, under a new epoch: from here on the old journal

@@ -32,7 +32,7 @@ func (e *Engine) retain(r *effect.Retain, done *effect.Completions) {
 	if r.ProducerExpirationMs > 0 {
 		p.state.Expire(r.Wall, r.ProducerExpirationMs)
 	}
-	invariant.Check(r.Below <= min(r.HighWatermark, p.end), "only what is committed is deleted")
+	invariant.Check(r.Below <= r.HighWatermark && (r.Below <= p.end || p.cutting > 0), "only what is committed is deleted")
 	if p.retains > 0 && r.Below <= 0 {
 		// The start in memory is not durable yet, and nothing else may be reported. Who asks for a certain
 		// start hears of it in its turn.
@@ -135,12 +135,15 @@ func (e *Engine) applyOther(p *partition, o *op) {
 		p.gone = true
 	case o.kind == opMark, o.kind == opFlush:
 		return
+	case o.cut != nil:
+		e.truncate(p, o)
+		return
 	case p.deleted:
 		o.refused = effect.Missing
 	case p.damage != "":
 		o.refused = effect.Broken
 	default:
-		o.start = max(o.start, p.start) // others may have been staged before it
+		o.start = min(max(o.start, p.start), p.end) // others may have been staged before it, and truncations
 		k := 0
 		for k < len(p.segments) && p.segmentEnd(k) <= o.start {
 			k++
@@ -164,6 +167,10 @@ func (e *Engine) finishOther(o *op, done *effect.Completions) {
 	}
 	if o.kind == opFlush {
 		p.loose.flushing = false
+		return
+	}
+	if o.cut != nil {
+		e.finishTruncate(o, done)
 		return
 	}
 	if o.kind == opLogStart {
@@ -214,11 +221,16 @@ func (e *Engine) removeSegment(s *segment) error {
 	e.letGo(s)
 	var errs error
 	for _, suffix := range [...]string{logSuffix, indexSuffix, timeIndexSuffix} {
-		if err := e.disk.Remove(s.path + suffix); err != nil && !errors.Is(err, ErrNotExist) {
-			errs = errors.Join(errs, fmt.Errorf("%s: %w", s.path+suffix, err))
-		}
+		errs = errors.Join(errs, removeIfThere(e.disk, s.path+suffix))
 	}
 	return errs
+}
+
+func removeIfThere(disk Disk, path string) error {
+	if err := disk.Remove(path); err != nil && !errors.Is(err, ErrNotExist) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 // removeFiles empties a directory of files.

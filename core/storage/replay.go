@@ -215,20 +215,26 @@ func (r *recovery) apply(n *entry) error {
 		// Before it was durable nothing was written so, and what stands behind the known end is of an earlier life.
 		p.loose.marked = p.loose.marked || r.groupProven
 	case entryLogStart:
+		r.excuse(p, n)
 		if p.loose.marked && n.BaseOffset > p.end && p.damage == "" {
 			if err := r.adoptToStart(p, n); err != nil {
 				return err
 			}
 		}
 		if n.BaseOffset > p.end {
-			r.damage(p, fmt.Sprintf("the journal starts the log at offset %d, it ends at %d", n.BaseOffset, p.end))
+			r.damage(p, p.end, fmt.Sprintf("the journal starts the log at offset %d, it ends at %d", n.BaseOffset, p.end))
 			return nil
 		}
 		r.applyStart(p, n.BaseOffset, n.SegmentBase)
+	case entryTruncate, entryStartAt:
+		return r.truncate(p, n)
 	default:
 		if p.loose.marked && n.BaseOffset > p.end {
 			// It was durable before the group was written.
 			if err := r.adoptTail(p, n.BaseOffset); err != nil {
+				return err
+			}
+			if err := r.adoptBehindGap(p, n.BaseOffset); err != nil {
 				return err
 			}
 		}
@@ -242,7 +248,7 @@ func (r *recovery) apply(n *entry) error {
 func (r *recovery) applyStart(p *partition, start, first model.Offset) {
 	for len(p.segments) > 0 && p.segments[0].base < first {
 		r.e.letGo(p.segments[0])
-		r.removed = append(r.removed, p.segments[0])
+		r.removed = append(r.removed, removedSegment{p, p.segments[0]})
 		p.segments = p.segments[1:]
 		r.e.segmentCount--
 	}
@@ -259,11 +265,11 @@ func (r *recovery) applyBatch(p *partition, n *entry) {
 	s := p.active()
 	if s == nil || s.base != n.SegmentBase {
 		if n.SegmentBase != n.BaseOffset || n.Position != 0 || s != nil && n.SegmentBase < s.base {
-			r.damage(p, fmt.Sprintf("the journal has offset %d at %d of segment %d, which is not there", n.BaseOffset, n.Position, n.SegmentBase))
+			r.damage(p, p.end, fmt.Sprintf("the journal has offset %d at %d of segment %d, which is not there", n.BaseOffset, n.Position, n.SegmentBase))
 			return
 		}
 		s = newSegment(p.dir, n.SegmentBase)
-		s.fileBytes = -1
+		s.fileBytes, s.fresh = -1, true
 		s.trustFrom = segmentBytesMax + 1
 		for _, f := range r.seen[p] {
 			if f.Name == offsetName(s.base)+logSuffix {
@@ -274,23 +280,29 @@ func (r *recovery) applyBatch(p *partition, n *entry) {
 		p.names++ // the manifest does not know of the file: its name may not be durable
 		e.segmentCount++
 	}
+	whole := p.damage == ""
 	if n.BaseOffset != p.end || n.Position != s.sizeBytes {
-		r.damage(p, fmt.Sprintf("the journal goes on at offset %d, position %d of segment %d; the log ends at offset %d, position %d",
+		r.damage(p, p.end, fmt.Sprintf("the journal goes on at offset %d, position %d of segment %d; the log ends at offset %d, position %d",
 			n.BaseOffset, n.Position, s.base, p.end, s.sizeBytes))
+		if whole && n.BaseOffset > p.end {
+			r.doubt(p).gap, r.doubt(p).gapEnd = true, n.BaseOffset
+		}
 	}
 	var h record.Header
 	err := errEntry
 	if n.Payload != nil {
 		h, err = record.ReadHeader(n.Payload)
 	}
-	if err != nil || h.BaseOffset != n.BaseOffset || h.NextOffset() != n.NextOffset || int64(h.SizeBytes) != n.SizeBytes {
-		r.damage(p, fmt.Sprintf("the journal's copy of the batch at offset %d does not check out", n.BaseOffset))
+	switch sound := p.damage == "" || r.doubt(p).gap; {
+	case err != nil || h.BaseOffset != n.BaseOffset || h.NextOffset() != n.NextOffset || int64(h.SizeBytes) != n.SizeBytes:
+		r.damage(p, n.BaseOffset, fmt.Sprintf("the journal's copy of the batch at offset %d does not check out", n.BaseOffset))
+		r.doubt(p).gap = false
+	case sound && (h.LeaderEpoch < p.state.LeaderEpoch() || h.BaseOffset < p.state.EndOffset()):
+		r.damage(p, n.BaseOffset, fmt.Sprintf("leader epoch %d at offset %d after %d", h.LeaderEpoch, h.BaseOffset, p.state.LeaderEpoch()))
+		r.doubt(p).gap = false
 	}
 	p.end = max(p.end, n.NextOffset)
-	if p.damage == "" && h.LeaderEpoch < p.state.LeaderEpoch() {
-		r.damage(p, fmt.Sprintf("leader epoch %d at offset %d after %d", h.LeaderEpoch, h.BaseOffset, p.state.LeaderEpoch()))
-	}
-	if p.damage == "" {
+	if p.damage == "" || r.doubt(p).gap {
 		p.state.Apply(h)
 		s.add(&h, n.Position, 0)
 	} else {

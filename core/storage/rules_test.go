@@ -432,7 +432,7 @@ func TestStateIsRebuiltFromTheLog(t *testing.T) {
 				}
 			}
 		}
-		if want := map[int]int{3: 0, 40: 2}[test.producers]; files != want {
+		if want := map[int]int{3: 1, 40: 3}[test.producers]; files != want {
 			t.Fatalf("%d producers: %d state files, want %d", test.producers, files, want)
 		}
 		r.open()

@@ -80,6 +80,8 @@ type segment struct {
 	removed      bool  // its names are gone; the file is closed when nothing uses it
 	fileBytes    int64 // during recovery: what the disk says
 	short        bool  // during recovery: bytes are missing before some that were written
+	closed       bool  // it was cut and does not grow in this life
+	fresh        bool  // during recovery: index files under its name may be another's
 	dirty        bool  // written since a checkpoint last took it up
 	pins         int   // syncs under way that use file
 	newer, older *segment

@@ -21,7 +21,7 @@ func (r *recovery) settle() error {
 			continue
 		}
 		if detail := p.missing(); detail != "" {
-			r.damage(p, detail)
+			r.damage(p, p.start, detail)
 		}
 		if p.damage != "" {
 			// Nothing is removed or cut where something is wrong.
@@ -36,9 +36,15 @@ func (r *recovery) settle() error {
 			r.out.TailDroppedBytes += dropped
 			r.note(effect.Note{Kind: effect.NoteTailDropped, Partition: p.tp, Offset: p.end, Count: dropped})
 		}
+		if r.learn(p); p.damage != "" {
+			r.note(effect.Note{Kind: effect.NoteDamageFound, Partition: p.tp, Offset: p.end, Detail: p.damage})
+		}
 	}
-	for _, s := range r.removed {
-		if err := e.removeSegment(s); err != nil {
+	for _, n := range r.removed {
+		if n.p.segmentAt(n.s.base) >= 0 {
+			continue // a segment that came after a truncation has its name
+		}
+		if err := e.removeSegment(n.s); err != nil {
 			return err
 		}
 	}
@@ -88,7 +94,8 @@ func (e *Engine) tidy(p *partition, files []Entry) (dropped int64, err error) {
 		keep := !ok
 		switch suffix {
 		case logSuffix, indexSuffix, timeIndexSuffix:
-			keep = p.segmentAt(o) >= 0
+			i := p.segmentAt(o)
+			keep = i >= 0 && (suffix == logSuffix || !p.segments[i].fresh)
 			if !keep && suffix == logSuffix && o >= p.start {
 				dropped += f.SizeBytes
 			}

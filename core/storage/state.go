@@ -38,6 +38,16 @@ func (e *Engine) writeState(p *partition, snapshot []byte) error {
 	return nil
 }
 
+// snapshotSegment writes a snapshot where a segment begins, from which a truncation can go on. Nothing vouches for it
+// but its own checksum.
+func (e *Engine) snapshotSegment(p *partition) {
+	if p.state.ProducerCount() == 0 {
+		return
+	}
+	// Without it more is read.
+	_ = e.writeState(p, p.state.AppendSnapshot(nil))
+}
+
 // loadState reads the partition's state snapshot at an offset.
 func loadState(disk Disk, dir string, at model.Offset) (*log.State, error) {
 	b, err := readFile(disk, statePath(dir, at))
@@ -54,13 +64,9 @@ func loadState(disk Disk, dir string, at model.Offset) (*log.State, error) {
 	return s, nil
 }
 
-// dropStates removes snapshots older than the newest two, or all when the manifest holds the state.
+// dropStates removes snapshots older than the newest two and than the one that the manifest names.
 func (e *Engine) dropStates(p *partition) error {
-	keep := 2
-	if p.stateOffset == model.NoOffset {
-		keep = 0
-	}
-	for len(p.states) > keep && (keep == 0 || p.states[0] < p.stateOffset) {
+	for len(p.states) > 2 && (p.stateOffset == model.NoOffset || p.states[0] < p.stateOffset) {
 		if err := e.disk.Remove(statePath(p.dir, p.states[0])); err != nil && !errors.Is(err, ErrNotExist) {
 			return fmt.Errorf("%s: %w", statePath(p.dir, p.states[0]), err)
 		}

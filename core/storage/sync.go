@@ -160,10 +160,17 @@ func (e *Engine) takeTurn() (need, spare int64) {
 	n := 0
 	for ; n < len(e.staged); n++ {
 		o := &e.staged[n]
-		if o.kind == opAppend && o.p.loose.from != model.NoOffset {
+		if (o.kind == opAppend || o.cut != nil) && o.p.loose.from != model.NoOffset {
 			// What the journal lacks before it is made durable first, in a turn of its own.
 			break
 		}
+		if o.p.turnCut || o.cut != nil && o.p.turnOps > 0 {
+			// A truncation shares no group with what else is done to its log: its files are cut before anything is
+			// written behind it, and what they have in place is still there when a group needs it for its proof.
+			break
+		}
+		o.p.turnOps++
+		o.p.turnCut = o.cut != nil
 		cost := int64(entryHeaderBytes)
 		if o.kind == opAppend {
 			o.inPlace = e.cfg.InPlaceBytesMin > 0 && o.p.turnBytes >= int64(e.cfg.InPlaceBytesMin) ||
@@ -175,13 +182,17 @@ func (e *Engine) takeTurn() (need, spare int64) {
 			}
 			spare = e.spareBytes()
 		}
+		if o.cut != nil {
+			cost += truncatePayloadBytes
+		}
 		if n > 0 && need+cost > e.journal.capacityBytes() {
 			break
 		}
 		need += cost
 	}
 	for i := range e.staged {
-		e.staged[i].p.turnBytes = 0
+		p := e.staged[i].p
+		p.turnBytes, p.turnOps, p.turnCut = 0, 0, false
 	}
 	switch n {
 	case 0:
@@ -226,7 +237,7 @@ func (e *Engine) refuseAppends(cause error) error {
 			o.refused = effect.DiskFull
 			continue
 		}
-		need += entryHeaderBytes
+		need += entryHeaderBytes + truncatePayloadBytes
 	}
 	e.noteFull(effect.Note{Detail: cause.Error()})
 	e.checkpoint.blocked = false
@@ -297,6 +308,13 @@ func (e *Engine) writeGroup() error {
 			}
 		case opDelete:
 			n.Kind = entryDelete
+		case opTruncate, opStartAt:
+			if o.cut.idle {
+				continue
+			}
+			n = o.truncateEntry()
+			// From here on nothing in the segments counts that the journal does not know of.
+			o.p.loose.marked = false
 		}
 		e.entries = append(e.entries, n)
 	}
@@ -469,6 +487,8 @@ func (e *Engine) reportRefused(i int, done *effect.Completions) {
 		done.Retained = append(done.Retained, effect.Retained{
 			Partition: o.p.tp, LogStartOffset: o.p.start, Failure: o.refused,
 		})
+	case opTruncate, opStartAt:
+		e.refuseTruncate(o, done)
 	case opDelete:
 		o.p.deleted = false
 		if !o.silent {

@@ -1,0 +1,145 @@
+package storage
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/log"
+	"github.com/weirmq/weir/core/model"
+)
+
+// What the manifest names may have been cut, removed, or have made room for another file under its name, if the journal
+// goes on to truncate it. So nothing that recovery misses or finds wrong counts before the journal's end: a truncation
+// that drops all of it settles the matter. What it does not drop stays damage.
+
+// doubts is what recovery cannot know of a partition before the end of the journal.
+type doubts struct {
+	partial  bool // some of the log could not be read for the state
+	rebuild  bool // the state is to be read off the log
+	unsound  bool // p.damage is of something that began at from
+	from     model.Offset
+	gap      bool // it is that batches are missing from there to gapEnd; the state has all behind them
+	gapEnd   model.Offset
+	notes    []effect.Note
+	relearns []model.ProducerID // to be learnt again
+}
+
+func (r *recovery) doubt(p *partition) *doubts {
+	d := r.doubts[p]
+	if d == nil {
+		if r.doubts == nil {
+			r.doubts = make(map[*partition]*doubts)
+		}
+		d = &doubts{}
+		r.doubts[p] = d
+	}
+	return d
+}
+
+// damage takes a partition out of use because of what begins at an offset.
+func (r *recovery) damage(p *partition, from model.Offset, detail string) {
+	if p.damage == "" {
+		p.damage = detail[:min(len(detail), damageDetailBytes)]
+		p.touched = true
+		d := r.doubt(p)
+		d.unsound, d.from = true, from
+	}
+}
+
+// excuse clears a partition of what was found wrong before the first segment that a log start leaves: its file may have
+// been removed since.
+func (r *recovery) excuse(p *partition, n *entry) {
+	if d := r.doubts[p]; p.damage != "" && d != nil && d.unsound && d.from < n.SegmentBase && (!d.gap || d.gapEnd <= n.SegmentBase) {
+		p.damage, d.unsound, d.rebuild, d.gap = "", false, d.rebuild || !d.gap, false
+	}
+}
+
+// truncate replays a truncation.
+func (r *recovery) truncate(p *partition, n *entry) error {
+	end, all := n.BaseOffset, n.Kind == entryStartAt
+	if p.loose.marked && !all && end > p.end && p.damage == "" {
+		// It was durable before the group was written.
+		if err := r.adoptTail(p, end); err != nil {
+			return err
+		}
+	}
+	p.loose.marked = false
+	d := r.doubt(p)
+	if p.damage != "" {
+		if !d.unsound || !all && d.from < end {
+			return nil
+		}
+		p.damage, d.unsound, d.gap = "", false, false
+	}
+	if all {
+		r.cutFrom(p, 0)
+		*d = doubts{}
+		p.state, p.start, p.end, p.states, p.stateOffset = log.New(end), end, end, nil, model.NoOffset
+		return nil
+	}
+	i, ok := slices.BinarySearchFunc(p.segments, n.SegmentBase, func(s *segment, o model.Offset) int { return int(min(1, max(-1, s.base-o))) })
+	if end > p.end || n.Position > 0 && (!ok || p.segments[i].sizeBytes < n.Position) {
+		r.damage(p, p.end, fmt.Sprintf("the journal truncates the log to offset %d, at %d of segment %d; it ends at offset %d",
+			end, n.Position, n.SegmentBase, p.end))
+		return nil
+	}
+	if n.Position > 0 {
+		ts, at, ok := n.greatest()
+		if !ok {
+			r.damage(p, n.SegmentBase, fmt.Sprintf("the journal's truncation to offset %d does not check out", end))
+			return nil
+		}
+		s := p.segments[i]
+		s.cut(n.Position, end, ts, at)
+		s.closed, s.fresh, s.dirty = false, true, true
+		if writes := r.writes[p]; len(writes) > 0 {
+			r.writes[p] = slices.DeleteFunc(writes, func(w replayed) bool { return w.seg == s && w.at >= n.Position })
+		}
+		i++
+	}
+	r.cutFrom(p, i)
+	d.relearns = append(d.relearns, p.state.Truncate(end)...)
+	d.rebuild = d.rebuild || d.partial
+	d.notes = slices.DeleteFunc(d.notes, func(n effect.Note) bool { return n.Offset > end })
+	p.start, p.end = min(p.start, end), end
+	for len(p.states) > 0 && p.states[len(p.states)-1] > end {
+		p.states = p.states[:len(p.states)-1]
+	}
+	if p.stateOffset > end {
+		p.stateOffset = model.NoOffset
+	}
+	return nil
+}
+
+// cutFrom lets go of a partition's segments from the i-th on. Their files are tidied away, unless others have taken
+// their names.
+func (r *recovery) cutFrom(p *partition, i int) {
+	for _, s := range p.segments[i:] {
+		r.e.letGo(s)
+	}
+	r.e.segmentCount -= len(p.segments) - i
+	clear(p.segments[i:])
+	p.segments = p.segments[:i]
+}
+
+// learn completes the state of a partition that the journal truncated, now that its files are what they should be.
+func (r *recovery) learn(p *partition) {
+	d := r.doubts[p]
+	if d == nil {
+		return
+	}
+	if d.rebuild {
+		p.stateOffset = model.NoOffset
+		r.loadState(p)
+		return
+	}
+	r.out.Notes = append(r.out.Notes, d.notes...)
+	if len(d.relearns) == 0 || len(p.segments) == 0 {
+		return
+	}
+	slices.Sort(d.relearns)
+	if err := r.e.relearnAll(p, p.state, slices.Compact(d.relearns), p.end); err != nil {
+		r.damage(p, p.start, err.Error())
+	}
+}
