@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/weirmq/weir/core/client"
+	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/sim/draw"
 	"github.com/weirmq/weir/sim/workload"
@@ -131,7 +132,7 @@ func (l *hostLine) carryOut() {
 		k := &clientConn{l: l, id: d.Conn, life: l.life}
 		l.conns[d.Conn] = k
 		l.ids = append(l.ids, d.Conn)
-		k.c = w.net.dial(k, uint64(d.Conn), func() peer { return w.listener(d.Addr) })
+		k.c = w.net.dial(ends{0, w.machineAt(d.Addr)}, k, uint64(d.Conn), func() peer { return w.listener(d.Addr) })
 	}
 	for i := range out.Sends {
 		s := &out.Sends[i]
@@ -231,4 +232,21 @@ func (w *world) listener(addr string) peer {
 	return nil
 }
 
-func (n *node) addr() string { return fmt.Sprintf("node%d:%d", n.id, nodePort) }
+// machineAt is the number of the node at an address, 0 if there is none.
+func (w *world) machineAt(addr string) int {
+	for _, n := range w.nodes {
+		if addr == n.addr() {
+			return n.id
+		}
+	}
+	return 0
+}
+
+func (n *node) addr() string { return addrText(n.address()) }
+
+// address is where other nodes reach the node.
+func (n *node) address() effect.Address {
+	return effect.Address{Host: fmt.Sprintf("node%d", n.id), Port: nodePort, Transport: effect.TransportMemory}
+}
+
+func addrText(a effect.Address) string { return fmt.Sprintf("%s:%d", a.Host, a.Port) }

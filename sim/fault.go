@@ -4,8 +4,8 @@ package sim
 // (docs/SIMULATION.md).
 type Fault uint8
 
-// The kinds. Those up to FaultWallStep are struck by the plan at a given time; the rest are effects of
-// those or properties of a whole run.
+// The kinds. Those that strikes reports are struck by the plan at a given time; the rest are effects of those or
+// properties of a whole run.
 const (
 	FaultNone      Fault = iota
 	FaultCrash           // P1, D3: the process is killed, the page cache survives
@@ -32,8 +32,14 @@ const (
 	FaultClockRate    // T1, T2: clocks run fast or slow
 	FaultHostile      // malformed requests
 
+	FaultPartition // N9: machines cannot send to others, and connections between them are held up or lost
+	FaultOneWay    // N9: of two machines, one hears the other and is not heard
+
 	faultCount
 )
+
+// strikes reports whether a fault is one that a plan strikes with.
+func (f Fault) strikes() bool { return f >= FaultCrash && f <= FaultWallStep || f == FaultPartition }
 
 var faultNames = [faultCount]string{
 	FaultNone: "none", FaultCrash: "crash", FaultPower: "power", FaultSyncError: "sync-error",
@@ -43,6 +49,7 @@ var faultNames = [faultCount]string{
 	FaultBitFlip: "bit-flip", FaultTornPage: "torn-page", FaultNameLost: "name-lost",
 	FaultLateDelivery: "late-delivery", FaultSegment: "segment", FaultBandwidth: "bandwidth",
 	FaultClockRate: "clock-rate", FaultHostile: "hostile",
+	FaultPartition: "partition", FaultOneWay: "one-way",
 }
 
 // String is the fault's name in plans and reports.

@@ -36,12 +36,14 @@ type network struct {
 
 	refuseUntil  model.Time
 	silenceUntil model.Time
+	cuts         []cut // machines that cannot send to others now
 }
 
 // conn is one connection. Side 0 dialled, side 1 accepted.
 type conn struct {
 	id    uint64
 	net   *network
+	ends  ends
 	rand  *draw.Stream
 	sides [2]side
 	pipes [2]pipe // pipes[s] carries what side s sent
@@ -73,13 +75,16 @@ type chunk struct {
 
 func newNetwork(w *world, plan NetPlan) *network { return &network{w: w, plan: plan, next: 1} }
 
-// dial connects a client to whatever listens at a node.
-func (n *network) dial(from peer, tag uint64, listener func() peer) *conn {
-	c := &conn{id: n.next, net: n, rand: n.w.root.Stream("net.conn", n.next)}
+// ends are the machines of a connection's two sides: nodes by their number, and 0 where all clients are.
+type ends [2]int
+
+// dial connects a client, or a node, to whatever listens at a node.
+func (n *network) dial(between ends, from peer, tag uint64, listener func() peer) *conn {
+	c := &conn{id: n.next, net: n, ends: between, rand: n.w.root.Stream("net.conn", n.next)}
 	n.next++
 	c.sides[0], c.tag[0] = side{peer: from, open: true}, tag
 	n.conns = append(n.conns, c)
-	n.w.after(c.delay(), func() { c.arriveDial(listener()) })
+	n.w.after(c.delay(), func() { c.whenOpen(0, func() { c.arriveDial(listener()) }) })
 	return c
 }
 
@@ -97,15 +102,17 @@ func (c *conn) arriveDial(to peer) {
 		if to != nil {
 			n.w.fire(FaultRefuse)
 		}
-		n.w.after(c.delay(), func() { c.drop(0) })
+		n.w.after(c.delay(), func() { c.whenOpen(1, func() { c.drop(0) }) })
 		return
 	}
 	c.sides[1] = side{peer: to, open: true}
 	to.connected(c)
 	n.w.after(c.delay(), func() {
-		if c.sides[0].open {
-			c.sides[0].peer.connected(c)
-		}
+		c.whenOpen(1, func() {
+			if c.sides[0].open {
+				c.sides[0].peer.connected(c)
+			}
+		})
 	})
 }
 
@@ -160,13 +167,13 @@ func (c *conn) await(s int) {
 		return
 	}
 	p.waiting = true
-	c.net.w.at(max(p.queue[0].arrive, p.clogUntil), func() { c.deliver(s) })
+	c.net.w.at(max(p.queue[0].arrive, p.clogUntil, c.cutUntil(s)), func() { c.deliver(s) })
 }
 
 func (c *conn) deliver(s int) {
 	w, p := c.net.w, &c.pipes[s]
 	p.waiting = false
-	for len(p.queue) > 0 && p.queue[0].arrive <= w.now && p.clogUntil <= w.now {
+	for len(p.queue) > 0 && p.queue[0].arrive <= w.now && p.clogUntil <= w.now && !c.isCut(s) {
 		k := p.queue[0]
 		p.queue[0] = chunk{}
 		p.queue = p.queue[1:]
@@ -229,9 +236,9 @@ func (c *conn) reset(late model.Time) {
 		c.drop(0)
 		return
 	}
-	c.cut(1)
+	c.shorten(1)
 	if late == 0 {
-		c.cut(0)
+		c.shorten(0)
 		return
 	}
 	p := &c.pipes[0]
@@ -246,8 +253,8 @@ func (c *conn) reset(late model.Time) {
 	c.drop(0)
 }
 
-// cut leaves a random prefix of what side s sent and is still under way, and ends the other side then.
-func (c *conn) cut(s int) {
+// shorten leaves a random prefix of what side s sent and is still under way, and ends the other side then.
+func (c *conn) shorten(s int) {
 	p := &c.pipes[s]
 	total := 0
 	for _, k := range p.queue {
@@ -308,22 +315,38 @@ func (n *network) each(to peer, visit func(c *conn)) {
 	}
 }
 
+// belongs reports whether a side is a process's: it accepted there, or one of its links dialled.
+func (s *side) belongs(p *process) bool {
+	if !s.open {
+		return false
+	}
+	if l, ok := s.peer.(*nodeLink); ok {
+		return l.p == p
+	}
+	return s.peer == peer(p)
+}
+
 // kill breaks every connection of a node that died: its kernel says so, or, after a power loss, nothing
 // does until the client gives up or the node is back and does not know the connection.
-func (n *network) kill(to peer, silent model.Time) {
-	n.each(to, func(c *conn) {
-		c.sides[1].open = false
-		if silent > 0 {
-			c.pipes[1].clogUntil = max(c.pipes[1].clogUntil, n.w.now+silent)
+func (n *network) kill(p *process, silent model.Time) {
+	for _, c := range slices.Clone(n.conns) {
+		for s := range c.sides {
+			if !c.sides[s].belongs(p) {
+				continue
+			}
+			c.sides[s].open = false
+			if silent > 0 {
+				c.pipes[s].clogUntil = max(c.pipes[s].clogUntil, n.w.now+silent)
+			}
+			c.shorten(s)
+			n.forget(c)
 		}
-		c.cut(1)
-		n.forget(c)
-	})
+	}
 }
 
 // heal makes the network prompt again.
 func (n *network) heal() {
-	n.refuseUntil, n.silenceUntil = 0, 0
+	n.refuseUntil, n.silenceUntil, n.cuts = 0, 0, nil
 	n.plan.DelayMin, n.plan.DelayMean, n.plan.SegmentPercent, n.plan.BytesPerSecond = 100*us, 100*us, 0, 0
 	for _, c := range n.conns {
 		for s := range 2 {

@@ -40,7 +40,7 @@ func TestConnectionDeliversAPrefixInOrder(t *testing.T) {
 			BytesPerSecond: rapid.SampledFrom([]int64{0, 1000, 1_000_000}).Draw(t, "rate"),
 		})
 		var client, server ear
-		c := w.net.dial(&client, 0, func() peer { return &server })
+		c := w.net.dial(ends{}, &client, 0, func() peer { return &server })
 		w.settle(w.now + 100*ms)
 		if client.connected_ != 1 || server.connected_ != 1 {
 			t.Fatal("not connected")
@@ -86,19 +86,19 @@ func TestConnectionDeliversAPrefixInOrder(t *testing.T) {
 func TestDialIsRefusedOrNotAnswered(t *testing.T) {
 	w := newTestWorld(1, NetPlan{DelayMin: us, DelayMean: ms})
 	var client ear
-	w.net.dial(&client, 0, func() peer { return nil })
+	w.net.dial(ends{}, &client, 0, func() peer { return nil })
 	w.settle(w.now + sc)
 	if client.lost_ != 1 || client.connected_ != 0 {
 		t.Errorf("nobody listens: %+v", client)
 	}
 	w.net.silenceUntil = w.now + sc
-	w.net.dial(&client, 0, func() peer { return &ear{} })
+	w.net.dial(ends{}, &client, 0, func() peer { return &ear{} })
 	w.settle(w.now + 10*sc)
 	if client.lost_ != 1 || client.connected_ != 0 || w.fired[FaultSilence] != 1 {
 		t.Errorf("silence: %+v", client)
 	}
 	w.net.refuseUntil = w.now + sc
-	w.net.dial(&client, 0, func() peer { return &ear{} })
+	w.net.dial(ends{}, &client, 0, func() peer { return &ear{} })
 	w.settle(w.now + 10*sc)
 	if client.lost_ != 2 || w.fired[FaultRefuse] != 1 {
 		t.Errorf("refused: %+v", client)
@@ -113,14 +113,14 @@ func TestBytesOfADeadConnectionArriveLate(t *testing.T) {
 		w := newTestWorld(seed, NetPlan{DelayMin: ms, DelayMean: ms})
 		var client ear
 		var server ear
-		first := w.net.dial(&client, 0, func() peer { return &server })
+		first := w.net.dial(ends{}, &client, 0, func() peer { return &server })
 		w.settle(w.now + sc)
 		first.send(0, []byte("old"))
 		first.reset(sc)
 		if client.lost_ != 1 {
 			t.Fatal("the client did not lose the connection at once")
 		}
-		second := w.net.dial(&client, 0, func() peer { return &server })
+		second := w.net.dial(ends{}, &client, 0, func() peer { return &server })
 		w.settle(w.now + 100*ms)
 		second.send(0, []byte("new"))
 		w.settle(w.now + 10*sc)
@@ -137,7 +137,7 @@ func TestBlackholeSwallowsAndEndsTheConnection(t *testing.T) {
 	for seed := range uint64(20) {
 		w := newTestWorld(seed, NetPlan{DelayMin: us, DelayMean: us})
 		var client, server ear
-		c := w.net.dial(&client, 0, func() peer { return &server })
+		c := w.net.dial(ends{}, &client, 0, func() peer { return &server })
 		w.settle(w.now + sc)
 		c.blackhole(w.now + sc)
 		c.send(0, []byte("x"))

@@ -55,6 +55,9 @@ type process struct {
 	config    session.Config
 	published *broker.Published // what sessions answer from
 	conns     map[effect.ConnID]*nodeConn
+	links     map[laneKey]*nodeLink
+	lanes     []*nodeLink         // the same, in the order of their first calls
+	listen    func(effect.Answer) // unless nil, takes answers to calls in the loop's place
 	free      []*effect.Set
 	out       session.Out
 	serving   bool
@@ -117,7 +120,7 @@ func (n *node) boot() {
 	n.life++
 	n.boots++
 	n.note("boot", n.life, 0, 0, "")
-	p := &process{n: n, life: n.life, conns: map[effect.ConnID]*nodeConn{}}
+	p := &process{n: n, life: n.life, conns: map[effect.ConnID]*nodeConn{}, links: map[laneKey]*nodeLink{}}
 	n.process = p
 	if n.again > 0 {
 		n.disk.CrashAfter(n.again, n.rand.Percent(50))
@@ -306,6 +309,7 @@ func (n *node) stop(err error) {
 func (n *node) shutdown(then func()) {
 	p := n.process
 	p.serving = false
+	p.stopLinks()
 	n.w.net.each(p, func(c *conn) {
 		if nc := p.conns[effect.ConnID(c.id)]; nc != nil {
 			nc.hangUp()

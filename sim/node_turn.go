@@ -261,6 +261,11 @@ func (p *process) dispatch(set *effect.Set) {
 			nc.carryOut()
 		}
 	}
+	if len(set.Calls) > 0 {
+		p.call(set.Calls)
+		clear(set.Calls)
+		set.Calls = set.Calls[:0]
+	}
 	set.Produced, set.Replies, set.Closes, set.Notes = set.Produced[:0], set.Replies[:0], set.Closes[:0], set.Notes[:0]
 	if set.Empty() {
 		set.Reset()

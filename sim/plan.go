@@ -124,12 +124,13 @@ type Strike struct {
 	Ops     int64      // crash, power: strike inside the n-th disk operation from At on; 0: at once
 	Again   int64      // crash, power: kill recovery inside its n-th disk operation; 0: do not
 	Flips   int64      // crash, power: bits that flip while the node is down
-	Percent int64      // reset, blackhole, clog: of connections
+	Percent int64      // reset, blackhole, clog: of connections; partition: of those that kept something, lost at its end
 	Late    model.Time // reset: how late the dead connection's bytes may still arrive
 	Room    int64      // disk-full: bytes left
 	Mean    model.Time // disk-slow: mean of an operation
 	By      model.Time // wall-step: how far
 	Evict   bool       // sync-error: failed pages are read back after a restart
+	Cuts    string     // partition: the directions in which nothing arrives, such as 1>2,2>1; 0 is where clients are
 }
 
 // Has reports whether the plan can make a fault happen at all, so that a fleet knows what to expect.
@@ -140,6 +141,9 @@ func (p *Plan) Has(f Fault) bool {
 			return true
 		case f == FaultBitFlip && s.Flips > 0, f == FaultCrashInOp && s.Ops > 0, f == FaultCrashAgain && s.Again > 0:
 			return true
+		case f == FaultOneWay && s.Kind == FaultPartition:
+			ds, _ := parseDirections(s.Cuts)
+			return slices.ContainsFunc(ds, func(d direction) bool { return !slices.Contains(ds, direction{d.to, d.from}) })
 		case f == FaultLateDelivery && s.Late > 0, s.Kind == FaultPower && (f == FaultTornPage || f == FaultNameLost):
 			return true
 		}
@@ -188,11 +192,16 @@ func (p *Plan) validate() error {
 		}
 	}
 	for _, s := range p.Strikes {
-		if s.Kind == FaultNone || s.Kind > FaultWallStep {
+		if !s.Kind.strikes() {
 			return fmt.Errorf("plan: strike %d: %s is not a fault that strikes at a time", s.ID, s.Kind)
 		}
 		if s.At < 0 || s.For < 0 || s.Ops < 0 || s.Again < 0 || s.Flips < 0 || s.Percent < 0 || s.Percent > 100 || s.Late < 0 || s.Room < 0 || s.Mean < 0 {
 			return fmt.Errorf("plan: strike %d is out of bounds", s.ID)
+		}
+		if s.Kind == FaultPartition {
+			if _, err := parseDirections(s.Cuts); err != nil {
+				return fmt.Errorf("plan: strike %d: %w", s.ID, err)
+			}
 		}
 	}
 	return nil

@@ -170,9 +170,58 @@ func (m *planner) strikes() {
 			p.Strikes = append(p.Strikes, s)
 		}
 	}
+	m.partitions(seconds)
 	slices.SortStableFunc(p.Strikes, func(a, b Strike) int { return int(a.At - b.At) })
 	for i := range p.Strikes {
 		p.Strikes[i].ID = int64(i + 1)
+	}
+}
+
+// partitions draws who cannot reach whom, and when. The shapes are those of the fault catalogue: one machine alone, two
+// groups, two groups with a bridge, a ring, one pair; half of them in one direction only.
+func (m *planner) partitions(seconds int64) {
+	p, r := m.p, m.stream("strike", uint64(FaultPartition))
+	if len(p.Nodes) < 2 || r.Percent(50) {
+		return
+	}
+	all := []int{0} // the clients
+	for _, n := range p.Nodes {
+		all = append(all, int(n.ID))
+	}
+	for range r.LogUniform(1, max(2, seconds)) {
+		nodes := slices.Clone(all[1:])
+		r.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
+		group := nodes[:1+r.Intn(len(nodes)-1)]
+		var ds []direction
+		switch r.Intn(6) {
+		case 0:
+			group = nodes[:1]
+			ds = isolated(all[1:], group[0]) // clients still reach it
+		case 1:
+			group = nodes[:1]
+			ds = isolated(all, group[0])
+		case 2:
+			ds = split(all, group)
+		case 3:
+			ds = split(all[1:], group)
+		case 4:
+			ds = bridged(all[1:], group, group[0])
+		case 5:
+			ds = ring(nodes)
+		}
+		if len(ds) == 0 { // too few nodes for the shape
+			group = nodes[:1]
+			ds = []direction{{nodes[0], nodes[1]}, {nodes[1], nodes[0]}}
+		}
+		if r.Percent(50) {
+			if half := oneSided(ds, group, r.Percent(50)); len(half) > 0 {
+				ds = half
+			}
+		}
+		p.Strikes = append(p.Strikes, Strike{
+			Kind: FaultPartition, At: model.Time(r.Between(0, int64(p.Until))), Cuts: directionsText(ds),
+			For: model.Time(r.LogUniform(int64(50*ms), int64(10*sc))), Percent: r.Between(0, 100),
+		})
 	}
 }
 

@@ -70,6 +70,9 @@ func TestPlansMixTheirFaults(t *testing.T) {
 		}
 	}
 	for f := FaultNone + 1; f < faultCount; f++ {
+		if f == FaultPartition || f == FaultOneWay {
+			continue // of several nodes
+		}
 		if n := struck[f]; n < 10 || n > 190 {
 			t.Errorf("%s is in %d of 200 plans", f, n)
 		}

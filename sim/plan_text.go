@@ -102,6 +102,7 @@ func (s *Strike) fields() []field {
 		{"mean", &s.Mean},
 		{"by", &s.By},
 		{"evict", &s.Evict},
+		{"cuts", &s.Cuts},
 	}
 }
 

@@ -17,6 +17,11 @@ func (w *world) strike(s *Strike) {
 	case FaultClog:
 		w.net.pick(r, s.Percent, func(c *conn) { c.clog(until, FaultClog) })
 		return
+	case FaultPartition:
+		if ds, err := parseDirections(s.Cuts); err == nil { // the plan is valid
+			w.net.partition(ds, until, s.Percent, r)
+		}
+		return
 	case FaultRefuse:
 		w.net.refuseUntil = max(w.net.refuseUntil, until)
 		w.breakSome(s, r.Percent(50))
