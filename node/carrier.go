@@ -209,6 +209,7 @@ func (d *dial) abandon() {
 
 // wire is one connection, with a goroutine that reads and one that writes.
 type wire struct {
+	links  *links
 	conn   transport.Conn
 	frames chan []byte
 	limit  atomic.Int64  // of a response, in bytes
@@ -231,7 +232,7 @@ const (
 )
 
 func startWire(ls *links, conn transport.Conn) *wire {
-	w := &wire{conn: conn, frames: make(chan []byte), lost: make(chan struct{}), wake: make(chan struct{}, 1)}
+	w := &wire{links: ls, conn: conn, frames: make(chan []byte), lost: make(chan struct{}), wake: make(chan struct{}, 1)}
 	ls.group.Go(func() { w.close(w.read()) })
 	ls.group.Go(func() { w.close(w.write()) })
 	return w
@@ -244,7 +245,8 @@ func (w *wire) close(why error) {
 			w.cause = net.ErrClosed
 		}
 		close(w.lost)
-		_ = w.conn.Close() // reader and writer hear of it
+		// Reader and writer hear of it. TLS may take its time, and the link has others to see to.
+		w.links.group.Go(func() { _ = w.conn.Close() })
 	})
 }
 

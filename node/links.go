@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
@@ -38,6 +39,8 @@ type links struct {
 	deliver func(effect.Answer)               // may be called from any goroutine
 	refused func(to model.NodeID, why string) // another node is at a node's address
 
+	inUse *atomic.Int64 // shown by the metrics
+
 	mu     sync.Mutex
 	byLane map[laneKey]*carrier
 	closed bool
@@ -51,9 +54,9 @@ type laneKey struct {
 	lane effect.Lane
 }
 
-func newLinks(config link.Config, c clock, d *dialers, deliver func(effect.Answer), refused func(model.NodeID, string)) *links {
+func newLinks(config link.Config, c clock, d *dialers, inUse *atomic.Int64, deliver func(effect.Answer), refused func(model.NodeID, string)) *links {
 	return &links{
-		config: config, clock: c, dialers: d, deliver: deliver, refused: refused,
+		config: config, clock: c, dialers: d, inUse: inUse, deliver: deliver, refused: refused,
 		byLane: map[laneKey]*carrier{}, stop: make(chan struct{}),
 	}
 }
@@ -72,6 +75,7 @@ func (ls *links) call(c *effect.Call) {
 		config.To = c.To
 		l = &carrier{links: ls, key: key, machine: link.New(config), calls: newQueue[effect.Call]()}
 		ls.byLane[key] = l
+		ls.inUse.Store(int64(len(ls.byLane)))
 		ls.group.Go(l.run)
 	}
 	l.calls.push(*c)
@@ -85,6 +89,7 @@ func (ls *links) retire(l *carrier) bool {
 		return false
 	}
 	delete(ls.byLane, l.key)
+	ls.inUse.Store(int64(len(ls.byLane)))
 	return true
 }
 
@@ -175,8 +180,11 @@ func (d *dialers) close() {
 func (n *Node) startLinks(given map[effect.Transport]transport.Dialer) {
 	config := link.DefaultConfig()
 	config.Self, config.ClusterID, config.Incarnation = n.sessions.NodeID, n.sessions.ClusterID, n.sessions.Incarnation
-	n.links = newLinks(config, n.clock, newDialers(given, n.trustOfNodes),
-		func(a effect.Answer) { n.loop.push(input{event: &broker.Answered{Answer: a}}) },
+	n.links = newLinks(config, n.clock, newDialers(given, n.trustOfNodes), &n.metrics.Links,
+		func(a effect.Answer) {
+			n.metrics.Calls[a.Failure].Add(1)
+			n.loop.push(input{event: &broker.Answered{Answer: a}})
+		},
 		func(to model.NodeID, why string) {
 			n.complaints.about(explain.WrongNode, strconv.Itoa(int(to)), why, "", zap.Int32("node", int32(to)))
 		})

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -79,7 +80,7 @@ func newCaller(t *testing.T, n *Node, network *memory.Network, change func(*link
 		given[effect.TransportMemory] = network
 	}
 	trust := func() (*tls.Config, error) { return certificate.ClientConfig(n.CertificatePath()) }
-	c.links = newLinks(config, newClock(), newDialers(given, trust), func(a effect.Answer) { c.answers <- a },
+	c.links = newLinks(config, newClock(), newDialers(given, trust), new(atomic.Int64), func(a effect.Answer) { c.answers <- a },
 		func(_ model.NodeID, why string) { c.refusal <- why })
 	t.Cleanup(c.close)
 	return c

@@ -90,7 +90,7 @@ type Answer struct {
 type CallFailure uint8
 
 // The failures of calls. Unreachable and Refused are certain: the other node has not done anything. After the others
-// it may have, and even may do so later.
+// it may have, and even may do so later. An answer may come at once: who asks again after a failure waits first.
 const (
 	CallOK          CallFailure = iota
 	CallUnreachable             // nothing was sent: no connection, or no room on it, until time was up or it failed

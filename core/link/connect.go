@@ -20,7 +20,7 @@ func (l *Link) dial(now model.Time, out *Out) {
 // Connected says that the connection is there: it is greeted.
 func (l *Link) Connected(now model.Time, out *Out) {
 	invariant.Checkf(l.state == dialling, "connected while %v", l.state)
-	l.state, l.receivedAt, l.greeted = greeting, now, 0
+	l.state, l.receivedAt, l.greeted, l.correlation = greeting, now, 0, 0
 	l.versions = [protocol.KeyPlaceCount]versionRange{}
 
 	versions := protocol.NewRequest(protocol.KeyAPIVersions).(*protocol.APIVersionsRequest)
@@ -39,13 +39,12 @@ const (
 
 // greet takes in an answer to a greeting. The other end may be anything.
 func (l *Link) greet(now model.Time, frame []byte, out *Out) {
-	first := l.correlation - 2 + int32(l.greeted)
 	l.reader.Reset(frame, protocol.BudgetForStrangers())
 	var err error
 	if l.greeted == 0 {
-		err = l.readAPIVersions(first)
+		err = l.readAPIVersions(0)
 	} else {
-		err = l.readHello(first)
+		err = l.readHello(1)
 	}
 	out.Free = append(out.Free, frame)
 	var refused refusal

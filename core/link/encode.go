@@ -71,7 +71,7 @@ func sizeOf(body effect.CallBody) int {
 func (l *Link) encode(body effect.CallBody) protocol.Message {
 	switch body := body.(type) {
 	case *effect.ReplicaFetch:
-		return encodeReplicaFetch(body)
+		return l.encodeReplicaFetch(body)
 	case *effect.AlterPartition:
 		return encodeAlterPartition(body)
 	case *effect.RegisterBroker:
@@ -117,8 +117,13 @@ func (l *Link) encode(body effect.CallBody) protocol.Message {
 // milliseconds is a time as requests have it.
 func milliseconds(t model.Time) int32 { return int32(min(max(0, t/1e6), 1<<31-1)) }
 
-func encodeReplicaFetch(body *effect.ReplicaFetch) protocol.Message {
-	m := protocol.NewRequest(protocol.KeyFetch).(*protocol.FetchRequest)
+func (l *Link) encodeReplicaFetch(body *effect.ReplicaFetch) protocol.Message {
+	const partsKeptMax = 1024
+	m := &l.fetch
+	if m.Default(); cap(m.Topics) > partsKeptMax {
+		*m = protocol.FetchRequest{}
+		m.Default()
+	}
 	if body.ClusterID != "" {
 		m.ClusterID = protocol.String(body.ClusterID)
 	}

@@ -61,11 +61,12 @@ type Link struct {
 	failures   int        // in a row
 	trouble    string     // why the last connection failed
 
-	correlation int32 // of the next request
+	correlation int32 // of the next request of this connection
 	greeted     int   // answers to greetings so far
 	versions    [protocol.KeyPlaceCount]versionRange
 
 	reader  protocol.Reader
+	fetch   protocol.FetchRequest
 	fetched protocol.FetchResponse
 	parts   map[model.TopicPartition]int // of the answer that is read, to find those that it has twice
 	writers []*protocol.Writer

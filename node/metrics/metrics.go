@@ -48,10 +48,12 @@ type Metrics struct {
 	Delayed         Counter // connections accepted late, for the rate's sake
 	AcceptFailed    Counter
 	IdleClosed      Counter
-	Stalled         Counter // connections closed because they held memory that others waited for
-	Misadvertised   Counter // hosts whose clients do not reach the advertised address
-	Panics          Counter // connections closed because the node failed on them
-	Malformed       Counter // connections closed because of what the client sent
+	Stalled         Counter                         // connections closed because they held memory that others waited for
+	Misadvertised   Counter                         // hosts whose clients do not reach the advertised address
+	Panics          Counter                         // connections closed because the node failed on them
+	Malformed       Counter                         // connections closed because of what the client sent
+	Calls           [effect.CallRefused + 1]Counter // of other nodes, by what became of them
+	Links           atomic.Int64                    // lanes to other nodes that are in use
 	Events          Counter
 	LoopTurnEvents  Histogram
 	SyncSeconds     Histogram
@@ -124,6 +126,8 @@ var (
 	lost     = desc("weir_clients_misadvertised_total", "Hosts whose clients ask where to connect and never arrive there: advertised.listeners is wrong for them. The log says whose.")
 	panics   = desc("weir_connection_panics_total", "Connections closed because the node failed on what they sent. Above zero there is a defect: report the log's line.")
 	malform  = desc("weir_connections_malformed_total", "Connections closed because of what the client sent: not Kafka's protocol, or a version that is not served. The log says who.")
+	calls    = desc("weir_node_calls_total", "What this node asked of other nodes, by what became of it. A steady rise of anything but ok means nodes that do not reach each other; refused means that somebody else is at a node's address: see the log.", "outcome")
+	links    = desc("weir_node_links", "Connections to other nodes that are in use: one for each lane.")
 	events   = desc("weir_loop_events_total", "Events that the core has handled.")
 	turns    = desc("weir_loop_turn_events", "Events per turn of the loop. It grows under load, and costs per event shrink.")
 	syncs    = desc("weir_journal_sync_seconds", "Time of one sync to stable storage. Every produce waits for one to two of them: if it rises, the disk is slow or shared.")
@@ -199,6 +203,10 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	count(lost, m.Misadvertised.Load())
 	count(panics, m.Panics.Load())
 	count(malform, m.Malformed.Load())
+	for f := range m.Calls {
+		count(calls, m.Calls[f].Load(), effect.CallFailure(f).String())
+	}
+	gauge(links, m.Links.Load())
 	count(events, m.Events.Load())
 	out <- m.LoopTurnEvents.metric(turns, 1)
 	out <- m.SyncSeconds.metric(syncs, secondsScale)
