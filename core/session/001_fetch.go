@@ -7,6 +7,7 @@ import (
 
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/protocol"
 	"github.com/weirmq/weir/core/record"
@@ -89,6 +90,10 @@ func (s *Session) receiveFetch(rq *request, out *Out) {
 	if !f.byName {
 		f.places = slices.Grow(f.places, count)
 	}
+	var sifts *sieve
+	if count > fetchPartsMax && !f.byName && replica == model.NoNode {
+		sifts = &sieve{view: s.published.View}
+	}
 	for t := range in.Topics {
 		topic := &in.Topics[t]
 		if !f.byName {
@@ -97,8 +102,16 @@ func (s *Session) receiveFetch(rq *request, out *Out) {
 			answer.Partitions = slices.Grow(answer.Partitions, len(topic.Partitions))
 		}
 		ref := broker.TopicRef{Name: topic.Topic, ID: model.TopicID(topic.TopicID), ByID: ev.ByID}
+		sifts.topic(ref)
 		for i := range topic.Partitions {
 			partition := &topic.Partitions[i]
+			if code := sifts.partition(model.Partition(partition.Partition)); code != 0 {
+				answer := protocol.Add(&f.response.Responses[t].Partitions)
+				answer.PartitionIndex, answer.ErrorCode = partition.Partition, code
+				answer.HighWatermark, answer.LastStableOffset, answer.LogStartOffset = -1, -1, -1
+				f.places = append(f.places, place{int32(t), int32(i)})
+				continue
+			}
 			ev.Parts = append(ev.Parts, broker.FetchPart{
 				Index: int32(len(f.places)), Topic: ref, Partition: model.Partition(partition.Partition),
 				CurrentLeaderEpoch: model.LeaderEpoch(partition.CurrentLeaderEpoch), LastFetchedEpoch: model.LeaderEpoch(partition.LastFetchedEpoch),
@@ -111,6 +124,10 @@ func (s *Session) receiveFetch(rq *request, out *Out) {
 			}
 		}
 	}
+	if len(ev.Parts) < count {
+		// What is wrong is told at once, and such a fetch begins no session: the broker would not know of all of it.
+		ev.Wait, ev.SessionEpoch = 0, -1
+	}
 	for t := range in.ForgottenTopicsData {
 		topic := &in.ForgottenTopicsData[t]
 		ref := broker.TopicRef{Name: topic.Topic, ID: model.TopicID(topic.TopicID), ByID: ev.ByID}
@@ -122,6 +139,55 @@ func (s *Session) receiveFetch(rq *request, out *Out) {
 	if len(rq.frame) > fetchFrameKeptBytes {
 		s.fetch = protocol.FetchRequest{}
 	}
+}
+
+// fetchPartsMax is how many partitions a fetch may name for the broker to see them unsifted.
+const fetchPartsMax = 1024
+
+// sieve looks through a fetch that names very many partitions: those that there are not, and those that are named
+// again, are answered here. The loop is asked for each that there is once, however long the list.
+type sieve struct {
+	view *metadata.View
+	now  *metadata.Topic // the one whose partitions follow
+	code int16           // if there is none
+	// named has a bit for each partition of the topics that were named.
+	named map[*metadata.Topic][]uint64
+}
+
+// topic says whose partitions follow. A nil sieve lets everything through.
+func (s *sieve) topic(ref broker.TopicRef) {
+	if s == nil {
+		return
+	}
+	if ref.ByID {
+		s.now, s.code = s.view.Identified(ref.ID), kerr.UnknownTopicID.Code
+	} else {
+		s.now, s.code = s.view.Named(ref.Name), kerr.UnknownTopicOrPartition.Code
+	}
+	if s.now != nil && s.named[s.now] == nil {
+		if s.named == nil {
+			s.named = make(map[*metadata.Topic][]uint64)
+		}
+		s.named[s.now] = make([]uint64, s.now.PartitionCount()/64+1)
+	}
+}
+
+// partition is the code for a partition that the broker need not see.
+func (s *sieve) partition(index model.Partition) int16 {
+	switch {
+	case s == nil:
+		return 0
+	case s.now == nil:
+		return s.code
+	case s.now.Partition(index) == nil:
+		return kerr.UnknownTopicOrPartition.Code
+	}
+	word := &s.named[s.now][index/64]
+	if *word&(1<<(index%64)) != 0 {
+		return kerr.InvalidRequest.Code
+	}
+	*word |= 1 << (index % 64)
+	return 0
 }
 
 // fetchFrameKeptBytes is how large a fetch request may be for its decoded form to be kept for the next.

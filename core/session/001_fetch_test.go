@@ -124,3 +124,78 @@ func BenchmarkIdlePoll(b *testing.B) {
 		out.Reset()
 	}
 }
+
+// The loop sees of a very long list each partition that there is once.
+func TestALongFetchIsSiftedBeforeTheLoop(t *testing.T) {
+	for _, version := range []int16{11, 13} {
+		s, out := newSession(), Out{}
+		s.See(published(topicOf("many", 1, 100, 1), topicOf("few", 2, 1, 1)))
+		in := kmsg.NewPtrFetchRequest()
+		in.MaxWaitMillis, in.MinBytes = 500, 1
+		name := func(topic string, id byte, partitions ...int32) {
+			r := kmsg.NewFetchRequestTopic()
+			r.Topic, r.TopicID = topic, [16]byte{id}
+			for _, p := range partitions {
+				one := kmsg.NewFetchRequestTopicPartition()
+				one.Partition = p
+				r.Partitions = append(r.Partitions, one)
+			}
+			in.Topics = append(in.Topics, r)
+		}
+		for i := range int32(fetchPartsMax) {
+			name("many", 1, i%120, -1)
+		}
+		name("few", 2, 0, 0, 1)
+		name("nobody", 9, 0)
+		s.Receive(1000, frame(in, version, 3), &out)
+		ev := out.Events[0].(*broker.Fetch)
+		if len(ev.Parts) != 101 || ev.Wait != 0 || ev.SessionEpoch != -1 {
+			t.Fatalf("version %d: the broker is asked for %d parts, to wait %d, with epoch %d", version, len(ev.Parts), ev.Wait, ev.SessionEpoch)
+		}
+		reply := &effect.FetchReply{}
+		for i := range ev.Parts {
+			reply.Parts = append(reply.Parts, effect.FetchPart{Index: ev.Parts[i].Index, HighWatermark: 7})
+		}
+		s.Fetched(ev.To, reply, &out)
+		r := kmsg.NewPtrFetchResponse()
+		r.Version = version
+		if err := r.ReadFrom(body(t, out.Frames[0], 3, version >= 12)); err != nil {
+			t.Fatal(err)
+		}
+		unknownTopic := kerr.UnknownTopicOrPartition.Code
+		if version >= 13 {
+			unknownTopic = kerr.UnknownTopicID.Code
+		}
+		codes := map[int16]int{}
+		for i, topic := range r.Topics {
+			for k, p := range topic.Partitions {
+				if p.Partition != in.Topics[i].Partitions[k].Partition || (p.ErrorCode == 0) != (p.HighWatermark == 7) {
+					t.Fatalf("version %d: part %d/%d is %+v", version, i, k, p)
+				}
+				codes[p.ErrorCode]++
+			}
+		}
+		last := r.Topics[len(r.Topics)-1].Partitions[0].ErrorCode
+		// Of 1024 times 0 to 119, 100 are there once; 160 are beyond the last partition.
+		if codes[0] != 101 || codes[kerr.InvalidRequest.Code] != 1024-100-160+1 || last != unknownTopic {
+			t.Errorf("version %d: %v, a topic that nobody has: %d", version, codes, last)
+		}
+	}
+	s, out := newSession(), Out{}
+	s.See(published(topicOf("many", 1, 2*fetchPartsMax, 1)))
+	in := kmsg.NewPtrFetchRequest()
+	in.MaxWaitMillis = 500
+	topic := kmsg.NewFetchRequestTopic()
+	topic.Topic = "many"
+	for i := range int32(2 * fetchPartsMax) {
+		one := kmsg.NewFetchRequestTopicPartition()
+		one.Partition = i
+		topic.Partitions = append(topic.Partitions, one)
+	}
+	in.Topics = append(in.Topics, topic)
+	in.SessionEpoch = 0
+	s.Receive(1000, frame(in, 11, 3), &out)
+	if ev := out.Events[0].(*broker.Fetch); len(ev.Parts) != 2*fetchPartsMax || ev.Wait == 0 || ev.SessionEpoch != 0 {
+		t.Errorf("a long list of partitions that are all there: %d parts, wait %d, epoch %d", len(ev.Parts), ev.Wait, ev.SessionEpoch)
+	}
+}

@@ -48,6 +48,7 @@ type options struct {
 	clients int // of the case idle
 	limit   int64
 	http    string // of the broker, with profiles; empty for none
+	under   string // what the hostile process is run under, with arguments; empty for nothing
 	keep    bool
 }
 
@@ -69,6 +70,7 @@ func main() {
 	flag.IntVar(&o.clients, "clients", 10_000, "connections of the case idle")
 	flag.Int64Var(&o.limit, "memory", 512<<20, "memory.limit.bytes of the broker, and what is allowed")
 	flag.StringVar(&o.http, "http", "", "HOST:PORT at which the broker serves metrics and profiles meanwhile, to see what it is busy with")
+	flag.StringVar(&o.under, "under", "", "command that runs the hostile process, to limit what it takes of this machine: 'taskset -c 1', a script that puts itself into a cgroup")
 	flag.BoolVar(&o.keep, "keep", false, "keep data and logs")
 	flag.Parse()
 	if flag.NArg() > 0 || o.turns < 1 || o.turn < time.Second {

@@ -263,7 +263,8 @@ func startAttack(ctx context.Context, o options, c attackCase, b *broker.Broker)
 		return nil, err
 	}
 	a := &attack{}
-	a.cmd = exec.CommandContext(ctx, self, "attack", c.name, b.Kafka, b.QUIC, strconv.Itoa(o.clients), strconv.FormatBool(o.short))
+	command := append(strings.Fields(o.under), self, "attack", c.name, b.Kafka, b.QUIC, strconv.Itoa(o.clients), strconv.FormatBool(o.short))
+	a.cmd = exec.CommandContext(ctx, command[0], command[1:]...)
 	a.cmd.Stdout, a.cmd.Stderr = &a.out, os.Stderr
 	return a, a.cmd.Start()
 }
