@@ -35,9 +35,10 @@ type storageIO struct {
 	flush               *time.Timer // nil until a topic with flush.ms is written to
 
 	completions *effect.Completions
-	appends     int64 // staged since the last sync began
-	staged      int64 // unanswered bytes staged since the last sync began
-	syncing     int64 // unanswered bytes that the running sync covers
+	unwritten   []effect.Read // they ask for what is staged only: the next sync writes it
+	appends     int64         // staged since the last sync began
+	staged      int64         // unanswered bytes staged since the last sync began
+	syncing     int64         // unanswered bytes that the running sync covers
 	// stagedBytes and syncingBytes are the same of all bytes, answered or not.
 	stagedBytes, syncingBytes int64
 	working                   bool // a sync runs or has just ended: one piece of work, see Node.work
@@ -81,6 +82,7 @@ func (s *storageIO) run() {
 		}
 		s.engine.Tick(s.node.clock.now())
 		s.beginSync()
+		s.resolveUnwritten()
 		for _, t := range batch {
 			s.resolve(t.set)
 		}
@@ -226,24 +228,45 @@ func (s *storageIO) deliver() {
 
 // resolve finds the records of every fetch and hands them to the connections that asked.
 func (s *storageIO) resolve(set *effect.Set) {
-	for i := range set.Reads {
-		read := &set.Reads[i]
-		c := s.node.connections.find(read.To.Conn)
-		if c == nil {
+	for _, read := range set.Reads {
+		if s.engine.Unwritten(read.Fetch) {
+			s.unwritten = append(s.unwritten, read)
 			continue
 		}
-		s.engine.ResolveRead(read.Fetch)
-		for p := range read.Fetch.Parts {
-			part := &read.Fetch.Parts[p]
-			s.node.metrics.BytesOut.Add(int64(part.Records.LenBytes()))
-			if part.Code != 0 {
-				s.node.metrics.CountFetchError(part.Code)
-			}
-		}
-		c.post(answer{kind: answerFetch, to: read.To, fetch: read.Fetch})
+		s.answer(read)
 	}
 	set.Reset()
 	s.spares.Put(set)
+}
+
+// resolveUnwritten does the same for those that waited for a sync to begin.
+func (s *storageIO) resolveUnwritten() {
+	waiting := s.unwritten
+	s.unwritten = s.unwritten[:0]
+	for _, read := range waiting {
+		if s.engine.Unwritten(read.Fetch) {
+			s.unwritten = append(s.unwritten, read)
+			continue
+		}
+		s.answer(read)
+	}
+	clear(waiting[len(s.unwritten):])
+}
+
+func (s *storageIO) answer(read effect.Read) {
+	c := s.node.connections.find(read.To.Conn)
+	if c == nil {
+		return
+	}
+	s.engine.ResolveRead(read.Fetch)
+	for p := range read.Fetch.Parts {
+		part := &read.Fetch.Parts[p]
+		s.node.metrics.BytesOut.Add(int64(part.Records.LenBytes()))
+		if part.Code != 0 {
+			s.node.metrics.CountFetchError(part.Code)
+		}
+	}
+	c.post(answer{kind: answerFetch, to: read.To, fetch: read.Fetch})
 }
 
 // look runs f in the storage goroutine and waits for it; false says that it did not get to it in time.

@@ -46,6 +46,10 @@ func (s *State) Truncate(end model.Offset) (doubtful []model.ProducerID) {
 	return doubtful
 }
 
+// ForgetProducers forgets all of them, when batches are missing that they may have written: to accept what follows on
+// those is better than to refuse it.
+func (s *State) ForgetProducers() { s.producers, s.byID = nil, nil }
+
 // Whole reports whether a state that was derived from the end of a log alone remembers all that there is to
 // remember of a producer, whatever the beginning holds.
 func (s *State) Whole(id model.ProducerID) bool {

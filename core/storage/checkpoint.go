@@ -139,6 +139,11 @@ func (e *Engine) beginManifest(clean bool) {
 		if p.gone || p.empty() && !isLoose {
 			continue
 		}
+		if s := p.active(); s != nil && isLoose && !p.loose.marked {
+			// The sync of the entry that allows it is under way. What an earlier life left behind the end must be gone
+			// before the manifest says so, too.
+			s.dirty, p.touched = true, true
+		}
 		d := describe(p)
 		d.Loose = isLoose
 		if p.damage == "" {

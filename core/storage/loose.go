@@ -239,12 +239,12 @@ func (r *recovery) adoptBehindGap(p *partition, to model.Offset) error {
 			continue
 		}
 		r.damage(p, from, fmt.Sprintf("offsets %d to %d are missing", from, base))
-		d := r.doubt(p)
-		d.gap, d.gapEnd, p.end = true, base, base
+		r.gap(p, base)
+		p.end = base
 		if err := r.adoptOn(p, to); err != nil {
 			return err
 		}
-		d.gap = p.end == to
+		r.doubt(p).gap = p.end == to
 		return nil
 	}
 	return nil
@@ -311,6 +311,9 @@ func (r *recovery) adoptTails() error {
 			}
 			if len(p.segments) > 0 && p.end <= p.start {
 				r.applyStart(p, p.start, p.start) // nothing behind the start was left
+			}
+			if s := p.active(); s != nil {
+				s.dirty, p.touched = true, true // an earlier life may have cut it in the page cache only
 			}
 		}
 	}

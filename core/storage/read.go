@@ -19,7 +19,7 @@ import (
 // has just removed OFFSET_OUT_OF_RANGE. What was found is reported with the next completions.
 //
 // Nothing is cached here: what was just written is in the system's page cache. Batches that are staged
-// become visible with the BeginSync that writes them.
+// become visible with the BeginSync that writes them, before they are durable: see Unwritten.
 func (e *Engine) ResolveRead(f *effect.FetchReply) {
 	left := int(f.BytesMax)
 	whole := true // nothing was returned yet: the first batch comes even if it is too large
@@ -38,6 +38,28 @@ func (e *Engine) ResolveRead(f *effect.FetchReply) {
 			whole = false
 		}
 	}
+}
+
+// Unwritten reports whether a fetch finds nothing yet but asks for batches that are staged: it is to be resolved after a
+// BeginSync that has written them. Before that they could still be refused, and others be given their offsets: a follower
+// that had them could not be told from one that has the others.
+func (e *Engine) Unwritten(f *effect.FetchReply) bool {
+	waits := false
+	for i := range f.Parts {
+		part := &f.Parts[i]
+		if part.Code != 0 {
+			return false
+		}
+		if part.From >= part.To {
+			continue
+		}
+		p := e.partitions[part.Partition]
+		if p == nil || p.deleted || p.damage != "" || part.From < p.end {
+			return false
+		}
+		waits = waits || p.staged > 0
+	}
+	return waits && e.fatal == nil
 }
 
 func (e *Engine) read(tp model.TopicPartition, from, to model.Offset, limit int, whole bool) (effect.Records, int16) {

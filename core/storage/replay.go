@@ -285,7 +285,7 @@ func (r *recovery) applyBatch(p *partition, n *entry) {
 		r.damage(p, p.end, fmt.Sprintf("the journal goes on at offset %d, position %d of segment %d; the log ends at offset %d, position %d",
 			n.BaseOffset, n.Position, s.base, p.end, s.sizeBytes))
 		if whole && n.BaseOffset > p.end {
-			r.doubt(p).gap, r.doubt(p).gapEnd = true, n.BaseOffset
+			r.gap(p, n.BaseOffset)
 		}
 	}
 	var h record.Header

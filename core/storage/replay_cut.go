@@ -47,6 +47,13 @@ func (r *recovery) damage(p *partition, from model.Offset, detail string) {
 	}
 }
 
+// gap notes that what is wrong with a partition is that batches are missing up to an offset.
+func (r *recovery) gap(p *partition, to model.Offset) {
+	d := r.doubt(p)
+	d.gap, d.gapEnd = true, to
+	p.state.ForgetProducers()
+}
+
 // excuse clears a partition of what was found wrong before the first segment that a log start leaves: its file may have
 // been removed since.
 func (r *recovery) excuse(p *partition, n *entry) {
@@ -70,7 +77,7 @@ func (r *recovery) truncate(p *partition, n *entry) error {
 		if !d.unsound || !all && d.from < end {
 			return nil
 		}
-		p.damage, d.unsound, d.gap = "", false, false
+		p.damage, d.unsound, d.gap, d.rebuild = "", false, false, d.rebuild || d.gap
 	}
 	if all {
 		r.cutFrom(p, 0)

@@ -136,12 +136,14 @@ func (e *Engine) BeginSync() (work *SyncWork, ok bool) {
 
 func (e *Engine) writeStaged() error {
 	need, spare := e.takeTurn()
-	if err := e.journal.reserve(need, spare); err != nil {
-		if !errors.Is(err, ErrFull) {
-			return err
-		}
-		if err := e.refuseAppends(err); err != nil {
-			return err
+	if len(e.turn) > 1 || e.turn[0].kind != opFlush { // that has nothing for the journal, and what waits for it must not
+		if err := e.journal.reserve(need, spare); err != nil {
+			if !errors.Is(err, ErrFull) {
+				return err
+			}
+			if err := e.refuseAppends(err); err != nil {
+				return err
+			}
 		}
 	}
 	for _, p := range e.parts {
@@ -237,6 +239,9 @@ func (e *Engine) refuseAppends(cause error) error {
 			o.refused = effect.DiskFull
 			continue
 		}
+		if o.kind == opFlush {
+			continue
+		}
 		need += entryHeaderBytes + truncatePayloadBytes
 	}
 	e.noteFull(effect.Note{Detail: cause.Error()})
@@ -249,7 +254,9 @@ func (e *Engine) refuseAppends(cause error) error {
 		return err
 	}
 	for i := range e.turn {
-		e.turn[i].refused = effect.DiskFull
+		if e.turn[i].kind != opFlush {
+			e.turn[i].refused = effect.DiskFull
+		}
 	}
 	return nil
 }
