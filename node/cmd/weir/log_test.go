@@ -285,3 +285,96 @@ func TestRecordsAreSavedFromFiles(t *testing.T) {
 		t.Errorf("saved are\n%sof\n%s", got, want)
 	}
 }
+
+// Since the checkpoint the end of a log was truncated, and something else written behind it, before the process was
+// killed: neither what is gone nor what took its place is damage. What is gone without a truncation is.
+func TestLogVerifyKnowsWhatWasTruncatedSinceTheCheckpoint(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		set    func(tp model.TopicPartition) effect.Set
+		next   model.Offset // where the log goes on
+		damage func(t *testing.T, partition string)
+		exit   int
+	}{
+		{"within a segment", truncateTo(21), 20, nil, 0},
+		{"where a segment begins", truncateTo(18), 18, nil, 0},
+		{"whole, to its beginning", startAt(0), 0, nil, 0},
+		{"whole, to an offset behind it", startAt(100), 100, nil, 0},
+		{"and a segment that was left is shorter", truncateTo(30), 30, func(t *testing.T, partition string) {
+			if err := os.Truncate(filepath.Join(partition, "00000000000000000000.log"), 200); err != nil {
+				t.Fatal(err)
+			}
+		}, 1},
+		{"and a segment that was left is gone", truncateTo(30), 30, func(t *testing.T, partition string) {
+			if err := os.Remove(filepath.Join(partition, "00000000000000000000.log")); err != nil {
+				t.Fatal(err)
+			}
+		}, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir, partition := writtenLog(t, true)
+			d, err := disk.Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, _, err := storage.Open(d, storage.Config{Identity: storage.Identity{ClusterID: "c", NodeID: 1, DirectoryID: model.TopicID{1}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tp := model.TopicPartition{Topic: model.TopicID{9}, Partition: 3}
+			var done effect.Completions
+			sync := func(set effect.Set) {
+				e.Perform(&set, &done)
+				for w, ok := e.BeginSync(); ok; w, ok = e.BeginSync() {
+					if err := e.EndSync(w, w.Run(), &done); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			sync(test.set(tp))
+			if len(done.Truncated) != 1 || done.Truncated[0].NextOffset != test.next {
+				t.Fatalf("%+v", done.Truncated)
+			}
+			var b record.Builder
+			b.Begin(record.NewOptions(record.CodecNone))
+			b.Append(record.Record{Value: bytes.Repeat([]byte{'w'}, 300)})
+			sync(effect.Set{Appends: []effect.Append{{
+				Partition: tp, BaseOffset: test.next, LeaderEpoch: 1, AppendTime: model.NoTimestamp, Batch: bytes.Clone(b.Finish()),
+			}}})
+			if err := d.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if test.damage != nil {
+				test.damage(t, partition)
+			}
+			code, out, errs := weirLog("verify", dir)
+			if code != test.exit || strings.Contains(out, "missing-bytes") != (test.exit == 1) {
+				t.Errorf("exit %d\n%s%s", code, out, errs)
+			}
+			journals, err := filepath.Glob(filepath.Join(dir, "log", "journal", "*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			shown := false
+			for _, path := range journals {
+				_, out, _ := weirLog("dump", path)
+				shown = shown || strings.Contains(out, "  truncate "+tp.String()) || strings.Contains(out, "  start-at "+tp.String())
+			}
+			if !shown {
+				t.Error("no dump of a journal shows the truncation")
+			}
+		})
+	}
+}
+
+func truncateTo(to model.Offset) func(model.TopicPartition) effect.Set {
+	return func(tp model.TopicPartition) effect.Set {
+		return effect.Set{Truncates: []effect.Truncate{{Partition: tp, To: to}}}
+	}
+}
+
+func startAt(o model.Offset) func(model.TopicPartition) effect.Set {
+	return func(tp model.TopicPartition) effect.Set {
+		return effect.Set{StartAts: []effect.StartAt{{Partition: tp, Offset: o}}}
+	}
+}

@@ -63,7 +63,8 @@ type verifier struct {
 	partitions, batches       int64
 	repairable                int64 // of the problems
 	missing                   []missingSegment
-	err                       error // of writing
+	since                     storage.LSN // the checkpoint that a directory is judged by
+	err                       error       // of writing
 }
 
 // problem is one thing that is wrong.
@@ -188,6 +189,12 @@ func (v *verifier) directory(root string) error {
 	if err != nil {
 		return nil // it is among the problems
 	}
+	v.since = m.LSN
+	removed, err := readRemovals(filepath.Join(root, storage.JournalDir), v.since)
+	if err != nil {
+		return err
+	}
+	removed.cut(m)
 	known := map[string]bool{}
 	for i := range m.Partitions {
 		p := &m.Partitions[i]
@@ -264,19 +271,23 @@ func (v *verifier) partition(dir string, files []logFile, m *storage.ManifestPar
 		return nil
 	}
 	for i, s := range m.Segments {
-		path := filepath.Join(dir, fmt.Sprintf("%020d.log", s.Base))
-		info, err := os.Stat(path)
+		missing := missingSegment{
+			path: filepath.Join(dir, fmt.Sprintf("%020d.log", s.Base)), partition: m.Partition, base: s.Base, end: model.NoOffset,
+			bytes: s.SizeBytes,
+		}
+		if i+1 < len(m.Segments) {
+			missing.end = m.Segments[i+1].Base
+		}
+		info, err := os.Stat(missing.path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			gone := missingSegment{path: path, partition: m.Partition, base: s.Base, end: model.NoOffset, bytes: s.SizeBytes}
-			if i+1 < len(m.Segments) {
-				gone.end = m.Segments[i+1].Base
-			}
-			v.missing = append(v.missing, gone)
+			missing.gone = true
+			v.missing = append(v.missing, missing)
 		case err != nil:
 			return err
 		case info.Size() < s.SizeBytes:
-			v.found("missing-bytes", path, info.Size(), false, "the segment has %d bytes; %d were durable", info.Size(), s.SizeBytes)
+			missing.left = info.Size()
+			v.missing = append(v.missing, missing)
 		}
 	}
 	return nil
