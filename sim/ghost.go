@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weirmq/weir/core/effect"
@@ -46,6 +47,7 @@ type ghostLog struct {
 	below   model.Offset    // how far it may have moved it whatever the configuration says
 	durable []ghostBatch
 	asked   []ghostBatch
+	cuts    []ghostCut // asked for
 	// attempt is the first that no refusal has made void: what is asked for in ignorance of a refusal is
 	// refused as well.
 	attempt uint32
@@ -197,7 +199,7 @@ func (g *ghost) completed(c *effect.Completions, synced bool) {
 			g.refused(l, a)
 			continue
 		}
-		for len(l.asked) > 0 && l.asked[0].next <= a.NextOffset {
+		for l.first() > 0 && l.asked[0].next <= a.NextOffset {
 			b := l.asked[0]
 			if b.number == 0 || b.number > g.synced {
 				g.fail("durable-before-sync", fmt.Sprintf("%v: %d to %d was reported durable, but no sync covers it", l.tp, b.base, b.next))
@@ -208,12 +210,15 @@ func (g *ghost) completed(c *effect.Completions, synced bool) {
 				return
 			}
 			l.durable = append(l.durable, b)
-			l.asked = l.asked[1:]
+			l.dropFirst(1)
 		}
 		if l.durableEnd() < a.NextOffset {
 			g.fail("durable-unasked", fmt.Sprintf("%v: reported durable to %d, but nothing was asked for after %d", l.tp, a.NextOffset, l.durableEnd()))
 			return
 		}
+	}
+	for i := range c.Truncated {
+		g.truncated(&c.Truncated[i], synced)
 	}
 	for _, r := range c.Retained {
 		l := g.log(r.Partition)
@@ -241,9 +246,16 @@ func (g *ghost) refused(l *ghostLog, a effect.Appended) {
 	}
 	l.attempt = max(l.attempt, a.Attempt+1)
 	kept := l.asked[:0]
-	for _, b := range l.asked {
+	cuts := slices.Clone(l.cuts)
+	for i, b := range l.asked {
 		if b.attempt > a.Attempt || b.next <= a.NextOffset {
 			kept = append(kept, b)
+			continue
+		}
+		for k := range cuts {
+			if i < cuts[k].after {
+				l.cuts[k].after--
+			}
 		}
 	}
 	l.asked = kept
@@ -341,11 +353,13 @@ func (g *ghost) recovered(e *storage.Engine, rec *storage.Recovery) {
 			continue // its files may be there in any condition
 		}
 		start, end := r.State.StartOffset(), r.State.EndOffset()
-		if start < l.start || start > max(l.limit, l.start) {
+		if len(l.cuts) == 0 && (start < l.start || start > max(l.limit, l.start)) {
 			g.fail("log-start", fmt.Sprintf("%v: the log starts at %d after a restart, it did at %d (and may at most at %d)", l.tp, start, l.start, l.limit))
 			return
 		}
-		l.advance(start)
+		if len(l.cuts) == 0 {
+			l.advance(start)
+		}
 		var batches []ghostBatch
 		err := e.ReadAll(l.tp, func(b record.Batch) error {
 			if b.NextOffset() > start {
@@ -363,10 +377,17 @@ func (g *ghost) recovered(e *storage.Engine, rec *storage.Recovery) {
 			l.damaged = err.Error()
 			continue
 		}
-		if !g.same(l, batches, end) {
+		if len(l.cuts) > 0 {
+			if !g.recoveredCut(l, batches, start, end) {
+				g.fail("truncation", fmt.Sprintf("%v: [%d,%d) was found after a restart; it was [%d,%d), to be cut by %v", l.tp, start, end,
+					l.start, l.durableEnd(), l.cuts))
+				return
+			}
+			l.start = start
+		} else if !g.same(l, batches, end) {
 			return
 		}
-		l.durable, l.asked = batches, nil
+		l.durable, l.asked, l.cuts = batches, nil, nil
 	}
 	for _, l := range g.order {
 		l.attempt = 0
@@ -374,7 +395,7 @@ func (g *ghost) recovered(e *storage.Engine, rec *storage.Recovery) {
 			g.fail("lost-partition", fmt.Sprintf("%v: held %d to %d and is gone after a restart", l.tp, l.start, l.durableEnd()))
 			return
 		}
-		l.asked = nil
+		l.asked, l.cuts = nil, nil
 	}
 }
 

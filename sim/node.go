@@ -62,12 +62,14 @@ type process struct {
 	out       session.Out
 	serving   bool
 
-	events   []broker.Event // for the loop
-	loopAt   bool           // a turn of the loop is scheduled
-	tickAt   model.Time     // the broker's deadline that is scheduled; 0: none
-	sets     []*effect.Set  // for input/output
-	ioAt     bool
-	ioFreeAt model.Time
+	events []broker.Event // for the loop
+	loopAt bool           // a turn of the loop is scheduled
+	tickAt model.Time     // the broker's deadline that is scheduled; 0: none
+	sets   []*effect.Set  // for input/output
+	// unwritten are fetches that wait for a sync to write what they ask for.
+	unwritten []effect.Read
+	ioAt      bool
+	ioFreeAt  model.Time
 
 	steps                  uint64 // of the broker since its last deep check
 	syncing, checkpointing bool

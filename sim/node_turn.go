@@ -311,6 +311,7 @@ func (p *process) shuffleAppends(set *effect.Set) {
 // ghostSet keeps the ghost informed of what is asked for.
 func (p *process) ghostSet(set *effect.Set) {
 	g := p.n.ghost
+	g.cutBySet(set)
 	for i := range set.Appends {
 		g.append(&set.Appends[i])
 	}
@@ -349,13 +350,17 @@ func (p *process) io() {
 		p.n.w.coreEvents++
 		p.engine.Perform(set, done)
 		for _, r := range set.Reads {
-			p.engine.ResolveRead(r.Fetch)
-			fetched = append(fetched, r)
+			fetched = p.resolve(r, fetched)
 		}
 		set.Reset()
 		p.free = append(p.free, set)
 	}
 	p.beginSync()
+	unwritten := p.unwritten
+	p.unwritten = nil
+	for _, r := range unwritten {
+		fetched = p.resolve(r, fetched)
+	}
 	p.beginCheckpoint()
 	n.ghost.completed(done, false)
 	cost := p.cost(n.disk.opCount - before)
@@ -372,6 +377,16 @@ func (p *process) io() {
 		p.stopping = nil
 		stop()
 	}
+}
+
+// resolve finds the records of a fetch, unless they are to be written first.
+func (p *process) resolve(r effect.Read, fetched []effect.Read) []effect.Read {
+	if p.engine.Unwritten(r.Fetch) {
+		p.unwritten = append(p.unwritten, r)
+		return fetched
+	}
+	p.engine.ResolveRead(r.Fetch)
+	return append(fetched, r)
 }
 
 // idle reports whether nothing is under way.

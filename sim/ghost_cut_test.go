@@ -1,0 +1,106 @@
+package sim
+
+import (
+	"testing"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/log"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
+)
+
+// cutTo is what an engine reports of a log that begins at 0.
+func cutTo(end model.Offset) *effect.Completions {
+	return &effect.Completions{Truncated: []effect.Truncated{{Partition: ghostTP, NextOffset: end, State: emptied(end)}}}
+}
+
+// emptied is a state of which only the offsets are right.
+func emptied(end model.Offset) *log.State {
+	s := log.New(0)
+	if end > 0 {
+		s.Apply(record.Header{LastOffsetDelta: int32(end - 1), ProducerID: model.NoProducerID})
+	}
+	return s
+}
+
+func TestGhostCatchesLiesAboutTruncations(t *testing.T) {
+	for _, tc := range []struct {
+		name, oracle string
+		lie          func(g *ghost)
+	}{
+		{"nothing", "", func(g *ghost) {
+			g.truncate(ghostTP, 2, false)
+			asks(g, 2, 0)
+			g.completed(cutTo(2), true)
+			g.syncBegins()
+			g.syncEnds()
+			g.completed(appended(6), true)
+		}},
+		{"nothing, to the inside of a batch", "", func(g *ghost) {
+			g.truncate(ghostTP, 3, false)
+			g.completed(cutTo(2), true)
+		}},
+		{"without a sync", "truncation", func(g *ghost) {
+			g.truncate(ghostTP, 2, false)
+			g.completed(cutTo(2), false)
+		}},
+		{"one that nobody asked for", "truncation", func(g *ghost) { g.completed(cutTo(2), true) }},
+		{"to too little", "truncation", func(g *ghost) {
+			g.truncate(ghostTP, 2, false)
+			g.completed(cutTo(4), true)
+		}},
+		{"to too much", "truncation", func(g *ghost) {
+			g.truncate(ghostTP, 2, false)
+			g.completed(cutTo(0), true)
+		}},
+		{"before what was asked for earlier", "truncation", func(g *ghost) {
+			asks(g, 4, 0)
+			g.truncate(ghostTP, 6, false)
+			g.completed(cutTo(4), true)
+		}},
+		{"durable again", "durable-unasked", func(g *ghost) {
+			g.truncate(ghostTP, 2, false)
+			g.completed(cutTo(2), true)
+			g.completed(appended(4), true)
+		}},
+	} {
+		g, said := haunted()
+		asks(g, 0, 0)
+		g.syncBegins()
+		g.syncEnds()
+		g.completed(appended(4), true)
+		tc.lie(g)
+		if *said != tc.oracle {
+			t.Errorf("%s: the ghost says %q, not %q", tc.name, *said, tc.oracle)
+		}
+	}
+}
+
+// After a crash the log is what it was, or what it became, wholly.
+func TestGhostKnowsWhatATruncationUnderWayMayLeave(t *testing.T) {
+	b := func(base model.Offset, crc uint32) ghostBatch { return ghostBatch{base: base, next: base + 2, crc: crc} }
+	for _, tc := range []struct {
+		name  string
+		found []ghostBatch
+		ok    bool
+	}{
+		{"as it was", []ghostBatch{b(0, 1), b(2, 2), b(4, 3)}, true},
+		{"as it was, with what was asked for", []ghostBatch{b(0, 1), b(2, 2), b(4, 3), b(6, 4)}, true},
+		{"as it became", []ghostBatch{b(0, 1), b(2, 2)}, true},
+		{"as it became, with what was asked for behind it", []ghostBatch{b(0, 1), b(2, 2), b(4, 5)}, true},
+		{"less than it became", []ghostBatch{b(0, 1)}, false},
+		{"half of what was dropped", []ghostBatch{b(0, 1), b(2, 2), b(4, 5), b(6, 4)}, false},
+		{"what nobody asked for", []ghostBatch{b(0, 1), b(2, 9)}, false},
+	} {
+		g, _ := haunted()
+		l := g.log(ghostTP)
+		l.durable = []ghostBatch{b(0, 1), b(2, 2), b(4, 3)}
+		l.asked = []ghostBatch{b(6, 4)}
+		g.truncate(ghostTP, 4, false)
+		l.asked = append(l.asked, b(4, 5))
+		end := tc.found[len(tc.found)-1].next
+		if got := g.recoveredCut(l, tc.found, 0, end); got != tc.ok {
+			t.Errorf("%s: taken %v", tc.name, got)
+		}
+	}
+}
