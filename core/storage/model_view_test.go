@@ -84,6 +84,7 @@ func cutBack(s *log.State, end model.Offset, v *modelView) {
 			whole.Apply(h)
 		}
 	}
+	whole.AdvanceStart(end) // a loose log that was lost up to its start ends there, in the middle of a batch maybe
 	s.Relearn(whole, doubtful)
 }
 
