@@ -78,7 +78,9 @@ func TestGhostCatchesLiesAboutTruncations(t *testing.T) {
 
 // After a crash the log is what it was, or what it became, wholly.
 func TestGhostKnowsWhatATruncationUnderWayMayLeave(t *testing.T) {
-	b := func(base model.Offset, crc uint32) ghostBatch { return ghostBatch{base: base, next: base + 2, crc: crc} }
+	b := func(base model.Offset, crc uint32) ghostBatch {
+		return ghostBatch{base: base, next: base + 2, crc: crc}
+	}
 	for _, tc := range []struct {
 		name  string
 		found []ghostBatch
