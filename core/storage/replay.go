@@ -265,7 +265,7 @@ func (r *recovery) applyBatch(p *partition, n *entry) {
 	s := p.active()
 	if s == nil || s.base != n.SegmentBase {
 		if n.SegmentBase != n.BaseOffset || n.Position != 0 || s != nil && n.SegmentBase < s.base {
-			r.damage(p, p.end, fmt.Sprintf("the journal has offset %d at %d of segment %d, which is not there", n.BaseOffset, n.Position, n.SegmentBase))
+			r.noSegment(p, n)
 			return
 		}
 		s = newSegment(p.dir, n.SegmentBase)

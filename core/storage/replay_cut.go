@@ -7,6 +7,7 @@ import (
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/log"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
 )
 
 // What the manifest names may have been cut, removed, or have made room for another file under its name, if the journal
@@ -52,6 +53,22 @@ func (r *recovery) gap(p *partition, to model.Offset) {
 	d := r.doubt(p)
 	d.gap, d.gapEnd = true, to
 	p.state.ForgetProducers()
+}
+
+// noSegment takes in a batch whose segment is not there. It may have been removed since, as the journal then says.
+func (r *recovery) noSegment(p *partition, n *entry) {
+	whole, s := p.damage == "", p.active()
+	r.damage(p, p.end, fmt.Sprintf("the journal has offset %d at %d of segment %d, which is not there", n.BaseOffset, n.Position, n.SegmentBase))
+	d := r.doubt(p)
+	if !whole && !d.gap || n.BaseOffset < p.end || s != nil && n.SegmentBase < s.base {
+		d.gap = false
+		return
+	}
+	r.gap(p, n.NextOffset)
+	p.end = n.NextOffset
+	if h, err := record.ReadHeader(n.Payload); err == nil && h.BaseOffset >= p.state.EndOffset() && h.LeaderEpoch >= p.state.LeaderEpoch() {
+		p.state.Apply(h) // the epoch of what follows
+	}
 }
 
 // excuse clears a partition of what was found wrong before the first segment that a log start leaves: its file may have
