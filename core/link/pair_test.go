@@ -296,6 +296,20 @@ func TestAForwardedRequestIsAnsweredAsIfTheClientWereThere(t *testing.T) {
 	}
 }
 
+func TestTheAnswerToAnotherForwardedRequestIsMalformed(t *testing.T) {
+	p := newPair(t)
+	p.serve = func(ev broker.Event) {
+		p.s.Replied(effect.Reply{To: ev.(*broker.CreateTopics).To, Body: &effect.TopicsCreated{}}, &p.so)
+	}
+	p.spoil = func(b []byte) []byte { return bytes.Replace(b, []byte{0, 0, 0x12, 0x67}, []byte{0, 0, 0x12, 0x68}, 1) }
+	r := kmsg.NewPtrCreateTopicsRequest()
+	r.SetVersion(5)
+	p.call(&effect.Forward{Request: kmsg.NewRequestFormatter().AppendRequest(nil, r, 4711)[4:]})
+	if len(p.answers) != 1 || p.answers[0].Failure != effect.CallMalformed {
+		t.Errorf("%v", p.answers)
+	}
+}
+
 func fetchCall() *effect.ReplicaFetch {
 	return &effect.ReplicaFetch{
 		Replica: 1, BrokerEpoch: 5, ClusterID: "cluster", WaitMax: 500e6, BytesMin: 1, BytesMax: 1 << 20, SessionID: 3, SessionEpoch: 0,
