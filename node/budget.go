@@ -32,6 +32,12 @@ type budget struct {
 	line    []*claim
 }
 
+// purse is the two budgets that a connection takes from: for request frames, and for what they are decoded to and answered.
+type purse struct{ requests, responses *budget }
+
+// nodesShare is the part of the clients' budgets that other nodes have besides.
+const nodesShare = 4
+
 type claim struct {
 	by      *connection
 	bytes   int64

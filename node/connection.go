@@ -46,7 +46,9 @@ type connection struct {
 	frames  []session.Frame // to be written, in order
 	// requests are those that were received and whose responses are not written, oldest first; the first
 	// readyCount have their response. heldBytes is what they hold together.
-	requests   []inFlight
+	requests []inFlight
+	// purse is what they are held by. It changes once, when the other end says that it is a node: see promote.
+	purse      *purse
 	readyCount int
 	heldBytes  int64
 	room       sync.Cond // of mu: a response was written, or the connection is closing
@@ -64,6 +66,7 @@ type connection struct {
 	once     sync.Once
 	panicked atomic.Bool  // the session is not to be used any more
 	moved    atomic.Int64 // when bytes last arrived or left, in model.Time
+	isNode   atomic.Bool  // another node is at the other end
 }
 
 // inFlight is one request without its response.
@@ -96,9 +99,9 @@ type answer struct {
 func newConnection(n *Node, id effect.ConnID, conn transport.Conn, peer, host string) *connection {
 	c := &connection{
 		node: n, id: id, conn: conn, peer: peer, host: host,
-		session: session.New(&n.sessions, id),
-		wake:    make(chan struct{}, 1),
-		closed:  make(chan struct{}),
+		session: session.New(&n.sessions, id), purse: &n.clients,
+		wake:   make(chan struct{}, 1),
+		closed: make(chan struct{}),
 	}
 	c.session.ClientHost = clientHost(conn.RemoteAddr())
 	c.session.ClientAddress = clientAddress(conn.RemoteAddr())
@@ -245,7 +248,11 @@ func (c *connection) teardown() {
 		held += c.requests[i].bytes
 		reserved += c.requests[i].reserved
 	}
-	c.node.responses.release(reserved)
+	c.purse.responses.release(reserved)
+	if c.isNode.Load() {
+		c.purse.requests.release(held)
+		held = 0
+	}
 	// Batches of unanswered requests may still wait to be written: what they hold is given back behind them.
 	for i, ev := range c.out.Events {
 		in := input{event: ev}
@@ -384,8 +391,25 @@ func (c *connection) ready(frames []session.Frame) {
 	}
 	c.heldBytes += held - released - reserved
 	c.room.Signal()
-	c.node.requests.release(released)
-	c.node.responses.exchange(held, reserved)
+	c.purse.requests.release(released)
+	c.purse.responses.exchange(held, reserved)
+}
+
+// promote makes the connection another node's: what it holds is no client's any more. mu is held, and nothing is being
+// read.
+func (c *connection) promote() {
+	held, reserved := int64(0), int64(0)
+	for i := range c.requests {
+		held += c.requests[i].bytes
+		reserved += c.requests[i].reserved
+	}
+	from := c.purse
+	c.purse = &c.node.nodes
+	c.isNode.Store(true)
+	c.purse.requests.exchange(held, 0)
+	c.purse.responses.exchange(reserved, 0)
+	from.requests.release(held)
+	from.responses.release(reserved)
 }
 
 // touch says that the connection is alive.

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weirmq/weir/core/broker"
+	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/protocol"
 	"github.com/weirmq/weir/core/session"
 	"github.com/weirmq/weir/node/explain"
@@ -51,8 +52,8 @@ func (in *reading) init(c *connection) {
 
 // drop gives back what a frame that will never be whole held.
 func (in *reading) drop() {
-	in.c.node.requests.whole(in.c)
-	in.c.node.requests.release(in.charged)
+	in.c.purse.requests.whole(in.c)
+	in.c.purse.requests.release(in.charged)
 	in.frame, in.charged = nil, 0
 	in.holds.Store(0)
 	in.r.drop()
@@ -110,7 +111,8 @@ func (c *connection) alone() bool {
 // So may what other nodes send: one of their connections carries the work of many.
 func pipelined(key protocol.Key) bool {
 	switch key {
-	case protocol.KeyProduce, protocol.KeyFetch, protocol.KeyAlterPartition, protocol.KeyBrokerHeartbeat, protocol.KeyEnvelope, protocol.KeyQuorumMessages:
+	case protocol.KeyProduce, protocol.KeyFetch, protocol.KeyAlterPartition, protocol.KeyBrokerRegistration, protocol.KeyBrokerHeartbeat,
+		protocol.KeyAllocateProducerIDs, protocol.KeyEnvelope, protocol.KeyQuorumMessages:
 		return true
 	default:
 		return false
@@ -130,10 +132,10 @@ func (c *connection) receive() error {
 	if key != protocol.KeyProduce {
 		// What a request is decoded to, and what it is answered with, may be much larger than what was sent.
 		reserved = decodedFactor*size + n.costs.estimate(key)
-		if err := n.responses.acquire(c, reserved, true, c.closed); err != nil {
+		if err := c.purse.responses.acquire(c, reserved, true, c.closed); err != nil {
 			return err
 		}
-		n.responses.whole(c)
+		c.purse.responses.whole(c)
 	}
 	if c.isSuspect {
 		n.advice.saw(c, key, n.clock.now())
@@ -144,9 +146,9 @@ func (c *connection) receive() error {
 		n.metrics.Requests[place].Add(1)
 	}
 	var turn *costlyTurn
-	if key != protocol.KeyProduce && (size > costlyFrameBytes || describes(key)) {
+	if key != protocol.KeyProduce && !c.isNode.Load() && (size > costlyFrameBytes || describes(key)) {
 		if turn = n.enterCostly(c); turn == nil {
-			n.responses.release(reserved)
+			c.purse.responses.release(reserved)
 			return errSession
 		}
 	}
@@ -203,7 +205,11 @@ func (c *connection) receiveFrame(key protocol.Key, reserved int64, turn *costly
 	}
 	c.session.See(c.node.published.Load())
 	c.session.Receive(wallNow(), frame, &c.out)
-	return c.received()
+	wants := c.received()
+	if key == protocol.KeyNodeHello && !c.isNode.Load() && c.session.Peer() != model.NoNode {
+		c.promote()
+	}
+	return wants
 }
 
 // inflate lets the session go on with a request that has compressed batches.
@@ -224,7 +230,12 @@ func (c *connection) received() session.Inflation {
 		r := c.requests[last]
 		c.requests = c.requests[:last]
 		c.heldBytes -= r.bytes + r.reserved
-		c.node.requests.release(r.bytes - unansweredBytes(c.out.Events))
+		unanswered := unansweredBytes(c.out.Events)
+		c.purse.requests.release(r.bytes - unanswered)
+		if c.isNode.Load() { // storage gives back what producers held, and they are clients
+			c.purse.requests.release(unanswered)
+			c.node.requests.exchange(unanswered, 0)
+		}
 	}
 	c.drain()
 	if len(c.frames) > 0 || c.closing {
@@ -266,7 +277,7 @@ func (in *reading) next() error {
 		in.c.touch()
 		read, have = have, min(size, 4*have)
 	}
-	in.c.node.requests.whole(in.c)
+	in.c.purse.requests.whole(in.c)
 	in.proven = min(max(in.proven, size), provenBytesMax)
 	return nil
 }
@@ -287,7 +298,7 @@ func (in *reading) late(err error, read, size int, begun time.Time) error {
 func (in *reading) grow(read, bytes int) error {
 	n := in.c.node
 	in.awaits.Store(true)
-	err := n.requests.acquire(in.c, int64(bytes)-in.charged, read > 0, in.c.closed)
+	err := in.c.purse.requests.acquire(in.c, int64(bytes)-in.charged, read > 0, in.c.closed)
 	in.awaits.Store(false)
 	if err != nil {
 		return err

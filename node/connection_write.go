@@ -29,7 +29,7 @@ func (c *connection) write() error {
 			return nil
 		}
 		isCostly, turn := false, (*costlyTurn)(nil)
-		if answers, isCostly = c.collect(answers[:0], false); isCostly {
+		if answers, isCostly = c.collect(answers[:0], c.isNode.Load()); isCostly {
 			if turn = c.node.enterCostly(c); turn == nil {
 				return nil
 			}
@@ -129,7 +129,7 @@ func (c *connection) sent(frames []session.Frame) {
 	c.heldBytes -= released
 	c.requests = append(c.requests[:0], c.requests[len(frames):]...)
 	c.room.Signal()
-	c.node.responses.release(released)
+	c.purse.responses.release(released)
 }
 
 // stepBytesMax is the largest part of a response that must be taken within response.write.timeout.ms: whoever

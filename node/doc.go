@@ -28,7 +28,8 @@
 //     exit with an error.
 //  5. Memory that clients can make the node hold is bounded: request frames by queued.max.request.bytes; what
 //     they are decoded to and the responses not yet sent by queued.max.response.bytes, but for one request
-//     that may pass each; what is being inflated by the inflaters; and some 300 KiB per busy connection.
+//     that may pass each; what is being inflated by the inflaters; and some 300 KiB per busy connection. Other
+//     nodes have a quarter of both besides, and wait behind no client's work: who floods a node does not cut it off.
 //  6. Whatever a connection was promised while it is open is delivered in order or the connection closes.
 //  7. A client is refused or cut off with an error of Kafka's, or with one line in the log that names it, the
 //     cause and the fix (complaint.go). Lines are limited per cause; what is left out is counted and told.

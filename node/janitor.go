@@ -25,8 +25,10 @@ func (n *Node) janitor() {
 			return
 		}
 		n.complaints.roll(false)
-		n.relieve(n.requests)
-		n.relieve(n.responses)
+		for _, p := range []purse{n.clients, n.nodes} {
+			n.relieve(p.requests)
+			n.relieve(p.responses)
+		}
 		n.inflaters.quiet()
 		n.advice.look(n)
 		n.thrift.giveBack(n.metrics.Events.Load())
@@ -72,14 +74,16 @@ func (n *Node) relieve(b *budget) {
 // holds is what the connection has of a budget by its client's doing: a request that began, responses that are
 // not taken, fetches that wait for data. A request that waits for the disk is not the client's fault.
 func (c *connection) holds(b *budget) int64 {
-	if b == c.node.requests {
-		if c.in.awaits.Load() {
-			return 0
-		}
-		return c.in.holds.Load()
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	switch {
+	case b == c.purse.requests && c.in.awaits.Load():
+		return 0
+	case b == c.purse.requests:
+		return c.in.holds.Load()
+	case b != c.purse.responses:
+		return 0
+	}
 	bytes := int64(0)
 	for i := range c.requests {
 		if i < c.readyCount || c.requests[i].key == protocol.KeyFetch {

@@ -310,3 +310,80 @@ func TestAResponseBeyondTheLimitEndsTheConnection(t *testing.T) {
 		t.Errorf("%v", &a)
 	}
 }
+
+// TestClientsThatTakeAllDoNotCutNodesOff takes everything that clients may hold, and every turn at costly work.
+func TestClientsThatTakeAllDoNotCutNodesOff(t *testing.T) {
+	n, network, to := calledNode(t, nil)
+	c := newCaller(t, n, network, nil)
+	c.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
+	if a := c.answer(); a.Failure != effect.CallOK {
+		t.Fatalf("%v", &a)
+	}
+	hog := newConnection(n, 1<<40, unusedConn{}, "hog", "hog")
+	for _, b := range []*budget{n.requests, n.responses} {
+		if err := b.acquire(hog, b.limit, false, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var turns []*costlyTurn
+	for range processors() / 2 {
+		turns = append(turns, n.enterCostly(hog))
+	}
+	for i := range 200 {
+		c.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
+		c.ask(effect.LaneControl, to, 5*time.Second, &effect.QuorumMessages{Messages: [][]byte{make([]byte, 100_000)}})
+		for range 2 {
+			if a := c.answer(); a.Failure != effect.CallOK {
+				t.Fatalf("call %d: %v", i, &a)
+			}
+		}
+	}
+	for _, turn := range turns {
+		turn.leave()
+	}
+	n.requests.release(n.requests.limit)
+	n.responses.release(n.responses.limit)
+	c.close()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		held := []int64{n.clients.requests.held.Load(), n.clients.responses.held.Load(), n.nodes.requests.held.Load(), n.nodes.responses.held.Load()}
+		if held[0]|held[1]|held[2]|held[3] == 0 && len(n.connections.all()) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("when all is over, %v bytes are held", held)
+		}
+	}
+}
+
+// TestANodesHeldBytesAreGivenBackWhateverEndsItsConnection ends connections while calls are under way.
+func TestANodesHeldBytesAreGivenBackWhateverEndsItsConnection(t *testing.T) {
+	n, network, to := calledNode(t, nil)
+	for round := range 20 {
+		c := newCaller(t, n, network, nil)
+		for range 30 {
+			c.ask(effect.LaneQuorum, to, 5*time.Second, &effect.QuorumMessages{Messages: [][]byte{make([]byte, 20_000)}})
+		}
+		time.Sleep(time.Duration(round) * time.Millisecond / 4)
+		if round%2 == 0 {
+			for _, conn := range n.connections.all() {
+				conn.close()
+			}
+		}
+		c.close()
+	}
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		held := []int64{n.clients.requests.held.Load(), n.clients.responses.held.Load(), n.nodes.requests.held.Load(), n.nodes.responses.held.Load()}
+		if held[0]|held[1]|held[2]|held[3] == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("when all is over, %v bytes are held", held)
+		}
+	}
+}
+
+// unusedConn is a connection that nobody uses.
+type unusedConn struct{ transport.Conn }
+
+func (unusedConn) RemoteAddr() net.Addr { return memory.Addr("hog") }
+func (unusedConn) LocalAddr() net.Addr  { return memory.Addr("here") }

@@ -69,15 +69,18 @@ type Node struct {
 	// requests bounds the bytes of request frames, responses what they are decoded to and what is yet to be
 	// sent. They are two so that clients that only ask cannot keep producers from writing, nor the other way.
 	requests, responses *budget
-	costs               costs
-	inflaters           inflaters
-	heavy               *gate // in which all heavy work takes turns
-	costly              *gate // before heavy: large requests and responses
-	pace                pace
-	complaints          *complaints
-	advice              advice
-	thrift              thrift        // the janitor's
-	idle                chan struct{} // closed when the janitor must end
+	// purses are those two, of clients, and two of their own for other nodes: clients that ask too much must not keep
+	// nodes from hearing each other.
+	clients, nodes purse
+	costs          costs
+	inflaters      inflaters
+	heavy          *gate // in which all heavy work takes turns
+	costly         *gate // before heavy: large requests and responses
+	pace           pace
+	complaints     *complaints
+	advice         advice
+	thrift         thrift        // the janitor's
+	idle           chan struct{} // closed when the janitor must end
 
 	listeners   []transport.Listener
 	addresses   addresses
@@ -122,6 +125,11 @@ func Start(o Options) (*Node, error) {
 	limits := &o.Config.Limits
 	n.requests = newBudget(limits.QueuedBytesMax, n.clock, &n.metrics.QueuedBytes, &n.metrics.QueueWaits)
 	n.responses = newBudget(limits.QueuedResponseBytesMax, n.clock, &n.metrics.ResponseBytes, &n.metrics.ResponseWaits)
+	n.clients = purse{n.requests, n.responses}
+	n.nodes = purse{
+		newBudget(limits.QueuedBytesMax/nodesShare, n.clock, new(atomic.Int64), new(atomic.Int64)),
+		newBudget(limits.QueuedResponseBytesMax/nodesShare, n.clock, new(atomic.Int64), new(atomic.Int64)),
+	}
 	if limit := o.Config.Storage.MemoryLimitBytes; limit > 0 {
 		debug.SetMemoryLimit(limit)
 	}

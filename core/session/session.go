@@ -140,6 +140,9 @@ func New(config *Config, conn effect.ConnID) *Session {
 	return &Session{config: config, conn: conn, peer: model.NoNode, published: new(broker.Published)}
 }
 
+// Peer is the node at the other end, NoNode if it is a client.
+func (s *Session) Peer() model.NodeID { return s.peer }
+
 // Parked is how many requests are in flight.
 func (s *Session) Parked() int { return len(s.slots) }
 
