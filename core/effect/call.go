@@ -136,7 +136,7 @@ type BrokerState struct {
 // PartitionsAltered answers AlterPartition. With a Code there are no parts.
 type PartitionsAltered struct {
 	Code  int16
-	Parts []PartitionAltered // in the order of the request
+	Parts []PartitionAltered // some or all of those in the request
 }
 
 // PartitionAltered is what the controller has committed about a partition, or why it will not commit.
