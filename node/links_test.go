@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/link"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/storage"
 	"github.com/weirmq/weir/node/config"
 	"github.com/weirmq/weir/transport"
 	"github.com/weirmq/weir/transport/certificate"
@@ -387,3 +389,50 @@ type unusedConn struct{ transport.Conn }
 
 func (unusedConn) RemoteAddr() net.Addr { return memory.Addr("hog") }
 func (unusedConn) LocalAddr() net.Addr  { return memory.Addr("here") }
+
+// TestTwoNodesCallEachOtherAtOnce lets two nodes, each with listeners of its own, call each other over TCP and QUIC.
+func TestTwoNodesCallEachOtherAtOnce(t *testing.T) {
+	const cluster = "one-cluster"
+	type side struct {
+		n *Node
+		c *caller
+	}
+	var sides [2]side
+	for i := range sides {
+		n, _, _ := calledNode(t, func(c *config.Config) {
+			c.NodeID = int32(i + 1)
+			identity := storage.Identity{ClusterID: cluster, NodeID: model.NodeID(i + 1)}
+			if err := writeIdentity(filepath.Join(c.DataDir, identityName), identity); err != nil {
+				t.Fatal(err)
+			}
+		})
+		sides[i].n = n
+	}
+	for i := range sides {
+		sides[i].c = newCaller(t, sides[1-i].n, nil, func(c *link.Config) { c.Self, c.ClusterID = model.NodeID(i+1), cluster })
+	}
+	const count = 50
+	var group sync.WaitGroup
+	for i := range sides {
+		group.Go(func() {
+			us, them := sides[i], sides[1-i].n
+			to := []effect.Address{addressOf(t, them.KafkaAddr(), effect.TransportTCP), addressOf(t, them.QUICAddr(), effect.TransportQUIC)}
+			body := &effect.HeartbeatBroker{Broker: model.NodeID(i + 1)}
+			for k := range count {
+				us.c.call(&effect.Call{To: model.NodeID(2 - i), Address: to[k%2], Lane: effect.LaneFetch(k % 2), ID: effect.CallID(k), Timeout: 5e9, Body: body})
+			}
+			for range count {
+				select {
+				case a := <-us.c.answers:
+					if a.Failure != effect.CallOK || a.From != model.NodeID(2-i) {
+						t.Errorf("node %d: %v", i+1, &a)
+					}
+				case <-time.After(10 * time.Second):
+					t.Errorf("node %d: an answer is missing", i+1)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+}
