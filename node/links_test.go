@@ -2,8 +2,10 @@ package node
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -401,8 +403,10 @@ func TestTwoNodesCallEachOtherAtOnce(t *testing.T) {
 	for i := range sides {
 		n, _, _ := calledNode(t, func(c *config.Config) {
 			c.NodeID = int32(i + 1)
+			// A directory that was made for the cluster, as a weir one is: with its lock.
 			identity := storage.Identity{ClusterID: cluster, NodeID: model.NodeID(i + 1)}
-			if err := writeIdentity(filepath.Join(c.DataDir, identityName), identity); err != nil {
+			lock := os.WriteFile(filepath.Join(c.DataDir, ".weir-lock"), nil, 0o600)
+			if err := errors.Join(lock, writeIdentity(filepath.Join(c.DataDir, identityName), identity)); err != nil {
 				t.Fatal(err)
 			}
 		})
