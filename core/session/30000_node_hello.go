@@ -37,6 +37,9 @@ func (s *Session) receiveNodeHello(rq *request, out *Out) {
 	default:
 		s.peer = from
 		for _, a := range apis {
+			if !a.asksNode() {
+				continue
+			}
 			to := protocol.Add(&r.APIKeys)
 			to.APIKey, to.MinVersion, to.MaxVersion = a.Key, a.ServedMin, a.VersionMax
 		}

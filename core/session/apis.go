@@ -74,6 +74,17 @@ const (
 	Nodes
 )
 
+// asksNode reports whether nodes send such a request to each other. Nothing else is served on their connections: they
+// have room and turns of their own in a driver, which are not for clients.
+func (a *API) asksNode() bool {
+	switch a.Key {
+	case protocol.KeyAPIVersions, protocol.KeyFetch, protocol.KeyCreateTopics:
+		return true
+	default:
+		return a.Peers == Nodes
+	}
+}
+
 // APIs is the table, for what is made of it: documentation, tests of other packages.
 func APIs() []API { return slices.Clone(apis) }
 

@@ -148,6 +148,19 @@ func TestOnlyNodesThatSaidHelloAreServedWhatNodesAre(t *testing.T) {
 	}
 }
 
+func TestANodeIsServedNothingElse(t *testing.T) {
+	for _, a := range apis {
+		s, out := newSession(), Out{}
+		s.peer = 2
+		m := defaultRequest(a.Key, a.VersionMax)
+		s.Receive(1000, nodeFrame(m, a.VersionMax, 5), &out)
+		clients := a.Peers != Nodes && a.Key != protocol.KeyAPIVersions && a.Key != protocol.KeyFetch && a.Key != protocol.KeyCreateTopics
+		if (out.Close != "") != clients {
+			t.Errorf("%v: closed %q", a.Key, out.Close)
+		}
+	}
+}
+
 func TestHelloTellsWhoAnswersAndRefusesWhoMeansAnother(t *testing.T) {
 	for _, c := range []struct {
 		in   *protocol.NodeHelloRequest
@@ -166,7 +179,7 @@ func TestHelloTellsWhoAnswersAndRefusesWhoMeansAnother(t *testing.T) {
 		if r.ErrorCode != c.code || !strings.Contains(r.ErrorMessage.Value, c.why) || r.ClusterID != "cluster" || r.NodeID != 1 {
 			t.Errorf("%+v: %+v", c.in, r)
 		}
-		if is := s.peer == 2; is != (c.code == 0) || is != (len(r.APIKeys) == len(apis)) {
+		if is := s.peer == 2; is != (c.code == 0) || is != (len(r.APIKeys) == nodeKeyCount()+3) {
 			t.Errorf("%+v: the peer is %d, and was told %d keys", c.in, s.peer, len(r.APIKeys))
 		}
 	}

@@ -175,6 +175,10 @@ func (s *Session) Receive(wall model.Timestamp, frame []byte, out *Out) (key pro
 		s.closeFor(CloseUnserved, out, "request of key %v, which is served to nodes of the cluster that said %v", key, protocol.KeyNodeHello)
 		return key, version
 	}
+	if s.peer != model.NoNode && !a.asksNode() {
+		s.closeFor(CloseUnserved, out, "request of key %v by node %d: nodes have no use for it", key, s.peer)
+		return key, version
+	}
 	sl := s.open(key, version)
 	switch {
 	case version >= a.ServedMin && version <= a.VersionMax:

@@ -47,9 +47,9 @@ why. The last column but one is what an ACL must allow, and on what: nobody is r
 
 Nodes of a cluster speak the same protocol to each other, on the same listeners, with these requests beside Fetch and
 CreateTopics. A node first sends ApiVersions and NodeHello, which says who it is and which node of which cluster it
-means to reach; the answer says who answers and lists these versions. Without it these keys are not served, and
-ApiVersions does not list them: a client has no use for them, and some choose among what they are told by rules of
-their own. An ACL must allow ClusterAction on Cluster for each. Keys from 30000 on are not Kafka's.
+means to reach; the answer says who answers and lists the versions. Without it these keys are not served, with it no
+others are, and ApiVersions does not list them: a client has no use for them, and some choose among what they are told
+by rules of their own. An ACL must allow ClusterAction on Cluster for each. Keys from 30000 on are not Kafka's.
 
 | key | request | served | notes |
 |---|---|---|---|
