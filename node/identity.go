@@ -17,14 +17,19 @@ import (
 // people to read. The storage engine keeps the same in its own file and compares.
 const identityName = "meta.properties"
 
-// loadIdentity reads the directory's identity, or makes one: a data directory that is new begins a cluster.
-func loadIdentity(dir string, node model.NodeID) (storage.Identity, error) {
+// loadIdentity reads the directory's identity, or makes one. A directory that is new is of the cluster that is given, or begins
+// one if none is.
+func loadIdentity(dir string, node model.NodeID, cluster string) (storage.Identity, error) {
 	path := filepath.Join(dir, identityName)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		var id model.TopicID
 		_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process instead
-		made := storage.Identity{ClusterID: id.String(), NodeID: node}
+		made := storage.Identity{ClusterID: cluster, NodeID: node}
+		if cluster == "" {
+			made.ClusterID = id.String()
+		}
+		_, _ = rand.Read(made.DirectoryID[:])
 		return made, writeIdentity(path, made)
 	}
 	if err != nil {
@@ -42,10 +47,19 @@ func loadIdentity(dir string, node model.NodeID) (storage.Identity, error) {
 				return id, fmt.Errorf("%s: node.id %q is not a number", path, value)
 			}
 			id.NodeID = model.NodeID(n)
+		case "directory.id":
+			d, err := model.ParseTopicID(value)
+			if err != nil {
+				return id, fmt.Errorf("%s: directory.id: %w", path, err)
+			}
+			id.DirectoryID = d
 		}
 	}
 	if id.ClusterID == "" {
 		return id, fmt.Errorf("%s: there is no cluster.id in it", path)
+	}
+	if cluster != "" && id.ClusterID != cluster {
+		return id, fmt.Errorf("%s: the data is of cluster %s, and this node is configured to be of %s (cluster.id)", path, id.ClusterID, cluster)
 	}
 	if id.NodeID != node {
 		return id, fmt.Errorf("%s: the data is of node %d, and this node is configured to be %d (node.id)", path, id.NodeID, node)
@@ -59,7 +73,7 @@ func writeIdentity(path string, id storage.Identity) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(f, "version=1\ncluster.id=%s\nnode.id=%d\n", id.ClusterID, id.NodeID)
+	_, err = fmt.Fprintf(f, "version=1\ncluster.id=%s\nnode.id=%d\ndirectory.id=%s\n", id.ClusterID, id.NodeID, id.DirectoryID)
 	err = errors.Join(err, f.Chmod(0o640), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)

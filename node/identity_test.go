@@ -9,15 +9,15 @@ import (
 
 func TestIdentityIsMadeOnceAndKept(t *testing.T) {
 	dir := t.TempDir()
-	made, err := loadIdentity(dir, 3)
+	made, err := loadIdentity(dir, 3, "")
 	if err != nil || len(made.ClusterID) != 22 || made.NodeID != 3 {
 		t.Fatalf("%+v, %v", made, err)
 	}
-	again, err := loadIdentity(dir, 3)
+	again, err := loadIdentity(dir, 3, "")
 	if err != nil || again != made {
 		t.Errorf("%+v became %+v, %v", made, again, err)
 	}
-	other, err := loadIdentity(t.TempDir(), 3)
+	other, err := loadIdentity(t.TempDir(), 3, "")
 	if err != nil || other.ClusterID == made.ClusterID {
 		t.Errorf("two data directories began one cluster: %v, %v", other, err)
 	}
@@ -39,7 +39,7 @@ func TestIdentityThatDoesNotFitIsRefused(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, identityName), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := loadIdentity(dir, 3); err == nil || !strings.Contains(err.Error(), says) {
+		if _, err := loadIdentity(dir, 3, ""); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", content, err)
 		}
 	}

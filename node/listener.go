@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -28,6 +29,9 @@ func (n *Node) listen() (net.Listener, error) {
 		n.addresses.kafka = n.listeners[0].Addr()
 	} else {
 		return nil, errors.New("listeners is empty: say where to listen")
+	}
+	if err := n.listenNodes(); err != nil {
+		return nil, err
 	}
 	if n.config.AdvertisesGuess() {
 		n.log.Warn("clients are told to connect to localhost: set advertised.listeners to serve other machines",
@@ -189,10 +193,48 @@ func (n *Node) accept() {
 	}
 }
 
+// acceptNodes begins to serve other nodes, which is before clients are: a node cannot become part of its cluster without.
+func (n *Node) acceptNodes() {
+	for _, l := range n.inner {
+		n.acceptors.Go(func() { n.acceptFrom(n.accepting, l) })
+	}
+}
+
+// listenNodes binds the address for other nodes.
+func (n *Node) listenNodes() error {
+	address := n.config.Cluster.Listener
+	if address == "" {
+		return nil
+	}
+	config, err := n.certificate()
+	if err != nil {
+		return fmt.Errorf("certificate: %w", err)
+	}
+	var tcpConfig *tls.Config
+	if n.config.Cluster.Transport == "tls" {
+		tcpConfig = config
+	}
+	plain, err := tcp.Listen(address, tcpConfig)
+	if err != nil {
+		return fmt.Errorf("nodes.listener: %w", err)
+	}
+	n.inner = append(n.inner, plain)
+	n.addresses.nodes = plain.Addr()
+	if n.config.Cluster.Transport != "quic" {
+		return nil
+	}
+	encrypted, err := quic.Listen(plain.Addr().String(), config, n.quicConfig())
+	if err != nil {
+		return fmt.Errorf("nodes.listener, QUIC on UDP: %w", err)
+	}
+	n.inner = append(n.inner, encrypted)
+	return nil
+}
+
 // stopAccepting closes the listeners. Connections live on. It may be called again.
 func (n *Node) stopAccepting() {
 	n.stopAccept()
-	for _, l := range n.listeners {
+	for _, l := range slices.Concat(n.listeners, n.inner) {
 		_ = l.Close() // nobody listens to it any more
 	}
 	n.acceptors.Wait()

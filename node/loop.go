@@ -38,6 +38,7 @@ type loop struct {
 	waiting []input // taken from others, from next on not stepped yet
 	next    int
 	inspect chan func(*broker.Broker)
+	serves  bool // the node is counted on
 	stop    chan struct{}
 	done    chan struct{}
 
@@ -217,6 +218,10 @@ func (l *loop) dispatch() {
 	l.admitted = 0 // what was appended of it is counted below
 	l.node.observe(set.Notes, set.Marks)
 	l.publish()
+	if !l.serves && l.broker.Active() {
+		l.serves = true
+		l.node.becomeReady()
+	}
 	var to *connection
 	find := func(id effect.ConnID) *connection {
 		if to == nil || to.id != id {
@@ -247,7 +252,7 @@ func (l *loop) dispatch() {
 	for i := range set.Calls {
 		l.node.links.call(&set.Calls[i])
 	}
-	if len(set.Appends)+len(set.Reads)+len(set.Lookups)+len(set.Scans)+len(set.Opens)+len(set.Deletes)+len(set.Retains) == 0 && l.unanswered == 0 {
+	if len(set.Appends)+len(set.Reads)+len(set.Lookups)+len(set.Scans)+len(set.Opens)+len(set.Deletes)+len(set.Retains)+len(set.Truncates)+len(set.StartAts) == 0 && l.unanswered == 0 {
 		set.Reset()
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +17,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weirmq/weir/core/broker"
-	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/group"
 	"github.com/weirmq/weir/core/metadata"
@@ -82,7 +82,8 @@ type Node struct {
 	thrift         thrift        // the janitor's
 	idle           chan struct{} // closed when the janitor must end
 
-	listeners   []transport.Listener
+	listeners   []transport.Listener // for clients
+	inner       []transport.Listener // for other nodes
 	addresses   addresses
 	connections connections
 	accepting   context.Context // ends when no more connections are wanted
@@ -97,6 +98,8 @@ type Node struct {
 	work atomic.Int64
 
 	recovered  atomic.Bool // loop and storage run
+	ready      chan struct{}
+	readyOnce  sync.Once
 	isStopping atomic.Bool
 	closeOnce  sync.Once
 	closed     error
@@ -116,7 +119,7 @@ func Start(o Options) (*Node, error) {
 	}
 	heavy := newGate(processors() - 1)
 	n := &Node{
-		config: o.Config, log: log, clock: newClock(), failed: make(chan struct{}), idle: make(chan struct{}),
+		config: o.Config, log: log, clock: newClock(), failed: make(chan struct{}), ready: make(chan struct{}), idle: make(chan struct{}),
 		inflaters: newInflaters(processors(), heavy), heavy: heavy, costly: newGate(processors() / 2), complaints: newComplaints(log), pace: pace{perSecond: int(o.Config.Limits.ConnectionRateMax)},
 	}
 	n.accepting, n.stopAccept = context.WithCancel(context.Background())
@@ -151,7 +154,7 @@ func (n *Node) start(o Options) error {
 	if n.config.Storage.JournalDirect {
 		d.Direct(storage.JournalPrefix)
 	}
-	identity, err := loadIdentity(d.Path(), model.NodeID(n.config.NodeID))
+	identity, err := loadIdentity(d.Path(), model.NodeID(n.config.NodeID), n.config.Cluster.ID)
 	if err != nil {
 		return err
 	}
@@ -173,14 +176,39 @@ func (n *Node) start(o Options) error {
 		return err
 	}
 	n.startLinks(o.Dialers)
+	n.loop.dispatch() // what the broker wants done first
 	go n.loop.run()
 	go n.storage.run()
 	host, port := n.config.Advertise(n.addresses.kafka)
 	n.advice.start(n, host, port)
 	n.recovered.Store(true)
 	n.tasks.Go(n.janitor)
-	n.accept()
-	return nil
+	n.acceptNodes()
+	n.loop.inputs.wake()
+	if !n.config.Cluster.Alone() {
+		return nil
+	}
+	// Nobody has to be waited for: a node by itself serves when its own disk has answered.
+	select {
+	case <-n.ready:
+		return nil
+	case <-n.failed:
+		return n.Err()
+	}
+}
+
+// Ready is closed when clients are served: the node is part of its cluster, has caught up with the metadata, and the
+// others count on it. A node by itself is ready when Start returns.
+func (n *Node) Ready() <-chan struct{} { return n.ready }
+
+// becomeReady lets clients in.
+func (n *Node) becomeReady() {
+	n.readyOnce.Do(func() {
+		n.tasks.Go(func() {
+			n.accept()
+			close(n.ready)
+		})
+	})
 }
 
 // recover opens the engine and the broker over it.
@@ -201,20 +229,20 @@ func (n *Node) recover(files storage.Disk, identity storage.Identity) error {
 	n.engine = engine
 	n.observe(rec.Notes, effect.Marks{})
 
-	var out effect.Set
-	b, err := broker.Open(n.brokerConfig(identity), engine, rec, &out)
-	if err != nil {
-		return fmt.Errorf("data directory %s: %w", n.disk.Path(), err)
-	}
-	n.observe(out.Notes, out.Marks)
-	n.published.Store(b.Published())
 	n.sessions = session.DefaultConfig()
 	n.sessions.ClusterID, n.sessions.NodeID = identity.ClusterID, identity.NodeID
 	n.sessions.Advertised, n.sessions.Fixed = n.advertised(identity), n.fixed()
 	_, _ = rand.Read(n.sessions.Incarnation[:]) // never fails
 	n.sessions.LendsInflaters = true
 	n.sessions.RecordBytesMax = int(min(n.config.Limits.RecordBytesMax, math.MaxInt))
+	out := new(effect.Set)
+	b, err := broker.Open(n.brokerConfig(identity), engine, rec, out)
+	if err != nil {
+		return fmt.Errorf("data directory %s: %w", n.disk.Path(), err)
+	}
+	n.published.Store(b.Published())
 	n.loop = newLoop(n, b)
+	n.loop.set = out
 	n.storage = newStorageIO(n, engine)
 	n.log.Info("data recovered", zap.String("data", n.disk.Path()), zap.String("cluster_id", identity.ClusterID),
 		zap.Int("partitions", len(rec.Partitions)), zap.Bool("clean_shutdown", rec.CleanShutdown),
@@ -226,29 +254,6 @@ func (n *Node) recover(files storage.Disk, identity storage.Identity) error {
 func (n *Node) advertised(identity storage.Identity) effect.Broker {
 	host, port := n.config.Advertise(n.addresses.kafka)
 	return effect.Broker{ID: identity.NodeID, Host: host, Port: port, Rack: n.config.Rack}
-}
-
-func (n *Node) brokerConfig(identity storage.Identity) broker.Config {
-	c := broker.Config{
-		Advertised:             n.advertised(identity),
-		RetentionCheckInterval: model.Time(n.config.Topics.RetentionCheck),
-		FetchSessionsMax:       int(n.config.Limits.FetchSessionsMax),
-		Controller: controller.Config{
-			NodeID:            identity.NodeID,
-			PartitionCountMax: n.config.Topics.PartitionsMax,
-			Node: metadata.NodeConfig{
-				Topic: n.topicDefaults(), AutoCreateTopics: n.config.Topics.AutoCreate,
-				PartitionCountDefault: n.config.Topics.Partitions,
-				ProducerExpirationMs:  n.config.Topics.ProducerIDExpiration.Milliseconds(),
-			},
-			OffsetsPartitionCount: n.config.Groups.OffsetsPartitions,
-			OffsetsSegmentBytes:   n.config.Groups.OffsetsSegmentBytes,
-		},
-		Groups: n.groupsConfig(),
-	}
-	_, _ = rand.Read(c.Groups.IDSeed[:])
-	_, _ = rand.Read(c.Controller.IDSeed[:]) // never fails: crypto/rand ends the process instead
-	return c
 }
 
 func (n *Node) groupsConfig() group.Config {
@@ -407,7 +412,7 @@ func (n *Node) stopHTTP() error {
 // abandon undoes a start that failed half-way.
 func (n *Node) abandon() error {
 	n.isStopping.Store(true)
-	for _, l := range n.listeners {
+	for _, l := range slices.Concat(n.listeners, n.inner) {
 		_ = l.Close() // the start's own error is the one to tell
 	}
 	err := n.stopHTTP()
@@ -441,5 +446,6 @@ func (n *Node) holdings() metrics.Holdings {
 // addresses is where the node is reached.
 type addresses struct {
 	kafka, quic, http net.Addr
+	nodes             net.Addr
 	certificate       string // the PEM file that QUIC clients trust
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/group"
 	"github.com/weirmq/weir/core/metadata"
+	"github.com/weirmq/weir/core/metalog"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/session"
 	"github.com/weirmq/weir/core/storage"
@@ -176,7 +177,7 @@ func (p *process) run(do func()) {
 func (p *process) open() {
 	n, k := p.n, &p.n.w.plan.Knobs
 	cfg := storage.Config{
-		Identity:         storage.Identity{ClusterID: clusterID, NodeID: model.NodeID(n.id), DirectoryID: model.TopicID{15: byte(n.id)}},
+		Identity:         storage.Identity{ClusterID: clusterID, NodeID: model.NodeID(n.id), DirectoryID: model.TopicID(n.directory())},
 		JournalFileBytes: k.JournalFileBytes, JournalBlockBytes: int(k.JournalBlockBytes), CheckpointBytes: k.CheckpointBytes,
 		InPlaceBytesMin: int(k.InPlaceBytesMin), OpenFilesMax: int(k.OpenFilesMax), Regions: k.Regions,
 	}
@@ -191,34 +192,44 @@ func (p *process) open() {
 	if n.ghost.recovered(engine, rec); n.w.violation != nil {
 		return
 	}
-	set := p.set()
-	b, err := broker.Open(p.brokerConfig(), engine, rec, set)
-	p.notes(set)
-	set.Reset()
-	p.free = append(p.free, set)
-	if err != nil {
-		n.bootFailed(err)
-		return
-	}
-	p.engine, p.broker, p.published = engine, b, b.Published()
-	n.ghost.opened(func(tp model.TopicPartition) bool {
-		_, ok := b.Bounds(tp)
-		return ok || tp == metadata.LogPartition
-	})
 	p.config = session.DefaultConfig()
 	p.config.ClusterID, p.config.NodeID = clusterID, model.NodeID(n.id)
 	n.w.root.Stream("node.incarnation", uint64(n.id)<<32|n.life).Fill(p.config.Incarnation[:])
 	p.config.Advertised = n.advertised()
 	p.config.RecordBytesMax = workload.BombBytes / 2
-	p.serving = true
+	set := p.set()
+	b, err := broker.Open(p.brokerConfig(), engine, rec, set)
+	if err != nil {
+		p.notes(set)
+		set.Reset()
+		p.free = append(p.free, set)
+		n.bootFailed(err)
+		return
+	}
+	p.engine, p.broker = engine, b
+	p.dispatch(set)
 	p.schedule()
 	p.scheduleTick()
+}
+
+// serve opens the doors to clients once the broker is counted on: it has caught up with the metadata.
+func (p *process) serve() {
+	if p.serving || p.stopping != nil || !p.broker.Active() {
+		return
+	}
+	p.serving = true
+	p.n.ghost.opened(func(tp model.TopicPartition) bool {
+		_, ok := p.broker.Bounds(tp)
+		return ok || metalog.Holds(tp)
+	})
 }
 
 const (
 	clusterID = "simulated-cluster-0001"
 	nodePort  = 9092
 )
+
+func (n *node) directory() model.DirectoryID { return model.DirectoryID{15: byte(n.id)} }
 
 func (n *node) advertised() effect.Broker {
 	return effect.Broker{ID: model.NodeID(n.id), Host: fmt.Sprintf("node%d", n.id), Port: nodePort}
@@ -230,7 +241,9 @@ func (p *process) brokerConfig() broker.Config {
 	topic.Log.SegmentBytes, topic.Log.IndexIntervalBytes = int32(k.SegmentBytes), int32(k.IndexIntervalBytes)
 	topic.Log.RetentionMs = -1 // what is kept is for a workload's topics to say
 	c := broker.Config{
+		ClusterID:              clusterID,
 		Advertised:             n.advertised(),
+		LagTimeMax:             10 * sc,
 		RetentionCheckInterval: k.RetentionCheck, FetchSessionsMax: 1000,
 		Controller: controller.Config{
 			NodeID: model.NodeID(n.id), PartitionCountMax: 10_000,
@@ -239,9 +252,19 @@ func (p *process) brokerConfig() broker.Config {
 				ProducerExpirationMs: k.ProducerExpiryMs,
 			},
 			OffsetsPartitionCount: 4, OffsetsSegmentBytes: int32(k.SegmentBytes),
+			ClusterID: clusterID, SessionTimeout: sc,
 		},
 		Groups: group.DefaultConfig(),
+		Quorum: broker.QuorumConfig{
+			Voters: []broker.VoterAddress{{Node: model.NodeID(n.id)}}, Directory: n.directory(),
+			Log: metalog.DefaultConfig(0, n.w.root.Stream("node.quorum", uint64(n.id)<<32|n.life).Uint64()),
+		},
+		Membership: broker.MembershipConfig{
+			Incarnation: p.config.Incarnation, Directory: n.directory(), HeartbeatInterval: 100 * ms, CleanEpoch: model.NoBrokerEpoch,
+			Listeners: []effect.BrokerListener{{Name: broker.ClientListener, Host: n.advertised().Host, Port: nodePort}},
+		},
 	}
+	c.Quorum.Log.ImageBytesMin = k.SegmentBytes
 	c.Groups.InitialRebalanceDelay, c.Groups.LogBytesMin = k.GroupDelay, k.GroupLogBytes
 	c.Groups.SessionTimeoutMsMin, c.Groups.MembersMax = int32(workload.GroupSessionMin/ms), workload.GroupMembersMax
 	c.Groups.MemoryBytesMax = workload.GroupMemoryBytesMax

@@ -195,6 +195,7 @@ func (p *process) loop() {
 			p.checkWoken()
 		}
 	}
+	p.serve()
 	if p.steps >= p.n.w.checkEvery {
 		p.steps = 0
 		p.check()
@@ -220,6 +221,7 @@ func (p *process) scheduleTick() {
 		p.broker.Tick(p.n.clock.monotonic(p.n.w.now), p.n.clock.wall(p.n.w.now), set)
 		p.watchFetches(nil, set)
 		p.dispatch(set)
+		p.serve()
 		p.scheduleTick()
 		p.schedule()
 	})

@@ -49,9 +49,18 @@ func MarksOf(mode Mode) []effect.Mark {
 	}
 	all := make([]effect.Mark, 0, effect.MarkCount)
 	for m := range effect.MarkCount {
-		all = append(all, m)
+		if !slices.Contains(amongNodes, m) {
+			all = append(all, m)
+		}
 	}
 	return all
+}
+
+// amongNodes are the marks of what happens between nodes only, and there is one.
+var amongNodes = []effect.Mark{
+	effect.MarkFollowerTruncated, effect.MarkFollowerStartedAnew, effect.MarkTruncatedBelowWatermark, effect.MarkMetadataTruncated,
+	effect.MarkBrokerFenced, effect.MarkDiskReplaced, effect.MarkControlledShutdown, effect.MarkIneligibleReplica, effect.MarkReassigned,
+	effect.MarkVoterJoins,
 }
 
 // Knobs are the product's settings, small enough that everything rolls over within seconds.

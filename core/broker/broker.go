@@ -7,16 +7,20 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/core/controller"
+	"github.com/weirmq/weir/core/coord"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/group"
 	"github.com/weirmq/weir/core/invariant"
 	"github.com/weirmq/weir/core/metadata"
+	"github.com/weirmq/weir/core/metalog"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/replica"
+	"github.com/weirmq/weir/core/storage"
 )
 
 // Config is what a broker needs to know.
 type Config struct {
+	ClusterID string
 	// Advertised is how clients reach this node.
 	Advertised effect.Broker
 	// RetentionCheckInterval is how often each partition's retention is applied (log.retention.check.interval.ms).
@@ -25,6 +29,10 @@ type Config struct {
 	FetchSessionsMax int
 	Controller       controller.Config
 	Groups           group.Config
+	Quorum           QuorumConfig
+	Membership       MembershipConfig
+	// LagTimeMax is how long a follower may be behind before it is not in sync any more (replica.lag.time.max.ms).
+	LagTimeMax model.Time
 }
 
 // Broker is the machine of one loop.
@@ -32,17 +40,30 @@ type Broker struct {
 	config     Config
 	now        model.Time
 	controller *controller.Controller
-	view       *metadata.View // the controller's, as of what was carried out of it
-	topics     map[model.TopicID]*topic
-	partitions partitions
-	fetches    fetches
-	fetchCount uint64 // of full fetches, to find partitions that one names twice
-	sessions   fetchSessions
-	listings   map[effect.RequestID]*listing
-	deletions  []*deletion // by deadline
-	ids        producerIDs
-	published  *Published
-	recoded    []effect.CodecChange // since it was published
+	view       *metadata.View // the metadata as this node goes by it
+	voter      *voter         // nil if this node does not vote
+	hint       model.NodeID   // whom this node takes for the controller; NoNode if nobody
+	// recovered are partitions on the disk of which no topic is known yet.
+	recovered map[model.TopicPartition]*storage.Recovered
+	self      membership
+	// caughtUp says that the metadata has been that of this life: the broker was counted on.
+	caughtUp     bool
+	members      MembershipConfig
+	calls        calls
+	fetchers     map[model.NodeID]*fetcher
+	fetchTimers  coord.Timers[*fetcher]
+	proposals    proposals
+	expectations []*expectation
+	topics       map[model.TopicID]*topic
+	partitions   partitions
+	fetches      fetches
+	fetchCount   uint64 // of full fetches, to find partitions that one names twice
+	sessions     fetchSessions
+	listings     map[effect.RequestID]*listing
+	deletions    []*deletion // by deadline
+	ids          producerIDs
+	published    *Published
+	recoded      []effect.CodecChange // since it was published
 	// offline are partitions that cannot be used here; offlineChanged says that they are others than were published.
 	offline        map[model.TopicPartition]bool
 	offlineChanged bool
@@ -57,11 +78,16 @@ func newBroker(config Config, view *metadata.View) *Broker {
 		config:     config,
 		controller: controller.New(config.Controller, view),
 		view:       view,
+		hint:       model.NoNode,
+		self:       membership{epoch: model.NoBrokerEpoch},
+		members:    config.Membership,
+		calls:      calls{waiting: make(map[effect.CallID]func(*effect.Answer, *effect.Set))},
+		fetchers:   make(map[model.NodeID]*fetcher),
 		topics:     make(map[model.TopicID]*topic),
 		listings:   make(map[effect.RequestID]*listing),
 		offline:    make(map[model.TopicPartition]bool),
 		retention:  retention{next: 1},
-		groups:     groups{finding: make(map[effect.RequestID]*FindCoordinator), memory: group.Memory{BytesMax: config.Groups.MemoryBytesMax}},
+		groups:     groups{memory: group.Memory{BytesMax: config.Groups.MemoryBytesMax}},
 	}
 	b.publish()
 	return b
@@ -74,23 +100,29 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 	case *Produce:
 		b.produce(ev, out)
 	case *Fetch:
-		if ev.Replica != model.NoNode {
-			refuseNode(ev, out)
-			break
-		}
 		b.fetch(ev, out)
 	case *ListOffsets:
 		b.listOffsets(ev, out)
 	case *EnsureTopics:
-		b.controller.Ensure(ev.To, ev.Names, out)
+		b.ensure(ev.Names, out, func(out *effect.Set) {
+			out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: &effect.TopicsEnsured{}})
+		})
 	case *CreateTopics:
-		b.controller.Create(ev.To, ev.Topics, ev.ValidateOnly, out)
+		if !b.forwarded(ev.To, &ev.Origin, out) {
+			b.controller.Create(ev.To, ev.Topics, ev.ValidateOnly, out)
+		}
 	case *DeleteTopics:
-		b.controller.Delete(ev.To, ev.Topics, out)
+		if !b.forwarded(ev.To, &ev.Origin, out) {
+			b.controller.Delete(ev.To, ev.Topics, out)
+		}
 	case *CreatePartitions:
-		b.controller.Extend(ev.To, ev.Topics, ev.ValidateOnly, out)
+		if !b.forwarded(ev.To, &ev.Origin, out) {
+			b.controller.Extend(ev.To, ev.Topics, ev.ValidateOnly, out)
+		}
 	case *AlterConfigs:
-		b.controller.Alter(ev.To, ev.Resources, ev.ValidateOnly, out)
+		if !b.forwarded(ev.To, &ev.Origin, out) {
+			b.controller.Alter(ev.To, ev.Resources, ev.ValidateOnly, out)
+		}
 	case *DeleteRecords:
 		b.deleteRecords(ev, out)
 	case *EpochEnds:
@@ -119,10 +151,20 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 		b.deleteGroups(ev, out)
 	case *DeleteOffsets:
 		b.deleteOffsets(ev, out)
-	case *AlterPartition, *RegisterBroker, *BrokerHeartbeat, *AllocateProducerIDs, *QuorumMessages, *FetchImage:
-		refuseNode(ev, out)
+	case *AlterPartition:
+		b.alterPartition(ev, out)
+	case *RegisterBroker:
+		b.registerBroker(ev, out)
+	case *BrokerHeartbeat:
+		b.brokerHeartbeat(ev, out)
+	case *AllocateProducerIDs:
+		b.allocateProducerIDs(ev, out)
+	case *QuorumMessages:
+		b.quorumMessages(ev, out)
+	case *FetchImage:
+		b.fetchImage(ev, out)
 	case *Answered:
-		invariant.Checkf(false, "an answer to call %d, which was not made", ev.ID)
+		b.answered(&ev.Answer, out)
 	case *Disconnected:
 		b.fetches.drop(ev.Conn)
 		b.dropSessions(ev.Conn)
@@ -143,6 +185,12 @@ func (b *Broker) Tick(now model.Time, wall model.Timestamp, out *effect.Set) {
 	}
 	b.timeOutDeletions(out)
 	b.timeouts.tick(now, out)
+	b.tickVoter(now, out)
+	b.controller.Tick(out)
+	b.tickMembership(now, out)
+	b.tickFetchers(now, out)
+	b.tickProposals(now, out)
+	b.expected(out)
 	b.tickGroups(now, wall, out)
 	b.retain(now, wall, out)
 	b.settle(out)
@@ -153,6 +201,13 @@ func (b *Broker) Deadline() model.Time {
 	d := b.fetches.deadline()
 	if r := b.retention.next; len(b.partitions.order)+len(b.retention.undeleted) > 0 && (d == 0 || r < d) {
 		d = r
+	}
+	for _, at := range [...]model.Time{
+		b.voterDeadline(), b.controller.Deadline(), b.membershipDeadline(), b.fetchTimers.Deadline(), b.proposalsDeadline(), b.expectationsDeadline(),
+	} {
+		if at != 0 && (d == 0 || at < d) {
+			d = at
+		}
 	}
 	if t := b.timeouts.next; t != 0 && (d == 0 || t < d) {
 		d = t
@@ -171,31 +226,50 @@ func (b *Broker) advance(now model.Time) {
 		invariant.Checkf(false, "time went back from %d to %d", b.now, now)
 	}
 	b.now = now
+	b.controller.Now(now)
 }
 
-// settle completes what the controller decided without writing, until it waits for the disk, and publishes what the
-// step has changed.
+// settle carries on what the step began: what the controller decides, what this node asks of itself, and what leaders
+// propose. Then it publishes what has changed.
 func (b *Broker) settle(out *effect.Set) {
 	for {
-		done, ok := b.controller.Settle(out)
-		if !ok {
+		b.decide(out)
+		b.sendProposals(out)
+		if !b.settleCalls(out) {
+			b.catchUp(out)
 			b.publish()
 			return
 		}
-		b.controllerDone(done, out)
 	}
 }
 
 func (b *Broker) completed(ev *Completed, out *effect.Set) {
 	for _, a := range ev.Appended {
-		if a.Partition == metadata.LogPartition {
-			if done, ok := b.controller.Appended(a, out); ok {
-				b.controllerDone(done, out)
+		if metalog.Holds(a.Partition) {
+			if b.voter != nil && b.voter.log != nil {
+				b.voter.log.Appended(a, b.now, out, &b.voter.out)
+				b.voted(out)
 			}
 			continue
 		}
 		if p := b.partitions.get(a.Partition); p != nil {
 			b.appended(p, a, out)
+		}
+	}
+	for _, t := range ev.Truncated {
+		if metalog.Holds(t.Partition) {
+			if b.voter != nil && b.voter.log != nil {
+				b.voter.log.Truncated(t, out, &b.voter.out)
+				b.voted(out)
+			}
+			continue
+		}
+		if p := b.partitions.get(t.Partition); p != nil {
+			p.replica.Truncated(t, b.now, out)
+			if p.replica.Leads() {
+				b.assign(p, p.topic.Partition(p.index()), out)
+			}
+			b.moved(p, out)
 		}
 	}
 	for _, l := range ev.LookedUp {
@@ -224,6 +298,9 @@ func (b *Broker) completed(ev *Completed, out *effect.Set) {
 		}
 	}
 	for _, d := range ev.Damaged {
+		if metalog.Holds(d.Partition) && b.voter != nil && b.voter.log != nil {
+			b.voter.log.Damaged(d, out)
+		}
 		if p := b.partitions.get(d.Partition); p != nil {
 			p.replica.GoOffline(d.Detail, out)
 			b.wentOffline(p, out)
@@ -236,6 +313,7 @@ func (b *Broker) appended(p *partition, a effect.Appended, out *effect.Set) {
 	if p.replica.Appended(a, b.now, out) {
 		b.wakeFrom(p, before, out)
 	}
+	b.moved(p, out)
 	if p.replica.Offline() != "" {
 		b.wentOffline(p, out)
 		return
@@ -283,8 +361,12 @@ func (b *Broker) produce(ev *Produce, out *effect.Set) {
 		if p.topic.Config.LogAppendTime {
 			in.AppendTime = ev.Wall
 		}
+		end := p.replica.LogEndOffset()
 		p.replica.Produce(in, b.now, out)
 		b.timeouts.watch(p, b.now)
+		if p.replica.LogEndOffset() > end {
+			b.extended(p, end, out)
+		}
 	}
 }
 
@@ -323,6 +405,8 @@ func (b *Broker) find(ref TopicRef, index model.Partition) (*partition, int16) {
 		return p, 0
 	case b.topics[id] == nil:
 		return nil, kerr.UnknownTopicID.Code
+	case b.topics[id].Partition(index) != nil:
+		return nil, kerr.NotLeaderForPartition.Code // it is elsewhere
 	}
 	return nil, kerr.UnknownTopicOrPartition.Code
 }
@@ -344,6 +428,11 @@ func (b *Broker) ParkedFetchCount() int { return len(b.fetches.heap) }
 
 // Check verifies the invariants of the broker and of every machine in it.
 func (b *Broker) Check() error {
+	if b.voter != nil && b.voter.log != nil {
+		if err := b.voter.log.Check(); err != nil {
+			return err
+		}
+	}
 	if err := b.controller.Check(); err != nil {
 		return fmt.Errorf("controller: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/weirmq/weir/core/group"
 	"github.com/weirmq/weir/core/log"
 	"github.com/weirmq/weir/core/metadata"
+	"github.com/weirmq/weir/core/metalog"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
 )
@@ -27,18 +28,71 @@ type world struct {
 	ids      []model.TopicID
 }
 
-func newWorld() *world {
+func newWorld() *world { return newWorldOf(100) }
+
+func newWorldOf(partitionsMax int) *world {
 	config := Config{
 		Advertised:             effect.Broker{ID: 1, Host: "localhost", Port: 9092},
 		RetentionCheckInterval: 1000, FetchSessionsMax: 3,
 		Controller: controller.Config{
-			NodeID: 1, PartitionCountMax: 100, Node: metadata.DefaultNodeConfig(),
+			NodeID: 1, PartitionCountMax: partitionsMax, Node: metadata.DefaultNodeConfig(),
 			OffsetsPartitionCount: 2, OffsetsSegmentBytes: 1 << 20,
 		},
 		Groups: group.DefaultConfig(),
 	}
 	config.Controller.Node.ProducerExpirationMs = 1000
-	return &world{b: newBroker(config, metadata.NewView(metadata.NewImage(), 1, config.Controller.Node)), held: make(map[model.TopicPartition]*log.State)}
+	beAlone(&config)
+	w := &world{held: make(map[model.TopicPartition]*log.State)}
+	var out effect.Set
+	w.b = newBroker(config, metadata.NewView(metadata.NewImage(), 1, config.Controller.Node))
+	saved, err := w.b.openVoter(noStore{}, metalog.Found{})
+	if err == nil {
+		err = w.b.startVoter(saved, &out)
+	}
+	if err != nil {
+		panic(err)
+	}
+	w.b.settle(&out)
+	w.settle(&out)
+	return w
+}
+
+// beAlone makes the only voter and broker of a cluster.
+func beAlone(c *Config) {
+	c.LagTimeMax = 1000
+	c.Controller.ClusterID, c.Controller.SessionTimeout = c.ClusterID, 1<<60
+	c.Quorum = QuorumConfig{Voters: []VoterAddress{{Node: 1}}, Log: metalog.DefaultConfig(0, 1)}
+	c.Quorum.Log.Quorum.TickInterval = 1 << 60
+	c.Membership = MembershipConfig{
+		HeartbeatInterval: 1 << 60, CleanEpoch: model.NoBrokerEpoch, Directory: model.DirectoryID{1},
+		Listeners: []effect.BrokerListener{{Name: ClientListener, Host: "localhost", Port: 9092}},
+	}
+}
+
+// noStore is an empty disk.
+type noStore struct{}
+
+func (noStore) ReadAll(model.TopicPartition, func(record.Batch) error) error { return nil }
+
+// settle makes everything durable until the broker serves, and forgets what it cost.
+func (w *world) settle(out *effect.Set) {
+	for range 20 {
+		w.inFlight = append(w.inFlight, out.Appends...)
+		done := &Completed{effect.Completions{Appended: w.durable(len(w.inFlight))}}
+		for _, t := range out.StartAts {
+			done.Truncated = append(done.Truncated, effect.Truncated{Partition: t.Partition, State: log.New(t.Offset), NextOffset: t.Offset})
+		}
+		out.Reset()
+		w.b.Step(w.now, done, out)
+		var ticked effect.Set
+		w.b.Tick(w.now, 0, &ticked)
+		out.Appends = append(out.Appends, ticked.Appends...)
+		if w.b.Active() && len(out.Appends) == 0 {
+			return
+		}
+		w.b.self.nextAt = w.now
+	}
+	panic("the broker does not come to serve")
 }
 
 // TestScenarios runs testdata: each file is one broker's life. Time stands still but for "tick to=N".
@@ -82,7 +136,7 @@ func TestScenarios(t *testing.T) {
 			if err := w.b.Check(); err != nil {
 				t.Fatalf("%s: %v", d.Pos, err)
 			}
-			return w.readable(out.String()) + fmt.Sprintf("deadline %d\n", w.b.Deadline())
+			return w.readable(out.String()) + fmt.Sprintf("deadline %d\n", w.deadline())
 		})
 	})
 }
@@ -217,7 +271,7 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 	case "durable":
 		count := len(w.inFlight)
 		d.MaybeScanArgs(t, "count", &count)
-		return &Completed{effect.Completions{Appended: w.durable(t, count)}}
+		return &Completed{effect.Completions{Appended: w.durable(count)}}
 	case "refuse":
 		ev := &Completed{}
 		for _, a := range w.inFlight {
@@ -263,11 +317,11 @@ func (w *world) state(tp model.TopicPartition) *log.State {
 
 // durable applies the oldest appends to what storage holds. Headers are made up where the script's
 // batches are only lengths; the controller's are real.
-func (w *world) durable(t *testing.T, count int) []effect.Appended {
+func (w *world) durable(count int) []effect.Appended {
 	var done []effect.Appended
 	for _, a := range w.inFlight[:count] {
 		s := w.state(a.Partition)
-		next := w.b.nextOffsetAfter(t, a)
+		next := w.b.nextOffsetAfter(a)
 		s.Apply(record.Header{
 			BaseOffset: a.BaseOffset, LastOffsetDelta: int32(next - a.BaseOffset - 1), RecordCount: int32(next - a.BaseOffset),
 			ProducerID: model.NoProducerID, ProducerEpoch: model.NoProducerEpoch, BaseSequence: model.NoSequence,
@@ -280,13 +334,9 @@ func (w *world) durable(t *testing.T, count int) []effect.Appended {
 
 // nextOffsetAfter is where an append in flight ends: the base of the next one to the same log, or the
 // log's decided end.
-func (b *Broker) nextOffsetAfter(t *testing.T, a effect.Append) model.Offset {
-	if a.Partition == metadata.LogPartition {
-		h, err := record.ReadHeader(a.Batch)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a.BaseOffset + model.Offset(h.RecordCount)
+func (b *Broker) nextOffsetAfter(a effect.Append) model.Offset {
+	if metalog.Holds(a.Partition) {
+		return a.BaseOffset + model.Offset(record.Batch(a.Batch).LastOffsetDelta()) + 1
 	}
 	p := b.partitions.get(a.Partition)
 	if p == nil {
@@ -314,4 +364,12 @@ func (w *world) readable(s string) string {
 		s = strings.ReplaceAll(s, id.String(), w.names[i])
 	}
 	return s
+}
+
+// deadline is the broker's, without those of the quorum and the membership, which stand still here.
+func (w *world) deadline() model.Time {
+	if d := w.b.Deadline(); d < 1<<50 {
+		return d
+	}
+	return 0
 }

@@ -58,7 +58,7 @@ func TestADeleteThatAFullDiskRefusedIsTriedAgain(t *testing.T) {
 	tp := out.Deletes[0].Partition
 	for i := range 2 {
 		w.step(t, &Completed{effect.Completions{Deleted: []effect.Deleted{{Partition: tp, Failure: effect.DiskFull}}}})
-		at := w.b.Deadline()
+		at := w.deadline()
 		if at == 0 {
 			t.Fatal("nothing is due: the files stay until the next start")
 		}
@@ -68,7 +68,7 @@ func TestADeleteThatAFullDiskRefusedIsTriedAgain(t *testing.T) {
 		}
 	}
 	w.step(t, &Completed{effect.Completions{Deleted: []effect.Deleted{{Partition: tp}}}})
-	if at := w.b.Deadline(); at != 0 {
+	if at := w.deadline(); at != 0 {
 		t.Errorf("something is due at %d, and nothing is left to do", at)
 	}
 }

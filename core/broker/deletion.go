@@ -55,6 +55,9 @@ func (b *Broker) deletePart(ev *DeleteRecords, i int, d *deletion, out *effect.S
 	if code == 0 && p.replica.Offline() != "" {
 		code = kerr.KafkaStorageError.Code
 	}
+	if code == 0 && !p.replica.Leads() {
+		code = kerr.NotLeaderForPartition.Code
+	}
 	if code == 0 && metadata.Internal(p.topic.Name) {
 		code = kerr.InvalidTopicException.Code
 	}

@@ -20,7 +20,7 @@ func (b *Broker) epochEnds(ev *EpochEnds, out *effect.Set) {
 		case p.replica.Offline() != "":
 			code = kerr.KafkaStorageError.Code
 		default:
-			code = p.replica.CheckEpoch(part.CurrentLeaderEpoch)
+			code = p.replica.CheckLeads(part.CurrentLeaderEpoch)
 		}
 		if to.Code = code; code == 0 {
 			to.LeaderEpoch, to.EndOffset = p.replica.EpochEnd(part.LeaderEpoch)

@@ -67,14 +67,17 @@ func (b *Broker) fetch(ev *Fetch, out *effect.Set) {
 		part := &ev.Parts[i]
 		p, code := b.find(part.Topic, part.Partition)
 		if code == 0 {
-			code = b.fetchCode(p, part)
+			code = b.fetchCode(p, part, ev.Replica)
+		}
+		if code == 0 && ev.Replica != model.NoNode {
+			b.fetchedBy(p, ev, part, out)
 		}
 		if code != 0 || p.fetchedBy == b.fetchCount || p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
 			ready = true
 			break
 		}
 		p.fetchedBy = b.fetchCount
-		f.readableBytes += p.replica.ReadableBytes(part.Offset)
+		f.readableBytes += readable(p, part.Offset, ev.Replica)
 		f.at = append(f.at, spot{partition: p})
 	}
 	if ready || f.readableBytes >= f.bytesMin {
@@ -86,12 +89,15 @@ func (b *Broker) fetch(ev *Fetch, out *effect.Set) {
 }
 
 // fetchCode checks one part against its partition.
-func (b *Broker) fetchCode(p *partition, part *FetchPart) int16 {
+func (b *Broker) fetchCode(p *partition, part *FetchPart, by model.NodeID) int16 {
 	if p.replica.Offline() != "" {
 		return kerr.KafkaStorageError.Code
 	}
-	if code := p.replica.CheckEpoch(part.CurrentLeaderEpoch); code != 0 {
+	if code := p.replica.CheckLeads(part.CurrentLeaderEpoch); code != 0 {
 		return code
+	}
+	if by != model.NoNode && !p.topic.Partition(p.index()).IsReplica(by) {
+		return kerr.UnknownLeaderEpoch.Code // a reassignment that one of the two has not heard of
 	}
 	// A client may know a higher end than the high watermark: it may wait there. Beyond the log end
 	// offset there is nothing to wait for.
@@ -119,7 +125,7 @@ func (b *Broker) answerFetch(ev *Fetch, out *effect.Set) {
 		} else if p != nil {
 			p.fetchedBy = b.fetchCount
 		}
-		b.answerPart(answer, p, part, ev.ReadCommitted)
+		b.answerPart(answer, p, part, ev.ReadCommitted, ev.Replica)
 		answer.Index, answer.BytesMax = part.Index, part.BytesMax
 		if p == nil {
 			answer.Code = code
@@ -134,14 +140,14 @@ func (b *Broker) answerFetch(ev *Fetch, out *effect.Set) {
 
 // answerPart says what there is to know of a part besides records, and which to read. Without a partition it
 // says nothing.
-func (b *Broker) answerPart(answer *effect.FetchPart, p *partition, part *FetchPart, readCommitted bool) {
+func (b *Broker) answerPart(answer *effect.FetchPart, p *partition, part *FetchPart, readCommitted bool, by model.NodeID) {
 	answer.HighWatermark, answer.LastStableOffset, answer.LogStartOffset = model.NoOffset, model.NoOffset, model.NoOffset
 	answer.Partition = model.TopicPartition{Topic: part.Topic.ID, Partition: part.Partition}
 	if p == nil {
 		return
 	}
 	answer.Partition = p.replica.Partition()
-	if answer.Code = b.fetchCode(p, part); answer.Code != 0 {
+	if answer.Code = b.fetchCode(p, part, by); answer.Code != 0 {
 		answer.Leader = b.leaderHint(p, answer.Code)
 		return
 	}
@@ -151,6 +157,9 @@ func (b *Broker) answerPart(answer *effect.FetchPart, p *partition, part *FetchP
 	to := bounds.HighWatermark
 	if readCommitted {
 		to = bounds.LastStableOffset
+	}
+	if by != model.NoNode {
+		to = p.replica.LogEndOffset()
 	}
 	answer.From, answer.To = part.Offset, max(part.Offset, to)
 	if p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
@@ -164,39 +173,71 @@ func (b *Broker) leaderHint(p *partition, code int16) *effect.Leader {
 	if code != kerr.FencedLeaderEpoch.Code && code != kerr.NotLeaderForPartition.Code {
 		return nil
 	}
-	return &effect.Leader{Broker: b.config.Advertised, Epoch: p.replica.LeaderEpoch()}
+	state := p.topic.Partition(p.index())
+	leader, ok := b.shown(state.Leader)
+	if !ok {
+		return nil
+	}
+	return &effect.Leader{Broker: leader, Epoch: max(state.LeaderEpoch, p.replica.LeaderEpoch())}
 }
 
-// wakeFrom tells the fetches that wait at a partition that its high watermark has moved on from before.
+// readable is about how many bytes somebody would find at an offset: a replica beyond the high watermark, too.
+func readable(p *partition, from model.Offset, by model.NodeID) int64 {
+	if by != model.NoNode {
+		return p.replica.FetchableBytes(from)
+	}
+	return p.replica.ReadableBytes(from)
+}
+
+// fetchedBy lets a leader know how far a follower is, which may move the high watermark.
+func (b *Broker) fetchedBy(p *partition, ev *Fetch, part *FetchPart, out *effect.Set) {
+	if p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
+		return // it has something else there
+	}
+	before := p.replica.Bounds().HighWatermark
+	advanced, _ := p.replica.FetchedBy(ev.Replica, ev.BrokerEpoch, part.Offset, b.now, out)
+	if advanced {
+		b.wakeFrom(p, before, out)
+	}
+	if !p.replica.Followers().Complete() {
+		b.propose(p, out)
+	}
+}
+
+// wakeFrom tells the fetches of clients that wait at a partition that its high watermark has moved on from before.
 func (b *Broker) wakeFrom(p *partition, before model.Offset, out *effect.Set) {
-	bytes := p.replica.ReadableBytes(before)
-	woken := b.fetches.woken[:0]
-	for _, w := range p.waiting {
-		f := w.fetch
-		if from := f.ev.Parts[w.part].Offset; from > before {
-			f.readableBytes += p.replica.ReadableBytes(from)
-		} else {
-			f.readableBytes += bytes
+	b.wakeThose(p, before, false, out)
+}
+
+// extended tells the fetches of followers that wait at a partition that its log has grown from an end on.
+func (b *Broker) extended(p *partition, before model.Offset, out *effect.Set) {
+	if f := p.replica.Followers(); f != nil && !f.Alone() {
+		if p.proposeAt == 0 && !p.proposing {
+			b.proposeLater(p)
 		}
+		b.wakeThose(p, before, true, out)
+	}
+}
+
+// wakeThose wakes followers, or all others, for whom there is enough now.
+func (b *Broker) wakeThose(p *partition, before model.Offset, followers bool, out *effect.Set) {
+	woken := b.fetches.woken[:0]
+	wake := func(f *parkedFetch, from model.Offset) {
+		f.readableBytes += readable(p, max(from, before), f.ev.Replica)
 		if f.readableBytes >= f.bytesMin && !f.woken {
 			f.woken = true
 			woken = append(woken, f)
 		}
 	}
+	for _, w := range p.waiting {
+		if f := w.fetch; (f.ev.Replica != model.NoNode) == followers {
+			wake(f, f.ev.Parts[w.part].Offset)
+		}
+	}
 	for _, e := range p.watchers {
 		e.session.queue(e)
-		f := e.session.parked
-		if f == nil {
-			continue
-		}
-		if from := e.want.Offset; from > before {
-			f.readableBytes += p.replica.ReadableBytes(from)
-		} else {
-			f.readableBytes += bytes
-		}
-		if f.readableBytes >= f.bytesMin && !f.woken {
-			f.woken = true
-			woken = append(woken, f)
+		if f := e.session.parked; f != nil && (f.ev.Replica != model.NoNode) == followers {
+			wake(f, e.want.Offset)
 		}
 	}
 	for _, f := range woken {
@@ -362,7 +403,7 @@ func (fs *fetches) check(ps *partitions) error {
 			if at.place >= len(p.waiting) || p.waiting[at.place] != (waiter{f, part}) || ps.get(p.replica.Partition()) != p {
 				return fmt.Errorf("a parked fetch has no wake-up at %v", p.replica.Partition())
 			}
-			bytes := p.replica.ReadableBytes(f.ev.Parts[part].Offset)
+			bytes := readable(p, f.ev.Parts[part].Offset, f.ev.Replica)
 			known = known && bytes < replica.PlentyBytes
 			readableBytes += bytes
 		}

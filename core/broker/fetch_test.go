@@ -44,7 +44,7 @@ func (w *world) produce(t *testing.T, bytes int) {
 
 func (w *world) durableAll(t *testing.T) effect.Set {
 	t.Helper()
-	return w.step(t, &Completed{effect.Completions{Appended: w.durable(t, len(w.inFlight))}})
+	return w.step(t, &Completed{effect.Completions{Appended: w.durable(len(w.inFlight))}})
 }
 
 func fetchOf(request uint64, bytesMin, bytesMax int32, offsets ...model.Offset) *Fetch {

@@ -29,8 +29,9 @@ type fetchSession struct {
 	id            int32
 	epoch         int32 // of the next poll
 	conn          effect.ConnID
-	byID          bool // partitions are named by topic id
-	readCommitted bool // of the newest poll
+	byID          bool         // partitions are named by topic id
+	readCommitted bool         // of the newest poll
+	replica       model.NodeID // whose it is; NoNode if a client's
 	created, used model.Time
 
 	entries    map[entryName]*entry
@@ -106,6 +107,8 @@ func (b *Broker) sessionFor(ev *Fetch, out *effect.Set) (*fetchSession, int16) {
 		return nil, kerr.InvalidFetchSessionEpoch.Code
 	case s.byID != ev.ByID:
 		return nil, kerr.FetchSessionTopicIDError.Code
+	case s.replica != ev.Replica:
+		return nil, kerr.FetchSessionIDNotFound.Code
 	}
 	return s, 0
 }
@@ -134,6 +137,11 @@ func (b *Broker) poll(s *fetchSession, ev *Fetch, out *effect.Set) {
 		}
 	}
 	for i := range ev.Parts {
+		if ev.Replica != model.NoNode {
+			if p, code := b.find(ev.Parts[i].Topic, ev.Parts[i].Partition); code == 0 && b.fetchCode(p, &ev.Parts[i], ev.Replica) == 0 {
+				b.fetchedBy(p, ev, &ev.Parts[i], out)
+			}
+		}
 		if !b.putEntry(s, &ev.Parts[i]) {
 			b.endSession(s, out)
 			out.Reads = append(out.Reads, effect.Read{To: ev.To, Fetch: &effect.FetchReply{Code: kerr.FetchSessionIDNotFound.Code}})
@@ -165,7 +173,7 @@ func (b *Broker) pollReady(f *parkedFetch) bool {
 			return true
 		}
 		if t.readable {
-			f.readableBytes += e.at.replica.ReadableBytes(e.want.Offset)
+			f.readableBytes += readable(e.at, e.want.Offset, e.session.replica)
 			if f.readableBytes >= f.bytesMin {
 				return true
 			}
@@ -192,7 +200,7 @@ func (b *Broker) tell(e *entry) (t telling) {
 			p.watch(e)
 		}
 	}
-	b.answerPart(&t.bounds, e.at, &e.want, e.session.readCommitted)
+	b.answerPart(&t.bounds, e.at, &e.want, e.session.readCommitted, e.session.replica)
 	if e.at == nil {
 		_, t.bounds.Code = b.find(e.want.Topic, e.want.Partition)
 	}
@@ -227,7 +235,7 @@ func (b *Broker) answerPoll(f *parkedFetch, out *effect.Set) {
 			s.queue(e) // until the client moves on, there is the same to tell
 		}
 		if t.readable {
-			left -= min(int64(max(1, e.want.BytesMax)), e.at.replica.ReadableBytes(e.want.Offset))
+			left -= min(int64(max(1, e.want.BytesMax)), readable(e.at, e.want.Offset, s.replica))
 		}
 		e = next
 	}
@@ -246,7 +254,7 @@ func (b *Broker) beginSession(ev *Fetch, reply *effect.FetchReply, out *effect.S
 		}
 	}
 	s := &fetchSession{
-		id: ss.lastID, epoch: 1, conn: ev.To.Conn, byID: ev.ByID, readCommitted: ev.ReadCommitted, created: b.now, used: b.now,
+		id: ss.lastID, epoch: 1, conn: ev.To.Conn, byID: ev.ByID, readCommitted: ev.ReadCommitted, replica: ev.Replica, created: b.now, used: b.now,
 		entries: make(map[entryName]*entry, len(ev.Parts)),
 	}
 	ss.add(s)
@@ -489,7 +497,7 @@ func (b *Broker) checkSessions() error {
 		for e := s.head; e != nil; e = e.behind {
 			queued++
 			if t := b.tell(e); t.readable {
-				bytes := e.at.replica.ReadableBytes(e.want.Offset)
+				bytes := readable(e.at, e.want.Offset, s.replica)
 				known = known && bytes < replica.PlentyBytes
 				readableBytes += bytes
 			}

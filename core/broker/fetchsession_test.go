@@ -11,7 +11,6 @@ import (
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/log"
-	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
 	"github.com/weirmq/weir/core/replica"
@@ -430,13 +429,10 @@ func TestAnySessionTellsEverything(t *testing.T) {
 func BenchmarkIdlePoll(b *testing.B) {
 	for _, count := range []int32{1, 10, 1000} {
 		b.Run(fmt.Sprint(count), func(b *testing.B) {
-			w := newWorld()
-			w.b.config.Controller.PartitionCountMax = 2000
-			w.b.controller = controller.New(w.b.config.Controller, metadata.NewView(metadata.NewImage(), 1, metadata.DefaultNodeConfig()))
+			w := newWorldOf(2000)
 			var out effect.Set
 			w.b.Step(0, &CreateTopics{Topics: []controller.CreateTopic{{Name: "t", PartitionCount: count, ReplicationFactor: 1}}}, &out)
-			h, _ := record.ReadHeader(out.Appends[0].Batch)
-			w.b.Step(0, &Completed{effect.Completions{Appended: []effect.Appended{{Partition: metadata.LogPartition, NextOffset: model.Offset(h.RecordCount)}}}}, &out)
+			w.settle(&out)
 			var parts []FetchPart
 			for p := range count {
 				parts = append(parts, want(model.Partition(p), 0))

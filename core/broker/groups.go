@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -15,9 +16,8 @@ import (
 
 // groups are the group coordinators of this broker: one for each partition of the offsets topic.
 type groups struct {
-	byPartition []*coordinator
+	byPartition []*coordinator // of the partitions that are led here, by their numbers
 	deadlines   coord.Timers[*coordinator]
-	finding     map[effect.RequestID]*FindCoordinator // wait for the offsets topic to be created
 	// loading are coordinators whose logs are not read yet, oldest first; one is read at a time.
 	loading []*coordinator
 	memory  group.Memory
@@ -59,12 +59,31 @@ func (b *Broker) coordinate(p *partition) {
 	c := &coordinator{partition: p, machine: group.New(&b.config.Groups, p.replica.Partition(), groupLog{b, p}, imageTopics{b}, &b.groups.memory)}
 	c.timer.Owner = c
 	p.coordinator = c
-	b.groups.byPartition = append(b.groups.byPartition, c)
+	at, _ := slices.BinarySearchFunc(b.groups.byPartition, p.index(), func(c *coordinator, i model.Partition) int { return int(c.partition.index() - i) })
+	b.groups.byPartition = slices.Insert(b.groups.byPartition, at, c)
 	b.groups.loading = append(b.groups.loading, c)
 }
 
-// loadGroups lets the next coordinator read its log once the one before it has.
+// relinquish ends the coordination of groups whose partition is led elsewhere from now on, or is gone.
+func (b *Broker) relinquish(p *partition, out *effect.Set) {
+	c := p.coordinator
+	if c == nil {
+		return
+	}
+	c.machine.Resign(b.now, out)
+	p.coordinator = nil
+	b.groups.deadlines.Stop(&c.timer)
+	is := func(o *coordinator) bool { return o == c }
+	b.groups.byPartition = slices.DeleteFunc(b.groups.byPartition, is)
+	b.groups.loading = slices.DeleteFunc(b.groups.loading, is)
+}
+
+// loadGroups lets the next coordinator read its log once the one before it has. Offsets of topics that do not exist are
+// forgotten, so it waits until the metadata is that of this life: before, topics are missing that are only not heard of.
 func (b *Broker) loadGroups(out *effect.Set) {
+	if !b.caughtUp {
+		return
+	}
 	for len(b.groups.loading) > 0 {
 		c := b.groups.loading[0]
 		if !c.begun {
@@ -104,25 +123,37 @@ func (b *Broker) tickGroups(now model.Time, wall model.Timestamp, out *effect.Se
 
 // groupsDeadline is when tickGroups has something to do.
 func (b *Broker) groupsDeadline() model.Time {
-	if len(b.groups.loading) > 0 && !b.groups.loading[0].begun {
+	if b.caughtUp && len(b.groups.loading) > 0 && !b.groups.loading[0].begun {
 		return 1
 	}
 	return b.groups.deadlines.Deadline()
 }
 
-// coordinatorOf is the coordinator of a group; nil while the offsets topic does not exist.
-func (b *Broker) coordinatorOf(id string) *coordinator {
-	if len(b.groups.byPartition) == 0 {
-		return nil
+// offsetsPartition is the partition of the offsets topic that a group belongs to; false while there is no such topic.
+func (b *Broker) offsetsPartition(id string) (model.TopicPartition, bool) {
+	t := b.view.Named(metadata.OffsetsTopic)
+	if t == nil || t.PartitionCount() == 0 {
+		return model.TopicPartition{}, false
 	}
-	return b.groups.byPartition[group.PartitionOf(id, len(b.groups.byPartition))]
+	return model.TopicPartition{Topic: t.ID, Partition: model.Partition(group.PartitionOf(id, t.PartitionCount()))}, true
 }
 
-// findCoordinator answers that this node coordinates every group, after creating the topic of their state.
+// coordinatorOf is the coordinator of a group; nil if it is not here.
+func (b *Broker) coordinatorOf(id string) *coordinator {
+	tp, ok := b.offsetsPartition(id)
+	if !ok {
+		return nil
+	}
+	if p := b.partitions.get(tp); p != nil {
+		return p.coordinator
+	}
+	return nil
+}
+
+// findCoordinator answers who coordinates groups, after creating the topic of their state.
 func (b *Broker) findCoordinator(ev *FindCoordinator, out *effect.Set) {
 	if b.view.Named(metadata.OffsetsTopic) == nil {
-		b.groups.finding[ev.To] = ev
-		b.controller.Ensure(ev.To, []string{metadata.OffsetsTopic}, out)
+		b.ensure([]string{metadata.OffsetsTopic}, out, func(out *effect.Set) { b.answerFind(ev, out) })
 		return
 	}
 	b.answerFind(ev, out)
@@ -131,11 +162,14 @@ func (b *Broker) findCoordinator(ev *FindCoordinator, out *effect.Set) {
 func (b *Broker) answerFind(ev *FindCoordinator, out *effect.Set) {
 	answer := &effect.CoordinatorsFound{Coordinators: make([]effect.CoordinatorFound, 0, len(ev.Groups))}
 	for _, id := range ev.Groups {
-		found := effect.CoordinatorFound{Key: id, Node: b.config.Advertised}
-		if b.coordinatorOf(id) == nil {
-			found.Node = effect.Broker{ID: -1, Port: -1}
+		found := effect.CoordinatorFound{Key: id, Node: effect.Broker{ID: -1, Port: -1}}
+		tp, ok := b.offsetsPartition(id)
+		if ok {
+			found.Node, ok = b.shown(b.view.Partition(tp).Leader)
+		}
+		if !ok {
 			found.Code = kerr.CoordinatorNotAvailable.Code
-			found.Message = "the topic " + metadata.OffsetsTopic + " could not be created"
+			found.Message = "the topic " + metadata.OffsetsTopic + " does not exist yet, or its partition has no leader at the moment"
 		}
 		answer.Coordinators = append(answer.Coordinators, found)
 	}
@@ -329,7 +363,7 @@ func (gs *groups) check() error {
 	}
 	for i, c := range gs.byPartition {
 		tp := c.partition.replica.Partition()
-		if c.partition.coordinator != c || int(tp.Partition) != i || c.machine.Partition() != tp {
+		if c.partition.coordinator != c || c.machine.Partition() != tp || i > 0 && gs.byPartition[i-1].partition.index() >= tp.Partition {
 			return fmt.Errorf("the coordinator of partition %d is filed wrongly", i)
 		}
 		if d := c.machine.Deadline(); d == 0 == c.timer.IsSet() || d != 0 && c.timer.At() != d {

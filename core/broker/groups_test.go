@@ -100,10 +100,6 @@ func TestGroupsSurviveAPowerLoss(t *testing.T) {
 
 	disk.Crash(storagetest.LoseUnsynced, 1)
 	l = begin(t, disk, 2)
-	if at := l.committed("g", "orders", 1); at.Code != kerr.CoordinatorLoadInProgress.Code {
-		t.Errorf("before its log was read the coordinator says %+v", at)
-	}
-	l.tick(1)
 	if at := l.committed("g", "orders", 1); at.Code != 0 || at.Offset != 42 {
 		t.Errorf("%+v", at)
 	}
@@ -183,7 +179,7 @@ func TestCommitsDoNotGrowTheLogForEver(t *testing.T) {
 	}
 	disk.Crash(storagetest.LoseUnsynced, 1)
 	l = begin(t, disk, 2)
-	for range 10 {
+	for range 100 {
 		l.tick(1)
 	}
 	if a, b := l.committed("g", "orders", 0), l.committed("g", "orders", 1); a.Offset != 11 || b.Offset != count-1 {

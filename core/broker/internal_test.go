@@ -12,13 +12,7 @@ import (
 
 func TestTheClustersOwnTopicsAreLeftAlone(t *testing.T) {
 	w := newWorld()
-	w.b.config.Controller.OffsetsPartitionCount = 1
-	config := w.b.config.Controller
-	config.OffsetsPartitionCount, config.OffsetsSegmentBytes = 2, 1<<20
-	w.b.controller = controller.New(config, metadata.NewView(metadata.NewImage(), 1, config.Node))
-	var out effect.Set
-	w.b.controller.Ensure(effect.RequestID{}, []string{metadata.OffsetsTopic}, &out)
-	w.inFlight = append(w.inFlight, out.Appends...)
+	w.step(t, &EnsureTopics{Names: []string{metadata.OffsetsTopic}})
 	w.durableAll(t)
 	name := metadata.OffsetsTopic
 	if w.b.view.Named(name) == nil {

@@ -40,7 +40,7 @@ func (b *Broker) listPart(ev *ListOffsets, i int, answer *effect.OffsetListed, o
 	case p.replica.Offline() != "":
 		code = kerr.KafkaStorageError.Code
 	default:
-		code = p.replica.CheckEpoch(part.CurrentLeaderEpoch)
+		code = p.replica.CheckLeads(part.CurrentLeaderEpoch)
 	}
 	if answer.Code = code; code != 0 {
 		return false

@@ -4,104 +4,78 @@ import (
 	"fmt"
 
 	"github.com/weirmq/weir/core/effect"
-	"github.com/weirmq/weir/core/log"
 	"github.com/weirmq/weir/core/metadata"
+	"github.com/weirmq/weir/core/metalog"
 	"github.com/weirmq/weir/core/model"
-	"github.com/weirmq/weir/core/record"
-	"github.com/weirmq/weir/core/replica"
 	"github.com/weirmq/weir/core/storage"
 )
 
-// Open makes a broker from what storage recovered: it loads the metadata log, opens the partitions of
-// every topic in it, and removes the files of partitions that no topic has. out receives notes for the
-// driver to report; it holds nothing to carry out.
+// Open makes a broker from what storage recovered. It takes up the metadata from the newest image that is on this disk;
+// what was committed since comes with the quorum, and with it the partitions. out is to be carried out before anything
+// else; it also holds notes for the driver to report.
 //
-// It fails if the metadata log is damaged or cannot be read by this version: nothing is known of any
-// topic then, and nothing may be deleted for not being known.
+// It fails if what this node has promised as a voter is damaged or cannot be read by this version.
 func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *effect.Set) (*Broker, error) {
-	recovered := make(map[model.TopicPartition]*storage.Recovered, len(rec.Partitions))
+	b := newBroker(config, metadata.NewView(metadata.NewImage(), config.Controller.NodeID, config.Controller.Node))
+	b.recovered = make(map[model.TopicPartition]*storage.Recovered, len(rec.Partitions))
+	var found metalog.Found
 	for i := range rec.Partitions {
-		recovered[rec.Partitions[i].Partition] = &rec.Partitions[i]
+		p := &rec.Partitions[i]
+		switch {
+		case !metalog.Holds(p.Partition):
+			b.recovered[p.Partition] = p
+			continue
+		case p.Damage != "":
+			return nil, fmt.Errorf("the metadata log is damaged: %v: %s", p.Partition, p.Damage)
+		}
+		switch p.Partition {
+		case metalog.EntriesPartition:
+			found.Entries = p.State
+		case metalog.HardPartition:
+			found.Hard = p.State
+		case metalog.ImagesPartition:
+			found.Images = p.State
+		}
 	}
-	image, err := loadMetadata(engine, recovered[metadata.LogPartition])
+	// Directories that nothing durable knows of were being made or removed when the last life ended.
+	_, err := engine.DeleteUnknown(func(tp model.TopicPartition) bool { return metalog.Holds(tp) || b.recovered[tp] != nil })
+	if err != nil {
+		return nil, fmt.Errorf("remove what was left of deleted partitions: %w", err)
+	}
+	saved, err := b.openVoter(engine, found)
 	if err != nil {
 		return nil, err
 	}
-	b := newBroker(config, metadata.NewView(image, config.Controller.NodeID, config.Controller.Node))
-	var opens effect.Set
-	opens.Opens = append(opens.Opens, effect.Open{Partition: metadata.LogPartition, Config: metadataLog()})
-	for of := range image.Topics {
-		t := b.addTopic(of)
-		for index, state := range of.Partitions {
-			tp := model.TopicPartition{Topic: t.ID, Partition: index}
-			b.addPartition(t, b.openReplica(tp, t, state, recovered[tp], out))
-			opens.Opens = append(opens.Opens, effect.Open{Partition: tp, Config: logConfig(t)})
+	if b.voter != nil {
+		for _, tp := range []model.TopicPartition{metalog.EntriesPartition, metalog.HardPartition, metalog.ImagesPartition} {
+			out.Opens = append(out.Opens, effect.Open{Partition: tp, Config: metadataLog()})
+		}
+		if err := b.startVoter(saved, out); err != nil {
+			return nil, err
 		}
 	}
-	b.publish()
-	var done effect.Completions
-	engine.Perform(&opens, &done)
-	out.Notes = append(out.Notes, done.Notes...)
-	_, err = engine.DeleteUnknown(func(tp model.TopicPartition) bool {
-		return tp == metadata.LogPartition || b.partitions.get(tp) != nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("remove the files of deleted topics: %w", err)
-	}
+	b.settle(out)
 	return b, nil
 }
 
-// metadataLog keeps everything: metadata has no retention until it has snapshots.
+// metadataLog keeps everything until an image stands for it.
 func metadataLog() effect.LogConfig {
 	c := metadata.DefaultTopicConfig().Log
 	c.RetentionMs, c.RetentionBytes = -1, -1
 	return c
 }
 
-func loadMetadata(engine *storage.Engine, rec *storage.Recovered) (*metadata.Image, error) {
-	image := metadata.NewImage()
-	if rec == nil {
-		return image, nil
+// catchUp takes up what had to wait until the metadata was that of this life: groups are loaded, and the partitions
+// removed that recovery found and no topic has any more.
+func (b *Broker) catchUp(out *effect.Set) {
+	if b.caughtUp || !b.Active() {
+		return
 	}
-	if rec.Damage != "" {
-		return nil, fmt.Errorf("the metadata log is damaged: %s", rec.Damage)
+	b.caughtUp = true
+	for _, tp := range sortedPartitions(b.recovered) {
+		out.Deletes = append(out.Deletes, effect.Delete{Partition: tp})
+		out.Notes = append(out.Notes, effect.Note{Kind: effect.NotePartitionLetGo, Partition: tp})
 	}
-	draft, next := image.Edit(), model.Offset(0)
-	err := engine.ReadAll(metadata.LogPartition, func(batch record.Batch) error {
-		if batch.BaseOffset() != next {
-			return fmt.Errorf("a batch at offset %d follows what ends at %d", batch.BaseOffset(), next)
-		}
-		next = batch.NextOffset()
-		return draft.Apply(batch)
-	})
-	if err == nil && next != rec.State.EndOffset() {
-		err = fmt.Errorf("it was read up to offset %d and ends at %d", next, rec.State.EndOffset())
-	}
-	if err != nil {
-		return nil, fmt.Errorf("load the metadata log: %w", err)
-	}
-	image, _ = draft.Seal(next)
-	return image, nil
-}
-
-func (b *Broker) openReplica(tp model.TopicPartition, t *topic, d *metadata.Partition, rec *storage.Recovered, out *effect.Set) *replica.Replica {
-	state := log.New(0)
-	if rec != nil && rec.State != nil {
-		state = rec.State
-	}
-	r := replica.New(tp, state, 0)
-	r.Lead(b.leadership(t, d), b.now, out)
-	if rec != nil && rec.Damage != "" {
-		r.GoOffline(rec.Damage, out)
-	}
-	return r
-}
-
-// leadership is what the image says of a partition that this node leads.
-func (b *Broker) leadership(t *topic, d *metadata.Partition) replica.Leadership {
-	return replica.Leadership{
-		Epoch:      d.LeaderEpoch,
-		Assignment: replica.Assignment{Replicas: d.Replicas, ISR: d.ISR},
-		Config:     replica.FollowersConfig{Self: b.config.Advertised.ID, InSyncMin: min(int(t.Config.MinInSyncReplicas), len(d.Replicas))},
-	}
+	b.recovered = nil
+	b.loadGroups(out)
 }

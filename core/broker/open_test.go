@@ -27,8 +27,7 @@ func begin(t *testing.T, disk storage.Disk, idSeed byte) *life {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld()
-	config := w.b.config
+	config := newWorld().b.config
 	config.Controller.IDSeed[0], config.Groups.IDSeed[0] = idSeed, idSeed
 	config.Groups.InitialRebalanceDelay, config.Groups.LogBytesMin = 0, 8<<10
 	config.Controller.OffsetsSegmentBytes = 4 << 10
@@ -38,8 +37,21 @@ func begin(t *testing.T, disk storage.Disk, idSeed byte) *life {
 		t.Fatal(err)
 	}
 	l := &life{t: t, b: b, engine: engine, now: 1}
-	l.work(&effect.Completions{})
-	return l
+	var done effect.Completions
+	engine.Perform(&out, &done)
+	for range 20 {
+		if l.work(&done); b.Active() {
+			for range 20 {
+				l.tick(1) // groups are loaded
+			}
+			return l
+		}
+		b.self.nextAt = 0
+		l.tick(0)
+		done.Reset()
+	}
+	t.Fatal("the broker does not come to serve")
+	return nil
 }
 
 func (l *life) step(ev Event) *effect.Set {

@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"fmt"
-
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
@@ -24,10 +22,16 @@ type partition struct {
 	place    int        // in partitions.order
 	// coordinator leads the groups of a partition of the offsets topic; nil for others.
 	coordinator *coordinator
-	watchers    []*entry // of fetch sessions
-	fetchedBy   uint64   // the newest full fetch that named it
-	timed       bool     // in Broker.timeouts
+	watchers    []*entry   // of fetch sessions
+	fetchedBy   uint64     // the newest full fetch that named it
+	timed       bool       // in Broker.timeouts
+	following   *following // while another node leads
+	proposing   bool       // a change of who is in sync is on its way to the controller
+	proposeAt   model.Time // when to look again who is in sync; 0 if there is nothing to wait for
 }
+
+// index is the partition's number.
+func (p *partition) index() model.Partition { return p.replica.Partition().Partition }
 
 // partitions finds partitions by name and walks them in an order that depends on nothing but history.
 type partitions struct {
@@ -52,43 +56,6 @@ func (ps *partitions) remove(p *partition) {
 	ps.order[len(ps.order)-1] = nil
 	ps.order = ps.order[:len(ps.order)-1]
 	delete(ps.byID, p.replica.Partition())
-}
-
-func (b *Broker) checkPartitions() error {
-	ps := &b.partitions
-	if len(ps.byID) != len(ps.order) {
-		return fmt.Errorf("%d partitions by id, %d in order", len(ps.byID), len(ps.order))
-	}
-	for i, p := range ps.order {
-		tp := p.replica.Partition()
-		if p.place != i || ps.byID[tp] != p {
-			return fmt.Errorf("partition %v is filed wrongly", tp)
-		}
-		if b.topics[tp.Topic] != p.topic || p.topic.Partition(tp.Partition) == nil {
-			return fmt.Errorf("partition %v has another topic than the image", tp)
-		}
-		if err := p.replica.Check(); err != nil {
-			return err
-		}
-		if offline := p.replica.Offline() != ""; offline != b.offline[tp] || offline != b.published.Offline(tp) {
-			return fmt.Errorf("partition %v is offline: %t, counted as such: %t, published as such: %t", tp, offline, b.offline[tp], b.published.Offline(tp))
-		}
-	}
-	if len(b.offline) != b.published.OfflineCount() || b.published.View != b.view {
-		return fmt.Errorf("what is published is not what is so: %d partitions offline, %d published", len(b.offline), b.published.OfflineCount())
-	}
-	if b.view != b.controller.View() || len(b.topics) != b.view.TopicCount() {
-		return fmt.Errorf("the broker is behind the controller: %d topics, not %d", len(b.topics), b.view.TopicCount())
-	}
-	for t := range b.view.Topics {
-		if own := b.topics[t.ID]; own == nil || own.Topic != t || own.Config != b.view.TopicConfig(t) {
-			return fmt.Errorf("topic %q is not as it is in the image", t.Name)
-		}
-	}
-	if count := b.view.PartitionCount(); count != len(ps.order) {
-		return fmt.Errorf("the image has %d partitions, the broker %d", count, len(ps.order))
-	}
-	return nil
 }
 
 // retention spreads the retention checks of all partitions over the interval: each Tick looks at a few.

@@ -40,93 +40,94 @@ const (
 
 // Alter asks for configurations to be changed; the answer is an effect.ConfigsAltered.
 func (c *Controller) Alter(to effect.RequestID, resources []AlterResource, validateOnly bool, out *effect.Set) {
-	r := &request{to: to, kind: alterConfigs, alters: resources}
+	r := &request{
+		to:     to,
+		decide: func(t *turn) effect.Body { return &effect.ConfigsAltered{Resources: t.alters(resources)} },
+		refuse: func(code int16, why string) effect.Body {
+			answer := &effect.ConfigsAltered{}
+			for i := range resources {
+				answer.Resources = append(answer.Resources, effect.ConfigAltered{Type: resources[i].Type, Name: resources[i].Name, Code: code, Message: why})
+			}
+			return answer
+		},
+	}
 	if validateOnly {
-		c.decideAlters(r, c.newTurn())
-		reply(to, &effect.ConfigsAltered{Resources: r.altered}, out)
+		c.dry(r, out)
 		return
 	}
 	c.ask(r, out)
 }
 
-// touchedBy is the name under which a turn remembers that a resource changes in it.
-func (a *AlterResource) touchedBy() string {
-	if a.Type == metadata.TopicResource {
-		return a.Name
-	}
-	return "\x00" + a.Name // no topic has such a name
-}
-
-func (c *Controller) decideAlters(r *request, t *turn) {
+func (t *turn) alters(resources []AlterResource) (altered []effect.ConfigAltered) {
 	type resource struct {
 		kind int8
 		name string
 	}
-	named := make(map[resource]int, len(r.alters))
-	for i := range r.alters {
-		named[resource{r.alters[i].Type, r.alters[i].Name}]++
+	named := make(map[resource]int, len(resources))
+	for i := range resources {
+		named[resource{resources[i].Type, resources[i].Name}]++
 	}
-	for i := range r.alters {
-		a := &r.alters[i]
+	for i := range resources {
+		a := &resources[i]
 		answer := effect.ConfigAltered{Type: a.Type, Name: a.Name}
 		var why *refusal
-		var records [][]byte
 		if named[resource{a.Type, a.Name}] > 1 {
 			why = &refusal{kerr.InvalidRequest, "each resource must appear at most once"}
 		} else {
-			records, why = c.decideAlter(a)
+			why = t.alter(a)
 		}
 		if why != nil {
 			answer.Code, answer.Message = why.error.Code, why.message
-		} else {
-			t.touched[a.touchedBy()] = true
-			t.add(records...)
 		}
-		r.altered = append(r.altered, answer)
+		altered = append(altered, answer)
 	}
+	return altered
 }
 
-// decideAlter checks the changes of one resource and returns their records.
-func (c *Controller) decideAlter(a *AlterResource) ([][]byte, *refusal) {
+// alter checks the changes of one resource and adds their records.
+func (t *turn) alter(a *AlterResource) *refusal {
 	if why := checkOps(a.Ops); why != nil {
-		return nil, why
+		return why
 	}
 	switch a.Type {
 	case metadata.TopicResource:
 		if why := metadata.NameProblem(a.Name); why != "" {
-			return nil, &refusal{kerr.InvalidTopicException, fmt.Sprintf("topic name %q %s", metadata.Shown(a.Name), why)}
+			return &refusal{kerr.InvalidTopicException, fmt.Sprintf("topic name %q %s", metadata.Shown(a.Name), why)}
 		}
-		topic := c.view.Named(a.Name)
+		topic := t.view.Named(a.Name)
 		if topic == nil {
-			return nil, &refusal{kerr.UnknownTopicOrPartition, fmt.Sprintf("topic %q does not exist", a.Name)}
+			return &refusal{kerr.UnknownTopicOrPartition, fmt.Sprintf("topic %q does not exist", a.Name)}
 		}
 		if metadata.Internal(a.Name) {
-			return nil, &refusal{kerr.InvalidTopicException, fmt.Sprintf("topic %q is the cluster's own: its configuration cannot change", a.Name)}
+			return &refusal{kerr.InvalidTopicException, fmt.Sprintf("topic %q is the cluster's own: its configuration cannot change", a.Name)}
 		}
-		config := metadata.NodeConfig{Topic: c.view.TopicConfig(topic)}
+		config := metadata.NodeConfig{Topic: t.view.TopicConfig(topic)}
 		after, why := operate(a, topic.Settings, metadata.TopicSetting, func(s *metadata.Setting) string { return s.Get(&config) })
 		if why != nil {
-			return nil, why
+			return why
 		}
-		if _, err := c.view.Node().Topic.With(after); err != nil {
-			return nil, &refusal{kerr.InvalidConfig, err.Error()}
+		if _, err := t.view.Node().Topic.With(after); err != nil {
+			return &refusal{kerr.InvalidConfig, err.Error()}
 		}
-		return c.configRecords(a, topic.Settings, after), nil
+		t.configRecords(a, topic.Settings, after)
+		return nil
 	case metadata.NodeResource:
-		if why := metadata.NodeProblem(a.Name, c.config.NodeID); why != "" {
-			return nil, &refusal{kerr.InvalidRequest, why}
+		if why := metadata.NodeProblem(a.Name, t.c.config.NodeID); why != "" {
+			return &refusal{kerr.InvalidRequest, why}
 		}
-		before := c.view.NodeSettings(a.Name)
-		after, why := operate(a, before, metadata.NodeSetting, func(s *metadata.Setting) string { return s.Get(c.view.Node()) })
+		before := t.view.NodeSettings(a.Name)
+		after, why := operate(a, before, metadata.NodeSetting, func(s *metadata.Setting) string { return s.Get(t.view.Node()) })
 		if why != nil {
-			return nil, why
+			return why
 		}
-		if _, err := c.view.Static().With(after); err != nil {
-			return nil, &refusal{kerr.InvalidRequest, err.Error()}
+		if _, err := t.view.Static().With(after); err != nil {
+			return &refusal{kerr.InvalidRequest, err.Error()}
 		}
-		return c.configRecords(a, before, after), nil
+		t.configRecords(a, before, after)
+		t.view = t.c.view.Of(t.image())
+		return nil
 	}
-	return nil, &refusal{kerr.InvalidRequest, fmt.Sprintf("resources of type %d have no configuration here; topics (2) and brokers (4) have", a.Type)}
+	return &refusal{kerr.InvalidRequest, fmt.Sprintf("resources of type %d have no configuration here; topics (2) and brokers (4) have", a.Type)}
 }
 
 // checkOps refuses what has no meaning for any resource.
@@ -216,12 +217,9 @@ func unknown(name string, resource int8) string {
 }
 
 // configRecords are what makes the settings of a resource from what they were. Both lists are by name.
-func (c *Controller) configRecords(a *AlterResource, before, after []metadata.ConfigSetting) [][]byte {
-	var out [][]byte
+func (t *turn) configRecords(a *AlterResource, before, after []metadata.ConfigSetting) {
 	record := func(name string, value protocol.NullString) {
-		out = append(out, c.encode(&protocol.ConfigRecord{
-			ResourceType: a.Type, ResourceName: a.Name, Name: name, Value: value,
-		}, 0))
+		t.record(&protocol.ConfigRecord{ResourceType: a.Type, ResourceName: a.Name, Name: name, Value: value}, 0)
 	}
 	for _, s := range before {
 		if _, kept := metadata.SettingValue(after, s.Name); !kept {
@@ -233,5 +231,4 @@ func (c *Controller) configRecords(a *AlterResource, before, after []metadata.Co
 			record(s.Name, protocol.String(s.Value))
 		}
 	}
-	return out
 }

@@ -11,44 +11,11 @@ import (
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
-	"github.com/weirmq/weir/core/record"
 )
-
-// life is a controller and the metadata log that it wrote.
-type life struct {
-	c   *Controller
-	log []record.Batch
-}
-
-func newLife() *life {
-	return &life{c: New(testConfig(), metadata.NewView(metadata.NewImage(), 1, metadata.DefaultNodeConfig()))}
-}
-
-// ask makes a request, and what it writes durable; it returns the answer.
-func (l *life) ask(t *testing.T, f func(out *effect.Set)) effect.Body {
-	t.Helper()
-	var out effect.Set
-	f(&out)
-	for _, a := range out.Appends {
-		l.log = append(l.log, record.Batch(a.Batch))
-	}
-	settleAll(t, l.c, &out)
-	if len(out.Replies) == 0 {
-		return nil
-	}
-	return out.Replies[0].Body
-}
-
-func (l *life) create(t *testing.T, name string, settings ...metadata.ConfigSetting) {
-	t.Helper()
-	l.ask(t, func(out *effect.Set) {
-		l.c.Create(effect.RequestID{}, []CreateTopic{{Name: name, PartitionCount: 1, ReplicationFactor: 1, Settings: settings}}, false, out)
-	})
-}
 
 func (l *life) alter(t *testing.T, resources ...AlterResource) []effect.ConfigAltered {
 	t.Helper()
-	return l.ask(t, func(out *effect.Set) { l.c.Alter(effect.RequestID{}, resources, false, out) }).(*effect.ConfigsAltered).Resources
+	return l.ask(t, func(to effect.RequestID, out *effect.Set) { l.c.Alter(to, resources, false, out) }).(*effect.ConfigsAltered).Resources
 }
 
 func topicOps(name string, ops ...AlterOp) AlterResource {
@@ -80,18 +47,16 @@ func sources(entries []effect.ConfigEntry, name string) string {
 func TestAConfigurationCountsFromTheMostSpecificPlaceThatSetsIt(t *testing.T) {
 	static := metadata.DefaultNodeConfig()
 	static.Topic.Log.RetentionMs = 4
-	config := testConfig()
-	config.Node = static
-	l := &life{c: New(config, metadata.NewView(metadata.NewImage(), 1, static))}
-	l.create(t, "t")
+	l := newLifeOf(t, 1, static)
+	l.topic(t, "t", 1, 1)
 	want := func(said string) {
 		t.Helper()
-		topic := l.c.View().Named("t")
-		if got := sources(l.c.View().DescribeTopic(topic), "retention.ms"); got != said {
+		topic := l.view.Named("t")
+		if got := sources(l.view.DescribeTopic(topic), "retention.ms"); got != said {
 			t.Errorf("described as %s, want %s", got, said)
 		}
-		if value, _, _ := strings.Cut(said, " "); value != sources([]effect.ConfigEntry{{Name: "x", Value: metadata.TopicSetting("retention.ms").Get(&metadata.NodeConfig{Topic: l.c.View().TopicConfig(topic)})}}, "x") {
-			t.Errorf("in force is %d", l.c.View().TopicConfig(topic).Log.RetentionMs)
+		if value, _, _ := strings.Cut(said, " "); value != sources([]effect.ConfigEntry{{Name: "x", Value: metadata.TopicSetting("retention.ms").Get(&metadata.NodeConfig{Topic: l.view.TopicConfig(topic)})}}, "x") {
+			t.Errorf("in force is %d", l.view.TopicConfig(topic).Log.RetentionMs)
 		}
 	}
 	node := func(name string, op AlterOp) {
@@ -114,35 +79,35 @@ func TestAConfigurationCountsFromTheMostSpecificPlaceThatSetsIt(t *testing.T) {
 	want("3 log.retention.ms=3@3 " + file)
 	node("", unset("log.retention.ms"))
 	want("4 " + file)
-	if left := append(l.c.View().NodeSettings(""), l.c.View().NodeSettings("1")...); len(left) != 0 {
+	if left := append(l.view.NodeSettings(""), l.view.NodeSettings("1")...); len(left) != 0 {
 		t.Errorf("nothing is set and something is kept: %+v", left)
 	}
 }
 
 func TestChangesOfNodesReachTopicsThatSayNothingThemselves(t *testing.T) {
-	l := newLife()
-	l.create(t, "own", metadata.ConfigSetting{Name: "max.message.bytes", Value: "100"})
-	l.create(t, "other")
-	var out effect.Set
-	l.c.Alter(effect.RequestID{}, []AlterResource{{Type: metadata.NodeResource, Ops: []AlterOp{set("message.max.bytes", "200")}}}, false, &out)
-	changes := settleAll(t, l.c, &out)
+	l := newLife(t, 1)
+	l.topic(t, "own", 1, 1, metadata.ConfigSetting{Name: "max.message.bytes", Value: "100"})
+	l.topic(t, "other", 1, 1)
+	l.changes = nil
+	l.alter(t, AlterResource{Type: metadata.NodeResource, Ops: []AlterOp{set("message.max.bytes", "200")}})
+	changes := l.changes
 	if len(changes) != 1 || len(changes[0].Topics) != 0 || !slices.Equal(changes[0].Nodes, []string{""}) {
 		t.Fatalf("%+v", changes)
 	}
-	bytesMax := func(name string) int32 { return l.c.View().TopicConfig(l.c.View().Named(name)).MessageBytesMax }
+	bytesMax := func(name string) int32 { return l.view.TopicConfig(l.view.Named(name)).MessageBytesMax }
 	if bytesMax("own") != 100 || bytesMax("other") != 200 {
 		t.Errorf("own %d, other %d", bytesMax("own"), bytesMax("other"))
 	}
-	l.create(t, "later")
+	l.topic(t, "later", 1, 1)
 	if bytesMax("later") != 200 {
 		t.Errorf("a topic created later has %d", bytesMax("later"))
 	}
 }
 
 func TestAlterationsThatAreRefused(t *testing.T) {
-	l := newLife()
-	l.create(t, "t", metadata.ConfigSetting{Name: "retention.ms", Value: "5"})
-	before := l.c.View().Named("t")
+	l := newLife(t, 1)
+	l.topic(t, "t", 1, 1, metadata.ConfigSetting{Name: "retention.ms", Value: "5"})
+	before := l.view.Named("t")
 	for _, c := range []struct {
 		rule string
 		in   AlterResource
@@ -171,7 +136,7 @@ func TestAlterationsThatAreRefused(t *testing.T) {
 			t.Errorf("%s: %s %q, want %s", c.rule, effect.CodeName(got.Code), got.Message, c.code.Message)
 		}
 	}
-	if after := l.c.View().Named("t"); after != before {
+	if after := l.view.Named("t"); after != before {
 		t.Errorf("something changed: %+v", after)
 	}
 	for _, a := range l.alter(t, topicOps("t", set("retention.ms", "1")), topicOps("t", set("segment.ms", "1"))) {
@@ -182,20 +147,20 @@ func TestAlterationsThatAreRefused(t *testing.T) {
 }
 
 func TestReplacingForgetsWhatIsNotNamed(t *testing.T) {
-	l := newLife()
-	l.create(t, "t", metadata.ConfigSetting{Name: "retention.ms", Value: "5"}, metadata.ConfigSetting{Name: "segment.ms", Value: "6"})
+	l := newLife(t, 1)
+	l.topic(t, "t", 1, 1, metadata.ConfigSetting{Name: "retention.ms", Value: "5"}, metadata.ConfigSetting{Name: "segment.ms", Value: "6"})
 	in := topicOps("t", set("segment.ms", " 6"), set("max.message.bytes", "7"))
 	in.Replace = true
 	l.alter(t, in)
 	want := []metadata.ConfigSetting{{Name: "max.message.bytes", Value: "7"}, {Name: "segment.ms", Value: "6"}}
-	if got := l.c.View().Named("t").Settings; !slices.Equal(got, want) {
+	if got := l.view.Named("t").Settings; !slices.Equal(got, want) {
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestListsAreAppendedToAndTakenFrom(t *testing.T) {
-	l := newLife()
-	l.create(t, "t")
+	l := newLife(t, 1)
+	l.topic(t, "t", 1, 1)
 	for _, c := range []struct {
 		kind OpKind
 		ok   bool
@@ -214,12 +179,14 @@ func TestListsAreAppendedToAndTakenFrom(t *testing.T) {
 }
 
 func TestValidatingWritesNothing(t *testing.T) {
-	l := newLife()
-	l.create(t, "t")
+	l := newLife(t, 1)
+	l.topic(t, "t", 1, 1)
+	records := len(l.log)
 	var out effect.Set
-	l.c.Alter(effect.RequestID{}, []AlterResource{topicOps("t", set("retention.ms", "1"))}, true, &out)
-	l.c.Extend(effect.RequestID{}, []AddPartitions{{Name: "t", Count: 4}}, true, &out)
-	if len(out.Appends) != 0 || len(out.Replies) != 2 || l.c.turn != nil {
+	to := effect.RequestID{Conn: 1, Request: 1}
+	l.c.Alter(to, []AlterResource{topicOps("t", set("retention.ms", "1"))}, true, &out)
+	l.c.Extend(to, []AddPartitions{{Name: "t", Count: 4}}, true, &out)
+	if l.c.Take(&out) != nil || len(out.Replies) != 2 || len(l.log) != records {
 		t.Fatalf("%v", out.String())
 	}
 	if a := out.Replies[0].Body.(*effect.ConfigsAltered).Resources[0]; a.Code != 0 {
@@ -228,8 +195,8 @@ func TestValidatingWritesNothing(t *testing.T) {
 }
 
 func TestNothingIsWrittenForWhatIsSoAlready(t *testing.T) {
-	l := newLife()
-	l.create(t, "t", metadata.ConfigSetting{Name: "retention.ms", Value: "5"})
+	l := newLife(t, 1)
+	l.topic(t, "t", 1, 1, metadata.ConfigSetting{Name: "retention.ms", Value: "5"})
 	batches := len(l.log)
 	if a := l.alter(t, topicOps("t", set("retention.ms", "5"), unset("segment.ms")))[0]; a.Code != 0 || len(l.log) != batches {
 		t.Errorf("%+v, %d batches written", a, len(l.log)-batches)
@@ -237,10 +204,10 @@ func TestNothingIsWrittenForWhatIsSoAlready(t *testing.T) {
 }
 
 func TestPartitionsAreOnlyAdded(t *testing.T) {
-	l := newLife()
-	l.create(t, "t")
+	l := newLife(t, 1)
+	l.topic(t, "t", 1, 1)
 	extend := func(in ...AddPartitions) []effect.TopicExtended {
-		return l.ask(t, func(out *effect.Set) { l.c.Extend(effect.RequestID{}, in, false, out) }).(*effect.PartitionsCreated).Topics
+		return l.ask(t, func(to effect.RequestID, out *effect.Set) { l.c.Extend(to, in, false, out) }).(*effect.PartitionsCreated).Topics
 	}
 	here := []model.NodeID{1}
 	for _, c := range []struct {
@@ -267,25 +234,25 @@ func TestPartitionsAreOnlyAdded(t *testing.T) {
 			t.Errorf("a topic that is named twice: %s", effect.CodeName(a.Code))
 		}
 	}
-	if n := l.c.View().Named("t").PartitionCount(); n != 4 || l.c.View().PartitionCount() != 4 {
-		t.Errorf("%d partitions, %d counted", n, l.c.View().PartitionCount())
+	if n := l.view.Named("t").PartitionCount(); n != 4 || l.view.PartitionCount() != 4 {
+		t.Errorf("%d partitions, %d counted", n, l.view.PartitionCount())
 	}
 }
 
 func TestATopicNamedTwiceIsRefusedWhereverItStands(t *testing.T) {
-	l := newLife()
+	l := newLife(t, 1)
 	one := CreateTopic{Name: "a", PartitionCount: 1, ReplicationFactor: 1}
 	other := one
 	other.Name = "b"
-	created := l.ask(t, func(out *effect.Set) {
-		l.c.Create(effect.RequestID{}, []CreateTopic{one, other, one}, false, out)
+	created := l.ask(t, func(to effect.RequestID, out *effect.Set) {
+		l.c.Create(to, []CreateTopic{one, other, one}, false, out)
 	}).(*effect.TopicsCreated).Topics
 	if created[0].Code != kerr.InvalidRequest.Code || created[1].Code != 0 || created[2].Code != kerr.InvalidRequest.Code {
 		t.Errorf("%+v", created)
 	}
-	id := l.c.View().Named("b").ID
-	deleted := l.ask(t, func(out *effect.Set) {
-		l.c.Delete(effect.RequestID{}, []DeleteTopic{
+	id := l.view.Named("b").ID
+	deleted := l.ask(t, func(to effect.RequestID, out *effect.Set) {
+		l.c.Delete(to, []DeleteTopic{
 			{Name: "b"}, {ByID: true, ID: id}, {Name: "x"}, {Name: "x"}, {Name: ""}, {ByID: true}, {Problem: "neither"},
 		}, out)
 	}).(*effect.TopicsDeleted).Topics
@@ -300,13 +267,13 @@ func TestATopicNamedTwiceIsRefusedWhereverItStands(t *testing.T) {
 }
 
 func TestNamesThatMetricsCannotTellApartCollide(t *testing.T) {
-	l := newLife()
+	l := newLife(t, 1)
 	create := func(names ...string) []effect.TopicCreated {
 		var in []CreateTopic
 		for _, n := range names {
 			in = append(in, CreateTopic{Name: n, PartitionCount: 1, ReplicationFactor: 1})
 		}
-		return l.ask(t, func(out *effect.Set) { l.c.Create(effect.RequestID{}, in, false, out) }).(*effect.TopicsCreated).Topics
+		return l.ask(t, func(to effect.RequestID, out *effect.Set) { l.c.Create(to, in, false, out) }).(*effect.TopicsCreated).Topics
 	}
 	if c := create("a.b", "ab", "a-b"); c[0].Code != 0 || c[1].Code != 0 || c[2].Code != 0 {
 		t.Errorf("%+v", c)
@@ -317,7 +284,7 @@ func TestNamesThatMetricsCannotTellApartCollide(t *testing.T) {
 	if c := create("c.d", "c_d"); c[0].Code != 0 || c[1].Code != kerr.InvalidTopicException.Code {
 		t.Errorf("%+v", c)
 	}
-	l.ask(t, func(out *effect.Set) { l.c.Delete(effect.RequestID{}, []DeleteTopic{{Name: "a.b"}}, out) })
+	l.ask(t, func(to effect.RequestID, out *effect.Set) { l.c.Delete(to, []DeleteTopic{{Name: "a.b"}}, out) })
 	if c := create("a_b"); c[0].Code != 0 {
 		t.Errorf("the name is free again: %+v", c)
 	}
@@ -326,7 +293,7 @@ func TestNamesThatMetricsCannotTellApartCollide(t *testing.T) {
 // Whatever is asked, the log that was written gives the image that wrote it.
 func TestAnyHistoryLoadsToTheImageThatItMade(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		l := newLife()
+		l := newLife(t, 1)
 		name := rapid.SampledFrom([]string{"a", "b", "a.c", "a_c"})
 		key := rapid.SampledFrom([]string{"retention.ms", "max.message.bytes", "message.timestamp.type", "nonsense"})
 		nodeKey := rapid.SampledFrom([]string{"log.retention.ms", "message.max.bytes", "num.partitions", "auto.create.topics.enable", "log.dirs"})
@@ -338,28 +305,28 @@ func TestAnyHistoryLoadsToTheImageThatItMade(t *testing.T) {
 			}
 		}
 		for range rapid.IntRange(1, 25).Draw(r, "steps") {
-			l.ask(t, func(out *effect.Set) {
+			l.ask(t, func(to effect.RequestID, out *effect.Set) {
 				switch rapid.IntRange(0, 5).Draw(r, "what") {
 				case 0, 1:
-					l.c.Create(effect.RequestID{}, []CreateTopic{
+					l.c.Create(to, []CreateTopic{
 						{Name: name.Draw(r, "name"), PartitionCount: int32(rapid.IntRange(-1, 3).Draw(r, "count")), ReplicationFactor: -1},
 						{Name: name.Draw(r, "name"), PartitionCount: -1, ReplicationFactor: 1},
 					}, false, out)
 				case 2:
-					l.c.Delete(effect.RequestID{}, []DeleteTopic{{Name: name.Draw(r, "name")}}, out)
+					l.c.Delete(to, []DeleteTopic{{Name: name.Draw(r, "name")}}, out)
 				case 3:
 					a := topicOps(name.Draw(r, "name"), op(key), op(key))
 					a.Replace = rapid.Bool().Draw(r, "replace")
-					l.c.Alter(effect.RequestID{}, []AlterResource{a}, false, out)
+					l.c.Alter(to, []AlterResource{a}, false, out)
 				case 4:
 					node := rapid.SampledFrom([]string{"", "1", "2"}).Draw(r, "node")
-					l.c.Alter(effect.RequestID{}, []AlterResource{{Type: metadata.NodeResource, Name: node, Ops: []AlterOp{op(nodeKey)}}}, false, out)
+					l.c.Alter(to, []AlterResource{{Type: metadata.NodeResource, Name: node, Ops: []AlterOp{op(nodeKey)}}}, false, out)
 				case 5:
-					l.c.Extend(effect.RequestID{}, []AddPartitions{{Name: name.Draw(r, "name"), Count: int32(rapid.IntRange(0, 6).Draw(r, "count"))}}, false, out)
+					l.c.Extend(to, []AddPartitions{{Name: name.Draw(r, "name"), Count: int32(rapid.IntRange(0, 6).Draw(r, "count"))}}, false, out)
 				}
 			})
 		}
-		if view := l.c.View(); !load(r, l.log).Equal(view.Image) {
+		if view := l.view; !load(r, l.log).Equal(view.Image) {
 			r.Fatalf("the log gives another image than %+v", view.Image)
 		}
 	})

@@ -226,11 +226,16 @@ type ProducerIDsAllocated struct {
 // QuorumMessages carries messages of one voter to another. It is answered by QuorumMessagesTaken.
 type QuorumMessages struct {
 	From, To model.VoterID
-	Messages [][]byte // opaque here; at least one
+	Messages [][]byte // opaque here; none to ask who answers
 }
 
-// QuorumMessagesTaken answers QuorumMessages: that they arrived, and no more.
-type QuorumMessagesTaken struct{ Code int16 }
+// QuorumMessagesTaken answers QuorumMessages: that they arrived, and who answers.
+type QuorumMessagesTaken struct {
+	Code int16
+	// Voter is who answers, from which disk; HasLog says that it is part of a cluster that has been founded.
+	Voter  model.VoterID
+	HasLog bool
+}
 
 // Forward passes a client's request to the node that can decide it, as it came (KIP-590). It is answered by
 // Forwarded.

@@ -37,6 +37,12 @@ const (
 	MarkTruncatedBelowWatermark             // a follower cut off what had been committed: an unclean election
 	MarkMetadataTruncated                   // a voter cut off entries that were overwritten
 	MarkMetadataImage                       // a voter wrote an image of the metadata
+	MarkBrokerFenced                        // a broker was not heard of for the time of a session
+	MarkDiskReplaced                        // a broker came back with another disk
+	MarkControlledShutdown                  // a broker was relieved of what it led, before it stopped
+	MarkIneligibleReplica                   // a replica was proposed as in sync whose broker is fenced, or another life of it
+	MarkReassigned                          // a reassignment came to its end
+	MarkVoterJoins                          // a disk that knows nothing of the quorum joins it as another voter
 	MarkCount                               // how many there are; not a mark
 )
 
@@ -58,6 +64,9 @@ var markNames = [MarkCount]string{
 	MarkFollowerTruncated:  "follower.truncated", MarkFollowerStartedAnew: "follower.started_anew",
 	MarkTruncatedBelowWatermark: "follower.truncated_committed",
 	MarkMetadataTruncated:       "metadata.truncated", MarkMetadataImage: "metadata.image",
+	MarkBrokerFenced: "broker.fenced", MarkDiskReplaced: "broker.disk_replaced", MarkControlledShutdown: "broker.controlled_shutdown",
+	MarkIneligibleReplica: "partition.ineligible_replica", MarkReassigned: "partition.reassigned",
+	MarkVoterJoins: "quorum.joined",
 }
 
 // String is the mark's name in reports.

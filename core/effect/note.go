@@ -19,38 +19,45 @@ type NoteKind uint8
 
 // The kinds of notes.
 const (
-	NoteTopicCreated      NoteKind = iota + 1 // Count: partitions
-	NoteTopicDeleted                          // Count: partitions
-	NotePartitionOpened                       // Offset: log end offset
-	NotePartitionOffline                      // Detail: why
-	NoteSegmentRolled                         // Offset: the new segment's base offset; Count: bytes of the old one
-	NoteSegmentDeleted                        // Offset: its base offset; Count: bytes
-	NoteCheckpointed                          // Count: journal bytes released
-	NoteRecovered                             // Count: journal entries replayed; Offset: log end offset
-	NoteTailDropped                           // bytes that were never made durable were cut off; Count: bytes
-	NoteDamageFound                           // Detail: file, position, what was wrong
-	NoteDuplicateBatch                        // a retry was recognised; Offset: where the original is
-	NoteSequenceRefused                       // Detail: expected and found
-	NoteDiskFull                              // said once, until NoteDiskRoom; Detail: what was refused first
-	NoteProducerIDBlock                       // Count: first id of the block
-	NoteProducerExpired                       // Count: producers forgotten
-	NoteJournalRecycled                       // Count: file number
-	NotePartitionsAdded                       // Count: partitions that the topic has now
-	NoteConfigured                            // a topic's configuration was changed
-	NoteMemberJoined                          // Group; Detail: the member and its reason
-	NoteMemberLeft                            // Group; Detail: the member and its reason
-	NoteMemberExpired                         // Group; Detail: the member and why
-	NoteRebalancing                           // Group; Count: the generation that ends; Detail: why
-	NoteGenerationBegun                       // Group; Count: the generation
-	NoteGroupStable                           // Group; Count: the generation
-	NoteGroupDeleted                          // Group; Detail: why
-	NoteOffsetsExpired                        // Group; Count: how many
-	NoteCoordinatorLoaded                     // Count: groups; Offset: the log's end
-	NoteCoordinatorFailed                     // Detail: why its groups cannot be served
-	NoteDiskRoom                              // writes go on after NoteDiskFull; Count: appends refused meanwhile
-	NoteReplicaRefused                        // Detail: why a leader's batch was not taken
-	NoteReplicaCut                            // a follower's log is cut; Offset: where it ended
-	NoteTruncated                             // Offset: where the log ends now; Count: records dropped
+	NoteTopicCreated        NoteKind = iota + 1 // Count: partitions
+	NoteTopicDeleted                            // Count: partitions
+	NotePartitionOpened                         // Offset: log end offset
+	NotePartitionOffline                        // Detail: why
+	NoteSegmentRolled                           // Offset: the new segment's base offset; Count: bytes of the old one
+	NoteSegmentDeleted                          // Offset: its base offset; Count: bytes
+	NoteCheckpointed                            // Count: journal bytes released
+	NoteRecovered                               // Count: journal entries replayed; Offset: log end offset
+	NoteTailDropped                             // bytes that were never made durable were cut off; Count: bytes
+	NoteDamageFound                             // Detail: file, position, what was wrong
+	NoteDuplicateBatch                          // a retry was recognised; Offset: where the original is
+	NoteSequenceRefused                         // Detail: expected and found
+	NoteDiskFull                                // said once, until NoteDiskRoom; Detail: what was refused first
+	NoteProducerIDBlock                         // Count: first id of the block
+	NoteProducerExpired                         // Count: producers forgotten
+	NoteJournalRecycled                         // Count: file number
+	NotePartitionsAdded                         // Count: partitions that the topic has now
+	NoteConfigured                              // a topic's configuration was changed
+	NoteMemberJoined                            // Group; Detail: the member and its reason
+	NoteMemberLeft                              // Group; Detail: the member and its reason
+	NoteMemberExpired                           // Group; Detail: the member and why
+	NoteRebalancing                             // Group; Count: the generation that ends; Detail: why
+	NoteGenerationBegun                         // Group; Count: the generation
+	NoteGroupStable                             // Group; Count: the generation
+	NoteGroupDeleted                            // Group; Detail: why
+	NoteOffsetsExpired                          // Group; Count: how many
+	NoteCoordinatorLoaded                       // Count: groups; Offset: the log's end
+	NoteCoordinatorFailed                       // Detail: why its groups cannot be served
+	NoteDiskRoom                                // writes go on after NoteDiskFull; Count: appends refused meanwhile
+	NoteReplicaRefused                          // Detail: why a leader's batch was not taken
+	NoteReplicaCut                              // a follower's log is cut; Offset: where it ended
+	NoteBrokerSilent                            // Count: the broker that is fenced for its silence
+	NoteRegistered                              // Offset: the broker epoch that this node has from now on
+	NoteRegistrationRefused                     // Detail: why the controller does not know this node
+	NoteControllerElected                       // Count: the node; Offset: the term
+	NoteClusterFounded                          // Count: how many voters it has
+	NoteQuorumRefused                           // Detail: why a voter's message was not taken
+	NotePartitionLetGo                          // its files were removed, as no topic has it any more
+	NoteTruncated                               // Offset: where the log ends now; Count: records dropped
 	noteKindCount
 )
 
@@ -68,6 +75,9 @@ var noteNames = [noteKindCount]string{
 	NoteGroupDeleted: "group_deleted", NoteOffsetsExpired: "offsets_expired",
 	NoteCoordinatorLoaded: "coordinator_loaded", NoteCoordinatorFailed: "coordinator_failed",
 	NoteReplicaRefused: "replica_refused", NoteReplicaCut: "replica_cut",
+	NoteBrokerSilent: "broker_silent", NoteRegistered: "registered", NoteRegistrationRefused: "registration_refused",
+	NoteControllerElected: "controller_elected",
+	NoteClusterFounded:    "cluster_founded", NoteQuorumRefused: "quorum_refused", NotePartitionLetGo: "partition_let_go",
 }
 
 // String is the note's name in logs and traces.

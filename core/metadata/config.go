@@ -20,7 +20,7 @@ type ConfigSetting struct {
 type TopicConfig struct {
 	Log               effect.LogConfig
 	MessageBytesMax   int32 // max.message.bytes: a batch as it arrives, compressed
-	MinInSyncReplicas int32 // min.insync.replicas
+	MinInSyncReplicas int32 // min.insync.replicas; 0 is a majority of the replicas
 	LogAppendTime     bool  // message.timestamp.type
 	// Recompress and Codec are compression.type: records are kept in a codec of the topic's, or as they come.
 	Recompress           bool
@@ -37,7 +37,7 @@ func DefaultTopicConfig() TopicConfig {
 			RetentionMs: 7 * 24 * 3600 * 1000, RetentionBytes: -1,
 			IndexBytesMax: 10 << 20, FlushMessages: 1, FlushMs: math.MaxInt64,
 		},
-		MessageBytesMax: 1<<20 + 12, MinInSyncReplicas: 1,
+		MessageBytesMax: 1<<20 + 12, MinInSyncReplicas: 0,
 		TimestampAfterMsMax: 3600 * 1000, TimestampBeforeMsMax: math.MaxInt64,
 	}
 }
@@ -121,3 +121,12 @@ func ChangeSetting(settings []ConfigSetting, name, value string, set bool) []Con
 }
 
 func sameSettings(a, b []ConfigSetting) bool { return slices.Equal(a, b) }
+
+// InSyncMin is how many of so many replicas must be in sync for a record to be committed: min.insync.replicas, but
+// never more than there are.
+func (c *TopicConfig) InSyncMin(replicas int) int {
+	if c.MinInSyncReplicas == 0 {
+		return replicas/2 + 1
+	}
+	return min(int(c.MinInSyncReplicas), replicas)
+}

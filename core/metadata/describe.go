@@ -48,6 +48,9 @@ func (l *layers) synonyms(s *Setting) []effect.ConfigSynonym {
 // DescribeTopic lists every configuration of a topic by name, with where its value comes from.
 func (v *View) DescribeTopic(t *Topic) []effect.ConfigEntry {
 	l, config := v.layers(), NodeConfig{Topic: v.TopicConfig(t)}
+	if first := t.Partition(0); first != nil && config.Topic.MinInSyncReplicas == 0 {
+		config.Topic.MinInSyncReplicas = int32(config.Topic.InSyncMin(len(first.Replicas) - len(first.Adding)))
+	}
 	out := make([]effect.ConfigEntry, 0, len(settings))
 	for _, s := range settings {
 		if s.Topic == "" {

@@ -118,8 +118,8 @@ var settings = []Setting{
 	},
 	whole32(Setting{
 		Topic: "min.insync.replicas", Node: "min.insync.replicas",
-		Doc: "How many replicas must have a batch before acks=all is answered.",
-	}, 1, 1<<15, func(c *NodeConfig) *int32 { return &c.Topic.MinInSyncReplicas }),
+		Doc: "How many replicas must have a batch before acks=all is answered; 0, the default, is a majority of them.",
+	}, 0, 1<<15, func(c *NodeConfig) *int32 { return &c.Topic.MinInSyncReplicas }),
 	only(Setting{
 		Topic: "preallocate", Node: "log.preallocate", Type: effect.ConfigBoolean,
 		Doc: "Whether a segment's space is taken when it is made: it is not, only the journal's is.",

@@ -314,3 +314,9 @@ func sorted(nodes []model.NodeID) []model.NodeID {
 	slices.Sort(nodes)
 	return nodes
 }
+
+// Alone reports whether there are no other replicas.
+func (f *Followers) Alone() bool { return len(f.all) == 0 }
+
+// Complete reports whether every replica is in sync, as committed.
+func (f *Followers) Complete() bool { return len(f.assignment.ISR) == len(f.assignment.Replicas) }

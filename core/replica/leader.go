@@ -74,3 +74,8 @@ func (r *Replica) Alive(node model.NodeID, alive bool) {
 		r.followers.Alive(node, alive)
 	}
 }
+
+// Assigned takes in what the controller has answered to a proposal. It reports whether the high watermark moved.
+func (r *Replica) Assigned(a Assignment, now model.Time, out *effect.Set) (advanced bool) {
+	return r.Leads() && r.advance(r.followers.Assigned(a, now), out)
+}

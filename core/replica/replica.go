@@ -366,6 +366,11 @@ func (r *Replica) ReadableBytes(from model.Offset) int64 {
 	return r.sizes.between(from, r.highWatermark)
 }
 
+// FetchableBytes is about how many bytes a follower at an offset would find: up to the log's end.
+func (r *Replica) FetchableBytes(from model.Offset) int64 {
+	return r.sizes.between(from, r.state.EndOffset())
+}
+
 // CheckLeads decides whether a client that takes this replica for the leader may go on.
 func (r *Replica) CheckLeads(epoch model.LeaderEpoch) (code int16) {
 	if code := r.CheckEpoch(epoch); code != 0 {

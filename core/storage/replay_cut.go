@@ -22,7 +22,6 @@ type doubts struct {
 	from     model.Offset
 	gap      bool // it is that batches are missing from there to gapEnd; the state has all behind them
 	gapEnd   model.Offset
-	forgot   bool // because of a gap the state knows no producers from before it
 	notes    []effect.Note
 	relearns []model.ProducerID // to be learnt again
 }
@@ -52,7 +51,7 @@ func (r *recovery) damage(p *partition, from model.Offset, detail string) {
 // gap notes that what is wrong with a partition is that batches are missing up to an offset.
 func (r *recovery) gap(p *partition, to model.Offset) {
 	d := r.doubt(p)
-	d.gap, d.gapEnd, d.forgot = true, to, true
+	d.gap, d.gapEnd = true, to
 	p.state.ForgetProducers()
 }
 
@@ -95,7 +94,7 @@ func (r *recovery) truncate(p *partition, n *entry) error {
 		if !d.unsound || !all && d.from < end {
 			return nil
 		}
-		p.damage, d.unsound, d.gap, d.rebuild = "", false, false, d.rebuild || d.forgot
+		p.damage, d.unsound, d.gap, d.rebuild = "", false, false, d.rebuild || d.gap
 	}
 	if all {
 		r.cutFrom(p, 0)

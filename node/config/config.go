@@ -22,6 +22,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,6 +45,7 @@ type Config struct {
 	QUICCertificate, QUICKey string // files
 	Truststore               string // file
 
+	Cluster Cluster
 	Topics  Topics
 	Groups  Groups
 	Limits  Limits
@@ -52,6 +54,28 @@ type Config struct {
 	ShutdownGrace time.Duration
 	LogLevel      string
 }
+
+// Cluster is which cluster the node is of, and how it keeps in touch. A node without Voters is a cluster by itself.
+type Cluster struct {
+	ID                string  // empty: drawn when the data directory is made
+	Voters            []Voter // ascending by node
+	Listener          string  // host:port for other nodes, on TCP and QUIC alike
+	Transport         string  // by which it reaches them
+	HeartbeatInterval time.Duration
+	SessionTimeout    time.Duration
+	LagMax            time.Duration
+	ReplicationFactor int32 // 0: 3, or as many as there are nodes
+}
+
+// Voter is a node that keeps the metadata, and where other nodes reach it.
+type Voter struct {
+	Node int32
+	Host string
+	Port int32
+}
+
+// Alone reports whether the node is a cluster by itself.
+func (c *Cluster) Alone() bool { return len(c.Voters) == 0 }
 
 // Topics is how topics are made and kept unless they say otherwise.
 type Topics struct {
@@ -145,6 +169,7 @@ func (c *Config) Validate() error {
 	if err := checkAdvertised(c.Advertised); err != nil {
 		errs = append(errs, fmt.Errorf("advertised.listeners: %w", err))
 	}
+	errs = append(errs, c.validateCluster()...)
 	if (c.QUICCertificate == "") != (c.QUICKey == "") {
 		errs = append(errs, errors.New("quic.certificate.file and quic.key.file belong together: set both or none"))
 	}
@@ -244,4 +269,63 @@ func checkAddress(a string) error {
 		return fmt.Errorf("%q is not a port number", port)
 	}
 	return nil
+}
+
+// validateCluster says what does not fit together of a cluster's settings.
+func (c *Config) validateCluster() (errs []error) {
+	k := &c.Cluster
+	if k.Alone() {
+		if k.Listener != "" {
+			errs = append(errs, errors.New("nodes.listener is for other nodes, and there are none: set controller.quorum.voters as well"))
+		}
+		return errs
+	}
+	if k.ID == "" {
+		errs = append(errs, errors.New("cluster.id is not set: all nodes of a cluster have the same; weir cluster id draws one"))
+	}
+	if k.Listener == "" {
+		errs = append(errs, errors.New("nodes.listener is not set: say where other nodes reach this one"))
+	} else if err := checkAddress(k.Listener); err != nil {
+		errs = append(errs, fmt.Errorf("nodes.listener: %w", err))
+	}
+	if k.SessionTimeout < 3*k.HeartbeatInterval {
+		errs = append(errs, fmt.Errorf("broker.session.timeout.ms (%d) is less than three times broker.heartbeat.interval.ms (%d): a node would be taken for dead for one heartbeat that is late",
+			k.SessionTimeout.Milliseconds(), k.HeartbeatInterval.Milliseconds()))
+	}
+	return errs
+}
+
+// parseVoters reads ID@HOST:PORT,ID@HOST:PORT...
+func parseVoters(s string) ([]Voter, error) {
+	var out []Voter
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		id, address, ok := strings.Cut(part, "@")
+		node, err := strconv.ParseInt(id, 10, 32)
+		if !ok || err != nil || node < 0 {
+			return nil, fmt.Errorf("%q is not ID@HOST:PORT", part)
+		}
+		host, port, err := net.SplitHostPort(address)
+		n, errPort := strconv.ParseUint(port, 10, 16)
+		if err != nil || errPort != nil || host == "" {
+			return nil, fmt.Errorf("%q is not ID@HOST:PORT", part)
+		}
+		if slices.ContainsFunc(out, func(v Voter) bool { return v.Node == int32(node) }) {
+			return nil, fmt.Errorf("node %d is named twice", node)
+		}
+		out = append(out, Voter{Node: int32(node), Host: host, Port: int32(n)})
+	}
+	slices.SortFunc(out, func(a, b Voter) int { return int(a.Node) - int(b.Node) })
+	return out, nil
+}
+
+// formatVoters is parseVoters' inverse.
+func formatVoters(voters []Voter) string {
+	var parts []string
+	for _, v := range voters {
+		parts = append(parts, fmt.Sprintf("%d@%s", v.Node, net.JoinHostPort(v.Host, strconv.Itoa(int(v.Port)))))
+	}
+	return strings.Join(parts, ",")
 }

@@ -145,7 +145,7 @@ func TestPropertiesAreWhole(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if c != d {
+	if !reflect.DeepEqual(c, d) {
 		t.Errorf("read back as %+v", c)
 	}
 	// Every field of the struct belongs to a property; listeners sets two, Listener and TLS.

@@ -34,12 +34,22 @@ var properties = []Property{
 		func(c *Config) *string { return &c.Advertised }).address(),
 	boolean("auto.create.topics.enable", "true", "Create a topic when a client that allows it asks for it. Off avoids topics born of a misspelt name.",
 		func(c *Config) *bool { return &c.Topics.AutoCreate }),
+	millis("broker.heartbeat.interval.ms", "100", "How often a node of a cluster says that it lives.",
+		10, math.MaxInt32, func(c *Config) *time.Duration { return &c.Cluster.HeartbeatInterval }),
 	text("broker.rack", "", "Where this node stands, told to clients that prefer near replicas.",
 		func(c *Config) *string { return &c.Rack }),
+	millis("broker.session.timeout.ms", "500", "A node of a cluster that has not been heard for so long is taken for dead: what it led is led by others. Shorter finds the dead sooner, longer bears with pauses.",
+		50, math.MaxInt32, func(c *Config) *time.Duration { return &c.Cluster.SessionTimeout }),
 	number("checkpoint.bytes", "134217728", "After so many bytes of appends, or up to three times as many where they went to thousands of partitions, the segments are synced and the journal is recycled. Less means faster recovery, more means fewer syncs.",
 		1<<20, 1<<40, func(c *Config) *int64 { return &c.Storage.CheckpointBytes }),
+	text("cluster.id", "", "Which cluster this node is of: all of its nodes have the same. weir cluster id draws one. Empty, for a node that is a cluster by itself: drawn when its data directory is made.",
+		func(c *Config) *string { return &c.Cluster.ID }),
 	millis("connections.max.idle.ms", "600000", "A connection on which nothing happens for so long is closed.",
 		1000, math.MaxInt32, func(c *Config) *time.Duration { return &c.Limits.ConnectionIdleMax }),
+	voters("controller.quorum.voters", "", "ID@HOST:PORT,... of the nodes that keep the cluster's metadata, at their nodes.listener: one, three or five, the same on every node. Empty: this node is a cluster by itself.",
+		func(c *Config) *[]Voter { return &c.Cluster.Voters }),
+	number("default.replication.factor", "0", "On how many nodes each partition of a topic is that is created without saying so. 0: three, or as many as there are.",
+		0, math.MaxInt16, func(c *Config) *int32 { return &c.Cluster.ReplicationFactor }),
 	millis("group.initial.rebalance.delay.ms", "3000", "How long an empty consumer group waits for more members once the first has joined. Short starts faster, long spares rounds when many start together. weir dev sets 0.",
 		0, math.MaxInt32, func(c *Config) *time.Duration { return &c.Groups.InitialRebalanceDelay }),
 	number("group.max.session.timeout.ms", "1800000", "The longest session timeout that a member may ask for. Long ones find crashed members late.",
@@ -99,6 +109,10 @@ var properties = []Property{
 		1, 100<<20, func(c *Config) *int32 { return &c.Topics.MessageBytesMax }),
 	number("node.id", "1", "This node's id, unique in its cluster and kept for life.",
 		0, math.MaxInt32, func(c *Config) *int32 { return &c.NodeID }).alias("broker.id"),
+	text("nodes.listener", "", "HOST:PORT at which other nodes of the cluster reach this one, on TCP and on QUIC. Clients have no business there: keep it on a network of its own.",
+		func(c *Config) *string { return &c.Cluster.Listener }).address(),
+	text("nodes.transport", "quic", "quic, tcp or tls: how this node reaches others. TCP is plain and costs least; QUIC and TLS encrypt. Certificates are verified against ssl.truststore.location if that is set.",
+		func(c *Config) *string { return &c.Cluster.Transport }).oneOf("quic", "tcp", "tls"),
 	number("num.partitions", "1", "Partitions of a topic that is created without saying how many.",
 		1, 100_000, func(c *Config) *int32 { return &c.Topics.Partitions }),
 	number("offset.metadata.max.bytes", "4096", "What a commit may say beside its offset.",
@@ -133,6 +147,8 @@ var properties = []Property{
 		func(c *Config) *string { return &c.QUICKey }),
 	number("record.bytes.max", "134217728", "Batches of one request that decompress to more than this, together, are refused.",
 		1<<10, 1<<32, func(c *Config) *int64 { return &c.Limits.RecordBytesMax }),
+	millis("replica.lag.time.max.ms", "10000", "A follower that has been behind its leader for so long is not in sync any more.",
+		100, math.MaxInt32, func(c *Config) *time.Duration { return &c.Cluster.LagMax }),
 	millis("request.read.timeout.ms", "30000", "A request that has begun to arrive must be complete after so long.",
 		100, math.MaxInt32, func(c *Config) *time.Duration { return &c.Limits.FrameTimeout }),
 	millis("response.write.timeout.ms", "60000", "A client that does not take a MiB of its responses, or what is left of them, for so long is disconnected.",
@@ -152,7 +168,7 @@ var properties = []Property{
 // irrelevant are names that Kafka's files have and that have nothing to act upon here.
 var irrelevant = []string{
 	"background.threads", "controlled.shutdown.enable", "controlled.shutdown.max.retries", "controller.listener.names",
-	"controller.quorum.bootstrap.servers", "controller.quorum.voters", "default.replication.factor",
+	"controller.quorum.bootstrap.servers",
 	"inter.broker.listener.name", "listener.security.protocol.map",
 	"log.cleaner.enable", "log.cleaner.threads", "log.flush.interval.messages", "log.flush.interval.ms", "num.io.threads",
 	"num.network.threads", "num.recovery.threads.per.data.dir", "num.replica.fetchers", "offsets.topic.replication.factor",
@@ -312,6 +328,21 @@ func minutes(name, value, doc string, from, last int64, field func(*Config) *tim
 
 // msMax is the largest number of milliseconds that a time.Duration holds; more is as good as for ever.
 const msMax = int64(math.MaxInt64 / time.Millisecond)
+
+func voters(name, value, doc string, field func(*Config) *[]Voter) Property {
+	return Property{
+		Name: name, Type: "list of ID@HOST:PORT", Default: value, Doc: doc,
+		set: func(c *Config, v string) error {
+			all, err := parseVoters(v)
+			if err != nil {
+				return err
+			}
+			*field(c) = all
+			return nil
+		},
+		get: func(c *Config) string { return formatVoters(*field(c)) },
+	}
+}
 
 func millis(name, value, doc string, from, last int64, field func(*Config) *time.Duration) Property {
 	return Property{

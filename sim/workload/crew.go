@@ -105,7 +105,12 @@ func (c *crowd) Wake(now model.Time) {
 			}
 		})
 	default:
-		joined := map[int32]int{} // by generation: who came late may have found room again
+		// By generation and its leader: who came late may have found room again, and a group that was forgotten counts anew.
+		type generation struct {
+			id     int32
+			leader string
+		}
+		joined := map[generation]int{}
 		for range GroupMembersMax + 2 {
 			in := protocol.NewRequest(protocol.KeyJoinGroup).(*protocol.JoinGroupRequest)
 			in.GroupID, in.ProtocolType = name, "consumer"
@@ -116,8 +121,8 @@ func (c *crowd) Wake(now model.Time) {
 				if !ok || out.ErrorCode != 0 {
 					return
 				}
-				joined[out.GenerationID]++
-				if joined[out.GenerationID] > GroupMembersMax {
+				of := generation{out.GenerationID, out.Leader}
+				if joined[of]++; joined[of] > GroupMembersMax {
 					c.g.Fail("group-full", fmt.Sprintf("%s: a group has more than %d members", name, GroupMembersMax))
 				}
 			})

@@ -238,7 +238,7 @@ func TestLogVerifyKnowsWhatWasDeletedSinceTheCheckpoint(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(logs) <= 3 { // two of trimmed, metadata
+		if len(logs) <= 5 { // two of trimmed, three of the metadata
 			break
 		}
 		if time.Now().After(deadline) {

@@ -1,0 +1,177 @@
+package broker
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
+	"github.com/weirmq/weir/core/model"
+)
+
+// membership is this broker's standing in the cluster, from its own side.
+//
+//	unknown ──registered──► fenced ──caught up──► active ──Leave──► leaving ──nothing led──► left
+//	   ▲                       ▲                    │
+//	   │                       └──── not heard ─────┘
+//	   └──── the controller knows another life of it, or none
+//
+// It serves what it leads while it is active; being fenced takes nothing from it by itself: what it does not lead any
+// more the image says.
+type membership struct {
+	epoch   model.BrokerEpoch // NoBrokerEpoch: not registered
+	call    effect.CallID     // a registration or a heartbeat under way; 0: none
+	nextAt  model.Time        // of the next
+	leaving bool
+	left    bool // the controller lets it go
+	failed  int  // in a row
+	refused string
+}
+
+// MembershipConfig is how a broker keeps in touch.
+type MembershipConfig struct {
+	Incarnation model.IncarnationID
+	Directory   model.DirectoryID
+	Rack        string
+	Listeners   []effect.BrokerListener
+	// HeartbeatInterval is broker.heartbeat.interval.ms.
+	HeartbeatInterval model.Time
+	// CleanEpoch is the broker epoch of the life before, if that ended cleanly; else NoBrokerEpoch.
+	CleanEpoch model.BrokerEpoch
+}
+
+// tickMembership registers, or says that this broker lives.
+func (b *Broker) tickMembership(now model.Time, out *effect.Set) {
+	m := &b.self
+	if m.call != 0 || now < m.nextAt || m.left || b.members.HeartbeatInterval == 0 {
+		return
+	}
+	if m.epoch == model.NoBrokerEpoch {
+		m.call = b.askController(effect.LaneControl, registerTimeout, &effect.RegisterBroker{
+			Broker: b.config.Advertised.ID, ClusterID: b.config.ClusterID, Incarnation: b.members.Incarnation,
+			Listeners: b.members.Listeners, Rack: b.members.Rack, Directories: []model.DirectoryID{b.members.Directory},
+			PreviousBrokerEpoch: b.members.CleanEpoch,
+		}, out, b.registered)
+	} else {
+		m.call = b.askController(effect.LaneControl, heartbeatTimeout, &effect.HeartbeatBroker{
+			Broker: b.config.Advertised.ID, BrokerEpoch: m.epoch, MetadataOffset: b.view.Version() - 1, WantShutdown: m.leaving,
+		}, out, b.heartbeatAnswered)
+	}
+	m.nextAt = now + b.members.HeartbeatInterval
+}
+
+const (
+	registerTimeout  model.Time = 5e9
+	heartbeatTimeout model.Time = 1e9
+)
+
+func (b *Broker) registered(a *effect.Answer, out *effect.Set) {
+	m := &b.self
+	m.call = 0
+	body, _ := a.Body.(*effect.BrokerRegistered)
+	switch {
+	case a.Failure != effect.CallOK || body.Code == kerr.NotController.Code:
+		m.again(b)
+	case body.Code != 0:
+		m.failed++
+		m.nextAt = b.now + 10*b.members.HeartbeatInterval
+		if why := effect.CodeName(body.Code); why != m.refused {
+			m.refused = why
+			out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteRegistrationRefused, Detail: why})
+		}
+	default:
+		m.epoch, m.failed, m.refused, m.nextAt = body.BrokerEpoch, 0, "", b.now
+		out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteRegistered, Offset: model.Offset(m.epoch)})
+		for _, p := range b.partitions.order {
+			b.moved(p, out) // fetches carry the epoch
+		}
+	}
+}
+
+// again asks soon: the controller is another, or none, or was not reached.
+func (m *membership) again(b *Broker) {
+	m.failed++
+	m.nextAt = b.now + min(b.members.HeartbeatInterval, controllerRetry)
+	b.controllerUnknown()
+}
+
+const controllerRetry model.Time = 50e6
+
+func (b *Broker) heartbeatAnswered(a *effect.Answer, out *effect.Set) {
+	m := &b.self
+	m.call = 0
+	body, _ := a.Body.(*effect.BrokerHeartbeatAnswered)
+	switch {
+	case a.Failure != effect.CallOK || body.Code == kerr.NotController.Code:
+		m.again(b)
+	case body.Code == kerr.StaleBrokerEpoch.Code || body.Code == kerr.BrokerIDNotRegistered.Code:
+		m.epoch, m.nextAt = model.NoBrokerEpoch, b.now // another life of it is known, or none: it registers again
+	case body.Code != 0:
+		m.failed++
+	default:
+		m.failed = 0
+		if m.leaving && body.ShouldShutdown {
+			m.left = true
+		}
+	}
+}
+
+// Leave asks the controller to lead elsewhere what this broker leads, before it stops.
+func (b *Broker) Leave(now model.Time, out *effect.Set) {
+	b.advance(now)
+	b.self.leaving = true
+	b.self.nextAt = now
+	b.Tick(now, b.groups.wall, out)
+}
+
+// Left reports whether nothing is led here any more, and the broker may stop.
+func (b *Broker) Left() bool { return b.self.left }
+
+// Active reports whether the controller counts on this broker: it is registered, has caught up with the metadata and is
+// not fenced.
+func (b *Broker) Active() bool {
+	r := b.view.Broker(b.config.Advertised.ID)
+	return r != nil && r.Epoch == b.self.epoch && !r.Fenced
+}
+
+// membershipDeadline is when tickMembership has something to do.
+func (b *Broker) membershipDeadline() model.Time {
+	m := &b.self
+	if m.call != 0 || m.left || b.members.HeartbeatInterval == 0 {
+		return 0
+	}
+	return max(1, m.nextAt)
+}
+
+// brokersChanged takes in what became of brokers: who is fenced is proposed by no leader, and who came back may be.
+func (b *Broker) brokersChanged(changes []metadata.BrokerChange, out *effect.Set) {
+	for _, ch := range changes {
+		if ch.After == nil {
+			continue
+		}
+		if f := b.fetchers[ch.After.ID]; f != nil {
+			f.run(out) // it may have another address
+		}
+		for _, p := range b.partitions.order {
+			if p.replica.Leads() && p.topic.Partition(p.index()).IsReplica(ch.After.ID) {
+				p.replica.Alive(ch.After.ID, !ch.After.Fenced)
+				b.propose(p, out)
+			}
+		}
+	}
+}
+
+// ClientListener is the name of the listener that clients are told of.
+const ClientListener = "CLIENTS"
+
+// shown is a broker as clients are told of it; false if it cannot be reached.
+func (b *Broker) shown(node model.NodeID) (effect.Broker, bool) {
+	if node == b.config.Advertised.ID {
+		return b.config.Advertised, true
+	}
+	r := b.view.Broker(node)
+	if r == nil || r.Fenced {
+		return effect.Broker{}, false
+	}
+	l, ok := r.Listener(ClientListener)
+	return effect.Broker{ID: node, Host: l.Host, Port: l.Port, Rack: r.Rack}, ok
+}

@@ -1,0 +1,249 @@
+package broker
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/log"
+	"github.com/weirmq/weir/core/metadata"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/replica"
+	"github.com/weirmq/weir/core/storage"
+)
+
+// metadataChanged goes on from one image to the next: partitions come and go, are led here or followed.
+func (b *Broker) metadataChanged(before *metadata.View, changes *metadata.Changes, out *effect.Set) {
+	for i := range changes.Topics {
+		b.topicChanged(&changes.Topics[i], out)
+	}
+	if before.Node().Topic != b.view.Node().Topic {
+		for t := range b.view.Topics {
+			b.configured(b.topics[t.ID], out)
+		}
+	}
+	b.brokersChanged(changes.Brokers, out)
+	b.expected(out)
+}
+
+// metadataReplaced goes on from an image to another that was made without it.
+func (b *Broker) metadataReplaced(before *metadata.View, out *effect.Set) {
+	changes := &metadata.Changes{}
+	for t := range before.Topics {
+		if b.view.Identified(t.ID) == nil {
+			changes.Topics = append(changes.Topics, metadata.TopicChange{Before: t})
+		}
+	}
+	for t := range b.view.Topics {
+		ch := metadata.TopicChange{Before: before.Identified(t.ID), After: t, Configured: true}
+		for index, p := range t.Partitions {
+			pc := metadata.PartitionChange{Partition: index, After: p}
+			if ch.Before != nil {
+				pc.Before = ch.Before.Partition(index)
+			}
+			ch.Partitions = append(ch.Partitions, pc)
+		}
+		changes.Topics = append(changes.Topics, ch)
+	}
+	for r := range b.view.Brokers {
+		changes.Brokers = append(changes.Brokers, metadata.BrokerChange{Before: before.Broker(r.ID), After: r})
+	}
+	b.metadataChanged(before, changes, out)
+}
+
+func (b *Broker) topicChanged(ch *metadata.TopicChange, out *effect.Set) {
+	if ch.After == nil {
+		b.topicDeleted(b.topics[ch.Before.ID], out)
+		return
+	}
+	t := b.topics[ch.After.ID]
+	if t == nil {
+		t = b.addTopic(ch.After)
+	}
+	t.Topic = ch.After
+	if ch.Configured {
+		b.configured(t, out)
+		if ch.Before != nil {
+			out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteConfigured, Topic: t.Name})
+		}
+	}
+	added := false
+	for i := range ch.Partitions {
+		added = added || ch.Partitions[i].Before == nil
+		b.partitionChanged(t, &ch.Partitions[i], out)
+	}
+	kind := effect.NotePartitionsAdded
+	if ch.Before == nil {
+		kind = effect.NoteTopicCreated
+	}
+	if added || ch.Before == nil {
+		out.Notes = append(out.Notes, effect.Note{Kind: kind, Topic: t.Name, Count: int64(t.PartitionCount())})
+	}
+}
+
+// partitionChanged takes up or lays down what is this node's part in a partition.
+func (b *Broker) partitionChanged(t *topic, ch *metadata.PartitionChange, out *effect.Set) {
+	tp := model.TopicPartition{Topic: t.ID, Partition: ch.Partition}
+	p := b.partitions.get(tp)
+	switch mine := ch.After.IsReplica(b.config.Advertised.ID); {
+	case !mine && p != nil:
+		b.removePartition(p, kerr.NotLeaderForPartition.Code, out)
+		return
+	case !mine:
+		return
+	case p == nil:
+		p = b.addPartition(t, b.newReplica(tp, b.recovered[tp], out))
+		delete(b.recovered, tp)
+		out.Opens = append(out.Opens, effect.Open{Partition: tp, Config: logConfig(t)})
+	}
+	b.assign(p, ch.After, out)
+}
+
+// assign lets a replica lead or follow, as the image says.
+func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set) {
+	led := p.replica.Leads()
+	before := p.replica.Bounds().HighWatermark
+	if state.Leader == b.config.Advertised.ID {
+		b.unfollow(p, out)
+		advanced := p.replica.Lead(b.leadership(p.topic, state), b.now, out)
+		for _, node := range state.Replicas {
+			if r := b.view.Broker(node); r != nil {
+				p.replica.Alive(node, !r.Fenced)
+			}
+		}
+		if advanced {
+			b.wakeFrom(p, before, out)
+		}
+		if !led && p.topic.Name == metadata.OffsetsTopic && p.coordinator == nil {
+			b.coordinate(p)
+			b.loadGroups(out)
+		}
+		b.propose(p, out)
+		return
+	}
+	p.replica.Follow(state.Leader, state.LeaderEpoch, out)
+	p.proposing, p.proposeAt = false, 0
+	if led {
+		b.relinquish(p, out)
+		b.deletedBelow(p, 0, kerr.NotLeaderForPartition.Code, out)
+		b.wake(p, out)
+	}
+	b.followNode(p, state.Leader, out)
+}
+
+// leadership is what the image says of a partition that this node leads.
+func (b *Broker) leadership(t *topic, state *metadata.Partition) replica.Leadership {
+	return replica.Leadership{
+		Epoch:      state.LeaderEpoch,
+		Assignment: replica.Assignment{Replicas: state.Replicas, ISR: state.ISR, PartitionEpoch: state.PartitionEpoch},
+		Config: replica.FollowersConfig{
+			Self: b.config.Advertised.ID, InSyncMin: t.Config.InSyncMin(len(state.Replicas) - len(state.Adding)), LagTimeMax: b.config.LagTimeMax,
+		},
+	}
+}
+
+// newReplica makes a replica of what recovery found, or of nothing.
+func (b *Broker) newReplica(tp model.TopicPartition, rec *storage.Recovered, out *effect.Set) *replica.Replica {
+	state := log.New(0)
+	if rec != nil && rec.State != nil {
+		state = rec.State
+	}
+	r := replica.New(tp, state, 0)
+	if rec != nil && rec.Damage != "" {
+		r.GoOffline(rec.Damage, out)
+	}
+	return r
+}
+
+// addTopic files a topic that is new here.
+func (b *Broker) addTopic(of *metadata.Topic) *topic {
+	t := &topic{Topic: of, Config: b.view.TopicConfig(of)}
+	b.topics[t.ID] = t
+	b.recode(t, false)
+	return t
+}
+
+// addPartition files a partition that is new here.
+func (b *Broker) addPartition(t *topic, r *replica.Replica) *partition {
+	p := &partition{topic: t, replica: r}
+	b.partitions.add(p)
+	if r.Offline() != "" {
+		b.setOffline(r.Partition())
+	}
+	return p
+}
+
+// removePartition lets go of a partition and of its files.
+func (b *Broker) removePartition(p *partition, code int16, out *effect.Set) {
+	b.unfollow(p, out)
+	b.relinquish(p, out)
+	p.replica.Delete(out)
+	b.partitions.remove(p)
+	b.forgetOffline(p.replica.Partition())
+	b.wake(p, out)
+	b.deletedBelow(p, 0, code, out)
+	p.proposing, p.proposeAt = false, 0
+	out.Deletes = append(out.Deletes, effect.Delete{Partition: p.replica.Partition()})
+}
+
+// checkPartitions verifies that what is here is what the image gives this node.
+func (b *Broker) checkPartitions() error {
+	ps := &b.partitions
+	if len(ps.byID) != len(ps.order) {
+		return fmt.Errorf("%d partitions by id, %d in order", len(ps.byID), len(ps.order))
+	}
+	for i, p := range ps.order {
+		tp := p.replica.Partition()
+		if p.place != i || ps.byID[tp] != p {
+			return fmt.Errorf("partition %v is filed wrongly", tp)
+		}
+		state := p.topic.Partition(tp.Partition)
+		if b.topics[tp.Topic] != p.topic || state == nil {
+			return fmt.Errorf("partition %v has another topic than the image", tp)
+		}
+		if err := p.replica.Check(); err != nil {
+			return err
+		}
+		if offline := p.replica.Offline() != ""; offline != b.offline[tp] || offline != b.published.Offline(tp) {
+			return fmt.Errorf("partition %v is offline: %t, counted as such: %t, published as such: %t", tp, offline, b.offline[tp], b.published.Offline(tp))
+		}
+		if leads := state.Leader == b.config.Advertised.ID; p.replica.Leads() && !leads {
+			return fmt.Errorf("partition %v is led here, and by node %d", tp, state.Leader)
+		}
+		if p.following != nil && p.following.fetcher.node != state.Leader {
+			return fmt.Errorf("partition %v follows node %d, and node %d leads", tp, p.following.fetcher.node, state.Leader)
+		}
+	}
+	if len(b.offline) != b.published.OfflineCount() || b.published.View != b.view {
+		return fmt.Errorf("what is published is not what is so: %d partitions offline, %d published", len(b.offline), b.published.OfflineCount())
+	}
+	if len(b.topics) != b.view.TopicCount() {
+		return fmt.Errorf("the broker is behind the image: %d topics, not %d", len(b.topics), b.view.TopicCount())
+	}
+	count := 0
+	for t := range b.view.Topics {
+		if own := b.topics[t.ID]; own == nil || own.Topic != t || own.Config != b.view.TopicConfig(t) {
+			return fmt.Errorf("topic %q is not as it is in the image", t.Name)
+		}
+		for _, p := range t.Partitions {
+			if p.IsReplica(b.config.Advertised.ID) {
+				count++
+			}
+		}
+	}
+	if count != len(ps.order) {
+		return fmt.Errorf("the image gives this node %d partitions, and it has %d", count, len(ps.order))
+	}
+	return nil
+}
+
+func sortedPartitions(of map[model.TopicPartition]*storage.Recovered) []model.TopicPartition {
+	all := make([]model.TopicPartition, 0, len(of))
+	for tp := range of {
+		all = append(all, tp)
+	}
+	slices.SortFunc(all, model.TopicPartition.Compare)
+	return all
+}

@@ -1,0 +1,32 @@
+// Package metalog is a voter with its log on disk: the quorum of core/quorum, kept as three ordinary partitions by the
+// storage engine.
+//
+//	                                          metadata log      one batch for each entry
+//	quorum ── Write ──► Log ── effects ──►    images            newest that is complete counts
+//	   ▲                 │                    hard state        newest record counts
+//	   └──── Written ────┴◄─ Appended, Truncated
+//
+// The metadata log is Kafka's: record batches whose leader epoch is Raft's term. An entry is a batch: what was proposed
+// as it is, and what Raft adds (a leader's first entry, a change of the voters) as control batches. Indexes count batches
+// and offsets count records; the Log translates.
+//
+//	index    41          42             43        44
+//	      ┌───────────┬──────────────┬─────────┬───────────┐
+//	term  │ 3         │ 3            │ 4 ctrl  │ 4         │
+//	      └───────────┴──────────────┴─────────┴───────────┘
+//	offset 1007        1010           1024      1025        1031 = log end offset
+//
+// An image is a control batch that says of what, batches of records, and a control batch that says it is complete. A crash
+// between leaves one that is not, which is skipped.
+//
+// Inputs: proposals, other voters' messages, completions of storage, time. Outputs: effects for storage, and in Out
+// what was committed, restored, or is to be sent.
+//
+// Invariants:
+//
+//  1. A Write of the quorum is Written when everything of it is durable, and not before.
+//  2. Committed batches come out in order, without a gap, with the offset and the epoch that they have in the log.
+//  3. What the disk holds after a crash at any moment is what the quorum was told is durable, or more that it asked for.
+//
+// Deliberately absent: what the records mean (metadata), who proposes (controller), and how voters are reached (broker).
+package metalog
