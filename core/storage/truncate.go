@@ -220,6 +220,9 @@ func (e *Engine) relearn(p *partition, state *log.State, ids []model.ProducerID,
 		return e.relearnAll(p, state, ids, end)
 	}
 	s := p.segments[i]
+	if err := e.indexed(p, s); err != nil {
+		return err
+	}
 	stop, err := e.positionOf(p, s, end)
 	if err != nil {
 		return err
