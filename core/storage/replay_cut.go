@@ -22,6 +22,7 @@ type doubts struct {
 	from     model.Offset
 	gap      bool // it is that batches are missing from there to gapEnd; the state has all behind them
 	gapEnd   model.Offset
+	forgot   bool // because of a gap the state knows no producers from before it
 	notes    []effect.Note
 	relearns []model.ProducerID // to be learnt again
 }
@@ -51,7 +52,7 @@ func (r *recovery) damage(p *partition, from model.Offset, detail string) {
 // gap notes that what is wrong with a partition is that batches are missing up to an offset.
 func (r *recovery) gap(p *partition, to model.Offset) {
 	d := r.doubt(p)
-	d.gap, d.gapEnd = true, to
+	d.gap, d.gapEnd, d.forgot = true, to, true
 	p.state.ForgetProducers()
 }
 
@@ -94,7 +95,7 @@ func (r *recovery) truncate(p *partition, n *entry) error {
 		if !d.unsound || !all && d.from < end {
 			return nil
 		}
-		p.damage, d.unsound, d.gap, d.rebuild = "", false, false, d.rebuild || d.gap
+		p.damage, d.unsound, d.gap, d.rebuild = "", false, false, d.rebuild || d.forgot
 	}
 	if all {
 		r.cutFrom(p, 0)
