@@ -27,7 +27,7 @@
 //		00000000000000000000.log        batches, as Kafka stores and sends them
 //		00000000000000000000.index      Kafka's sparse index: offset to position
 //		00000000000000000000.timeindex  Kafka's sparse index: time to offset
-//		00000000000000004711.state      log.State at that offset, if it is too large for the manifest
+//		00000000000000004711.state      log.State at that offset: where a segment begins, or too large for the manifest
 //
 // meta and the manifests are frames: magic, version, length, body, xxhash64; states carry their own
 // checksum. Whoever runs the engine keeps a second process out of the directory.
@@ -144,6 +144,13 @@
 //     not take a whole run is cut back, and a little room in the journal is left to what frees space.
 //   - Index files carry no checksum, being Kafka's. Whoever follows an entry checks the batch that it leads
 //     to, and has the index rebuilt from the log if it is another.
+//   - A log that is truncated remembers its producers as if they had never written more. Those that wrote what is
+//     dropped are learnt again from the last part of the log, or from the snapshot where the segment begins: nothing
+//     vouches for that one but its own checksum.
+//   - A segment that was cut does not grow in this life, so that a region that is still being sent shows what was there
+//     or ends early. After a restart it does.
+//   - What is written is served before it is durable, what is only staged is not: see Unwritten.
+//   - A truncation to 0 leaves a log of which there is nothing to know. After a restart its directory is a stray.
 //   - The payload hash in the journal is taken after stamping.
 //   - A refusal because the disk is full comes with EndSync, one for each refused append, with a copy of the
 //     state that the log really has. Appends behind a refused one leave a gap and are refused, too, until the

@@ -17,6 +17,8 @@ func sampleEntries() []entry {
 		{Kind: entryInPlace, Partition: tp, BaseOffset: 9, NextOffset: 10, SegmentBase: 2, Position: 304, SizeBytes: 1 << 20, Payload: make([]byte, 61)},
 		{Kind: entryLogStart, Partition: tp, BaseOffset: 3, NextOffset: 3},
 		{Kind: entryDelete, Partition: tp},
+		{Kind: entryTruncate, Partition: tp, BaseOffset: 7, NextOffset: 7, SegmentBase: 2, Position: 300, Payload: make([]byte, truncatePayloadBytes)},
+		{Kind: entryStartAt, Partition: tp, BaseOffset: 70, NextOffset: 70, SegmentBase: 70},
 	}
 }
 
@@ -80,7 +82,7 @@ func TestEveryBitOfAGroupIsCovered(t *testing.T) {
 	entries := sampleEntries()
 	const lsn = LSN(3<<lsnCountBits + 9)
 	head := make([]byte, groupHeaderBytes)
-	putGroupHeader(head, &groupHeader{LSN: lsn, File: 2, Bytes: 48 + 4*88 + 65, Padded: 512, Count: 4})
+	putGroupHeader(head, &groupHeader{LSN: lsn, File: 2, Bytes: 48 + 6*88 + 81, Padded: 1024, Count: 6})
 	for bit := range len(head) * 8 {
 		head[bit/8] ^= 1 << (bit % 8)
 		if h, err := readGroupHeader(head); err == nil {
@@ -116,7 +118,7 @@ func TestEveryBitOfAGroupIsCovered(t *testing.T) {
 
 func FuzzReadGroup(f *testing.F) {
 	head := make([]byte, groupHeaderBytes)
-	putGroupHeader(head, &groupHeader{LSN: 9, File: 2, Bytes: 48 + 4*88 + 65, Padded: 512, Count: 4})
+	putGroupHeader(head, &groupHeader{LSN: 9, File: 2, Bytes: 48 + 6*88 + 81, Padded: 1024, Count: 6})
 	f.Add(append(head, encodeEntries(9, sampleEntries())...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := readGroupHeader(b)
@@ -153,6 +155,9 @@ func FuzzReadEntry(f *testing.F) {
 			putEntryHeader(again, &e2)
 			if e.payloadOK(e.Payload) && e.PayloadHash != e2.PayloadHash {
 				t.Fatal("hashes differ")
+			}
+			if _, at, ok := e.greatest(); ok && (at < e.SegmentBase || at >= e.BaseOffset) {
+				t.Fatalf("a time at %d in a segment [%d,%d)", at, e.SegmentBase, e.BaseOffset)
 			}
 		}
 	})
