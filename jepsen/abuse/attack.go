@@ -78,7 +78,7 @@ func attackMain(args []string) error {
 	if len(args) != 5 {
 		return errors.New("it is started by abuse itself")
 	}
-	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 19); err != nil {
+	if err := stepBack(); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -92,6 +92,10 @@ func attackMain(args []string) error {
 		if c.name == args[0] {
 			begin := time.Now()
 			c.attack(a)
+			for a.done.Load() == 0 && ctx.Err() == nil {
+				time.Sleep(10 * time.Millisecond)
+			}
+			fmt.Println(begun)
 			<-ctx.Done()
 			a.work.Wait()
 			fmt.Printf("%s: %d in %v", c.about, a.done.Load(), time.Since(begin).Round(100*time.Millisecond))
@@ -99,6 +103,30 @@ func attackMain(args []string) error {
 		}
 	}
 	return fmt.Errorf("there is no case %q", args[0])
+}
+
+// begun is what the hostile process says when the attack is under way: what it must prepare is no attack yet.
+const begun = "begun"
+
+// stepBack gives every thread of this process the lowest priority; those that are made later inherit it. A priority
+// is a thread's: to set the process's sets that of one thread.
+func stepBack() error {
+	for range 2 { // one may have been made by another that was not looked at yet
+		threads, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return err
+		}
+		for _, thread := range threads {
+			id, err := strconv.Atoi(thread.Name())
+			if err != nil {
+				return err
+			}
+			if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, 19); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // each runs f in so many goroutines, again and again.
@@ -466,7 +494,10 @@ func overload(a *assault) {
 			if receive(conn) != nil {
 				return
 			}
-			<-window
+			select {
+			case <-window: // its writer may not have said yet that it wrote
+			case <-a.ctx.Done():
+			}
 			a.done.Add(1)
 		}
 	})

@@ -10,7 +10,10 @@
 // The honest ones are a producer that sends at a fixed rate with acks=all and a consumer. Calm and abuse take
 // turns, so that what else happens on the machine meets both. The hostile ones are in a process of their own,
 // which steps back for everybody else (nice 19): on a network they would not take the broker's processor, and
-// what is to be seen is what the broker lets them take.
+// what is to be seen is what the broker lets them take. With --under it runs under a command that limits it further:
+// on its own processors, say, with the rest on others:
+//
+//	taskset -c 0-3 go run ./jepsen/abuse --under 'taskset -c 4-7'
 //
 // What is checked for each case:
 //

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -254,7 +256,7 @@ func sampleRSS(pid int, peak *int64) (stop func()) {
 // attack is the hostile process.
 type attack struct {
 	cmd *exec.Cmd
-	out bytes.Buffer
+	out *bufio.Reader
 }
 
 func startAttack(ctx context.Context, o options, c attackCase, b *broker.Broker) (*attack, error) {
@@ -265,14 +267,27 @@ func startAttack(ctx context.Context, o options, c attackCase, b *broker.Broker)
 	a := &attack{}
 	command := append(strings.Fields(o.under), self, "attack", c.name, b.Kafka, b.QUIC, strconv.Itoa(o.clients), strconv.FormatBool(o.short))
 	a.cmd = exec.CommandContext(ctx, command[0], command[1:]...)
-	a.cmd.Stdout, a.cmd.Stderr = &a.out, os.Stderr
-	return a, a.cmd.Start()
+	a.cmd.Stderr = os.Stderr
+	out, err := a.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	a.out = bufio.NewReader(out)
+	if err := a.cmd.Start(); err != nil {
+		return nil, err
+	}
+	// An attack that has not begun would make a turn look calm.
+	if line, err := a.out.ReadString('\n'); err != nil || strings.TrimSpace(line) != begun {
+		_, _ = a.end()
+		return nil, fmt.Errorf("the attack did not begin: %q, %w", line, err)
+	}
+	return a, nil
 }
 
 func (a *attack) end() (string, error) {
 	_ = a.cmd.Process.Signal(os.Interrupt)
-	kill := time.AfterFunc(10*time.Second, func() { _ = a.cmd.Process.Kill() })
+	kill := time.AfterFunc(30*time.Second, func() { _ = a.cmd.Process.Kill() })
 	defer kill.Stop()
-	err := a.cmd.Wait()
-	return strings.TrimSpace(a.out.String()), err
+	said, err := io.ReadAll(a.out)
+	return strings.TrimSpace(string(said)), errors.Join(err, a.cmd.Wait())
 }
