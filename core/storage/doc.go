@@ -119,7 +119,8 @@
 // Of loose partitions it then takes up from the segments what follows on the known end and checks out, batch by
 // batch, before the rest is cut. A journal entry or the manifest must have said durably that the partition is
 // loose, and the sync of that entry has cleared away what earlier lives left in its place: nothing that was not
-// reported in this life comes back.
+// reported in this life comes back, but for what was refused in it for lack of space: a power loss may undo that its
+// bytes were cut off.
 //
 // A truncation in the journal may have cut and removed files that the manifest still names, and others may have their
 // names by now. So what recovery misses on the way counts only if no truncation or log start behind it says that it is

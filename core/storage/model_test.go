@@ -40,6 +40,7 @@ type modelLog struct {
 	below   model.Offset // a log start that a retain demanded
 	retains int          // asked for and not answered
 	attempt uint32
+	tainted bool // loose, and something was refused: a power loss may bring it back
 	deleted bool // asked for
 	gone    bool // reported
 }
@@ -106,6 +107,7 @@ func (w *world) take() {
 				l.safe, l.frail = a.NextOffset, false
 			}
 		case effect.DiskFull:
+			l.tainted = l.tainted || l.frail
 			if a.State == nil && a.Attempt == l.attempt || a.State != nil && a.State.EndOffset() != a.NextOffset {
 				w.t.Fatalf("%v: refused at %d with state %v", l.tp, a.NextOffset, a.State)
 			}
@@ -440,7 +442,7 @@ func (w *world) compare(power bool) {
 			w.t.Fatalf("%v: recovered [%d,%d); reported durable to %d, start asked for %d; %s; state %x", l.tp, start, end, l.acked, l.pending, l,
 				p.State.AppendSnapshot(nil))
 		}
-		l.acked, l.safe = end, end
+		l.acked, l.safe, l.tainted = end, end, false
 		w.setStart(l, start)
 		l.pending, l.below = l.start, l.start
 	}

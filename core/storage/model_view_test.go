@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"pgregory.net/rapid"
@@ -247,11 +248,14 @@ func (w *world) settleOn(l *modelLog, state *log.State, power bool) bool {
 				least = l.safe
 			}
 		}
-		if end < least || end > v.end() || start < v.start || start > max(l.pending, v.start) || !v.mayEndAt(end) {
+		if end < least || end > v.end() || start < v.start || start > max(l.pending, v.start) || !v.mayEndAt(end) && start < end {
 			continue
 		}
 		if v.end() > end {
 			v.lose(end)
+		}
+		if start == end {
+			v.batches, v.floor = nil, end // a loose log that was lost up to its start, in the middle of a batch maybe
 		}
 		var want []byte
 		for _, b := range v.batches {
@@ -266,7 +270,37 @@ func (w *world) settleOn(l *modelLog, state *log.State, power bool) bool {
 			return true
 		}
 	}
-	return false
+	return power && l.tainted && w.takeAsFound(l, state, got)
+}
+
+// takeAsFound takes a loose log as a power loss left it that has brought back what was refused: what was reported
+// durable must be there.
+func (w *world) takeAsFound(l *modelLog, state *log.State, got []byte) bool {
+	v := newView(state.StartOffset())
+	for len(got) > 0 {
+		b, rest, err := record.Next(got)
+		if err != nil {
+			return false
+		}
+		h, err := record.ReadHeader(b)
+		if err != nil {
+			return false
+		}
+		if len(v.batches) == 0 {
+			v.origin = h.BaseOffset
+		}
+		v.batches = append(v.batches, modelBatch{h.BaseOffset, h.NextOffset(), b, true})
+		v.history = append(v.history, h)
+		got = rest
+	}
+	for _, b := range l.oldest().batches {
+		if b.next <= l.safe && b.next > v.start && !slices.ContainsFunc(v.batches, func(o modelBatch) bool { return bytes.Equal(o.bytes, b.bytes) }) {
+			return false
+		}
+	}
+	v.state, v.floor = state.Clone(), state.EndOffset()
+	l.modelView, l.before = v, nil
+	return true
 }
 
 // readFrom is every batch of a log, from the one that holds its start.
