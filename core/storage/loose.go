@@ -54,7 +54,7 @@ func flushAfter(c *effect.LogConfig) (d model.Time, ok bool) {
 // up none that it does not know.
 func (e *Engine) writesLoose(p *partition, epoch model.LeaderEpoch) bool {
 	l, j := &p.loose, &e.journal
-	if !isLoose(&p.config) || !l.marked || p.staged > 0 || p.state.LeaderEpoch() != epoch || e.fatal != nil {
+	if !isLoose(&p.config) || !l.marked || p.staged > 0 || p.cutting > 0 || p.state.LeaderEpoch() != epoch || e.fatal != nil {
 		return false
 	}
 	// Recovery must see that the entry was durable. There is no group under way if the entry's is the last.

@@ -817,6 +817,32 @@ func TestLooseAppendWaitsForTheTruncationBeforeIt(t *testing.T) {
 	}
 }
 
+// Not even if there is nothing to drop: completions of one log keep the order of what was asked.
+func TestLooseAppendIsReportedBehindTheTruncationBeforeIt(t *testing.T) {
+	r := newRig(t, smallConfig())
+	tp := topic(1)
+	lc := smallLog()
+	lc.FlushMessages, lc.FlushMs = 1<<40, 1<<40
+	r.create(tp, lc)
+	r.fill(tp, 0, 3, 100)
+	r.truncate(tp, 3)
+	r.syncOnce() // what is loose before it
+	w, ok := r.e.BeginSync()
+	if !ok {
+		t.Fatal("nothing to sync")
+	}
+	r.done.Reset()
+	if r.append(tp, 3, batch(1, 1, 100, 1)); len(r.done.Appended) > 0 {
+		t.Fatalf("reported %+v before the truncation", r.done.Appended)
+	}
+	if err := r.e.EndSync(w, w.Run(), &r.done); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.truncated(); got.NextOffset != 3 {
+		t.Fatalf("truncated to %d", got.NextOffset)
+	}
+}
+
 // A batch of a new epoch is in the journal, the loose ones before it are not, and a truncation drops it with some of them:
 // that they are missing when the journal is replayed is no damage.
 func TestWhatATruncationDroppedIsNotMissed(t *testing.T) {
