@@ -39,7 +39,7 @@ func (l *Link) decode(k *call) (body effect.AnswerBody, aliases bool, err error)
 	case *effect.QuorumMessages:
 		var r protocol.QuorumMessagesResponse
 		err = l.read(&r, k.version)
-		body = &effect.QuorumMessagesTaken{Code: r.ErrorCode}
+		body = &effect.QuorumMessagesTaken{Code: r.ErrorCode, Voter: model.VoterID(r.VoterID), HasLog: r.HasLog}
 	case *effect.Forward:
 		body, err = l.decodeForwarded(asked, k.version)
 		return body, true, err

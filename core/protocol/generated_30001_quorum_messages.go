@@ -70,6 +70,8 @@ func (x *QuorumMessagesRequestMessage) Default() {
 // QuorumMessagesResponse is the response of key 30001: versions 0, flexible from 0.
 type QuorumMessagesResponse struct {
 	ErrorCode int16
+	VoterID   int64
+	HasLog    bool
 }
 
 // Key is KeyQuorumMessages.
@@ -81,6 +83,8 @@ func (x *QuorumMessagesResponse) Decode(r *Reader, v int16) {
 		return
 	}
 	x.ErrorCode = r.int16()
+	x.VoterID = r.int64()
+	x.HasLog = r.bool()
 	r.skipTags()
 }
 
@@ -90,10 +94,14 @@ func (x *QuorumMessagesResponse) Encode(w *Writer, v int16) {
 		return
 	}
 	w.int16(x.ErrorCode)
+	w.int64(x.VoterID)
+	w.bool(x.HasLog)
 	w.noTags()
 }
 
 // Default sets the defaults of the schema.
 func (x *QuorumMessagesResponse) Default() {
 	x.ErrorCode = 0
+	x.VoterID = 0
+	x.HasLog = false
 }

@@ -12,10 +12,6 @@ func (s *Session) receiveQuorumMessages(rq *request, out *Out) {
 	if !s.decode(rq, &in, out) {
 		return
 	}
-	if len(in.Messages) == 0 {
-		s.close(out, "%v without a message", rq.slot.key)
-		return
-	}
 	ask := effect.QuorumMessages{From: model.VoterID(in.From), To: model.VoterID(in.To), Messages: make([][]byte, 0, len(in.Messages))}
 	for i := range in.Messages {
 		ask.Messages = append(ask.Messages, in.Messages[i].Data.Bytes)
@@ -26,6 +22,6 @@ func (s *Session) receiveQuorumMessages(rq *request, out *Out) {
 func respondQuorumMessages(in *effect.QuorumMessagesTaken) protocol.Message {
 	r := new(protocol.QuorumMessagesResponse)
 	r.Default()
-	r.ErrorCode = in.Code
+	r.ErrorCode, r.VoterID, r.HasLog = in.Code, int64(in.Voter), in.HasLog
 	return r
 }
