@@ -18,7 +18,8 @@ func (r *recovery) writeAll() error {
 		for len(writes) > 0 {
 			k := 1
 			total := writes[0].bytes
-			for k < len(writes) && writes[k].seg == writes[0].seg && writes[k].at == writes[0].at+total && total < verifyChunkBytes {
+			// What is written over itself is written by itself: a torn write of other bytes could take it along.
+			for k < len(writes) && writes[k].inPlace == writes[0].inPlace && writes[k].seg == writes[0].seg && writes[k].at == writes[0].at+total && total < verifyChunkBytes {
 				total += writes[k].bytes
 				k++
 			}
