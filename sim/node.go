@@ -195,7 +195,7 @@ func (p *process) open() {
 	p.config = session.DefaultConfig()
 	p.config.ClusterID, p.config.NodeID = clusterID, model.NodeID(n.id)
 	n.w.root.Stream("node.incarnation", uint64(n.id)<<32|n.life).Fill(p.config.Incarnation[:])
-	p.config.Advertised = n.advertised()
+	p.config.Advertised, p.config.Listener = n.advertised(), broker.ClientListener
 	p.config.RecordBytesMax = workload.BombBytes / 2
 	set := p.set()
 	b, err := broker.Open(p.brokerConfig(), engine, rec, set)
