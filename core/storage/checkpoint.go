@@ -139,10 +139,13 @@ func (e *Engine) beginManifest(clean bool) {
 		if p.gone || p.empty() && !isLoose {
 			continue
 		}
-		if s := p.active(); s != nil && isLoose && !p.loose.marked {
+		if isLoose && !p.loose.marked {
 			// The sync of the entry that allows it is under way. What an earlier life left behind the end must be gone
 			// before the manifest says so, too.
-			s.dirty, p.touched = true, true
+			p.touched = true
+			if s := p.active(); s != nil {
+				s.dirty = true
+			}
 		}
 		d := describe(p)
 		d.Loose = isLoose

@@ -347,6 +347,7 @@ func (e *Engine) makeDir(p *partition) error {
 		if err := removeFiles(e.disk, p.dir); err != nil {
 			return err
 		}
+		p.names++
 	}
 	p.dirMade = true
 	e.names++

@@ -784,6 +784,39 @@ func TestWhatIsTruncatedFromALooseLogStaysGone(t *testing.T) {
 	}
 }
 
+// A process removes what was truncated and is killed before that is durable: the next one finds it gone. It must not come
+// back with a power loss when the log has grown to where it began.
+func TestWhatAnEarlierLifeTruncatedStaysGone(t *testing.T) {
+	r := newRig(t, smallConfig())
+	tp := topic(1)
+	lc := smallLog()
+	lc.FlushMessages, lc.FlushMs = 1<<40, 1<<40
+	r.create(tp, lc)
+	want := r.fill(tp, 0, 12, 1000)
+	r.checkpoint()
+	second := r.segments(tp)[1]
+	var base model.Offset
+	if _, err := fmt.Sscanf(second[strings.LastIndexByte(second, '/')+1:], "%d.log", &base); err != nil {
+		t.Fatal(err)
+	}
+	r.truncate(tp, base-1)
+	r.sync()
+	if slices.Contains(r.segments(tp), second) {
+		t.Fatalf("%s is still there", second)
+	}
+	want = want[:len(want)/12*int(base-1)]
+	r.crash(storagetest.LoseNothing, 0)
+	r.create(tp, lc)
+	want = append(want, r.fill(tp, base-1, 1, 1000)...) // and it is loose again
+	r.crash(storagetest.LoseUnsynced, 0)
+	if p := r.recovered(tp); p.Damage != "" || p.State.EndOffset() != base {
+		t.Fatalf("recovered to %d, damage %q; %d was written last", p.State.EndOffset(), p.Damage, base-1)
+	}
+	if got := r.readAll(tp, 0, base); !bytes.Equal(got, want) {
+		t.Fatal("other bytes")
+	}
+}
+
 // While a truncation of a loose log is being synced nothing is written to its files.
 func TestLooseAppendWaitsForTheTruncationBeforeIt(t *testing.T) {
 	r := newRig(t, smallConfig())
