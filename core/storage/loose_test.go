@@ -154,3 +154,42 @@ func TestLogStartOfALooseLogSurvivesACrash(t *testing.T) {
 		}
 	}
 }
+
+// What is loose is flushed before anything that is not, and that needs no room in the journal: on a full disk whoever waits
+// for it is refused in the end.
+func TestFlushOnAFullDiskEnds(t *testing.T) {
+	cfg := smallConfig()
+	cfg.JournalFileBytes = 8 << 10
+	r := newRig(t, cfg)
+	tp, other := topic(1), topic(2)
+	lc := smallLog()
+	lc.FlushMessages, lc.FlushMs = 1<<40, 1<<40
+	r.create(tp, lc)
+	r.create(other, smallLog())
+	r.fill(tp, 0, 3, 100) // the last of them loose
+	r.disk.CapacityBytes = 1
+	for i := model.Offset(0); ; i++ {
+		r.done.Reset()
+		r.perform(effect.Set{StartAts: []effect.StartAt{{Partition: other, Offset: 10 + i}}}) // the least that takes a block
+		r.sync()
+		if r.done.Truncated[0].Failure == effect.DiskFull {
+			break
+		}
+	}
+	r.done.Reset()
+	r.perform(effect.Set{Appends: []effect.Append{{
+		Partition: tp, BaseOffset: 3, LeaderEpoch: 2, AppendTime: model.NoTimestamp, Batch: batch(9, 1, 100, 1),
+	}}})
+	for range 5 {
+		w, ok := r.e.BeginSync()
+		if !ok {
+			break
+		}
+		if err := r.e.EndSync(w, w.Run(), &r.done); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, ok := r.e.BeginSync(); ok || len(r.done.Appended) != 1 || r.done.Appended[0].Failure != effect.DiskFull {
+		t.Fatalf("there is more to sync: %v; reported %+v", ok, r.done.Appended)
+	}
+}

@@ -791,6 +791,7 @@ func TestWhatAnEarlierLifeTruncatedStaysGone(t *testing.T) {
 	tp := topic(1)
 	lc := smallLog()
 	lc.FlushMessages, lc.FlushMs = 1<<40, 1<<40
+	lc.IndexIntervalBytes = 1 << 30 // no index: to remove one would have its directory synced
 	r.create(tp, lc)
 	want := r.fill(tp, 0, 12, 1000)
 	r.checkpoint()
@@ -808,6 +809,8 @@ func TestWhatAnEarlierLifeTruncatedStaysGone(t *testing.T) {
 	r.crash(storagetest.LoseNothing, 0)
 	r.create(tp, lc)
 	want = append(want, r.fill(tp, base-1, 1, 1000)...) // and it is loose again
+	r.create(topic(2), smallLog())
+	r.fill(topic(2), 0, 1, 100) // proves that that was durable
 	r.crash(storagetest.LoseUnsynced, 0)
 	if p := r.recovered(tp); p.Damage != "" || p.State.EndOffset() != base {
 		t.Fatalf("recovered to %d, damage %q; %d was written last", p.State.EndOffset(), p.Damage, base-1)
