@@ -259,7 +259,7 @@ func (b *Broker) completed(ev *Completed, out *effect.Set) {
 	for _, t := range ev.Truncated {
 		if metalog.Holds(t.Partition) {
 			if b.voter != nil && b.voter.log != nil {
-				b.voter.log.Truncated(t, out, &b.voter.out)
+				b.voter.log.Truncated(t, b.now, out, &b.voter.out)
 				b.voted(out)
 			}
 			continue

@@ -19,6 +19,10 @@
 // An image is a control batch that says of what, batches of records, and a control batch that says it is complete. A crash
 // between leaves one that is not, which is skipped.
 //
+// An image that comes from another voter replaces the log: it is made durable, then the entries are dropped, and only then
+// is anything written behind it. A crash between leaves a log that the image is not of, because it is shorter or has other
+// terms. It is dropped at the start. One's own image is of the entries that are there, and lets the older of them go.
+//
 // Inputs: proposals, other voters' messages, completions of storage, time. Outputs: effects for storage, and in Out
 // what was committed, restored, or is to be sent.
 //
@@ -26,7 +30,8 @@
 //
 //  1. A Write of the quorum is Written when everything of it is durable, and not before.
 //  2. Committed batches come out in order, without a gap, with the offset and the epoch that they have in the log.
-//  3. What the disk holds after a crash at any moment is what the quorum was told is durable, or more that it asked for.
+//  3. Nothing is asked of storage behind a cut of the entries before that is durable: a full disk may refuse it.
+//  4. What the disk holds after a crash at any moment is what the quorum was told is durable, or more that it asked for.
 //
 // Deliberately absent: what the records mean (metadata), who proposes (controller), and how voters are reached (broker).
 package metalog

@@ -67,12 +67,13 @@ func (l *Log) putImage(image *quorum.Image, next model.Offset, batches []byte, s
 // makeImage writes an image of what is committed, once enough was committed since the last, and lets go of what it
 // stands for when it is durable.
 func (l *Log) makeImage(set *effect.Set) {
-	if l.sinceImageBytes < l.config.ImageBytesMin || l.making != nil || l.retryAt != 0 || l.broken != "" || len(l.unwritten) > 0 {
+	if l.sinceImageBytes < max(l.config.ImageBytesMin, l.imageBytes) || l.making != nil || l.retryAt != 0 || l.broken != "" ||
+		l.barred != barNone || l.committed < l.base || l.q.TermOf(l.committed) == 0 {
 		return
 	}
 	batches := l.machine.Image()
 	// An image larger than what it stands for would cost more than it saves.
-	if l.sinceImageBytes < int64(len(batches)) {
+	if l.imageBytes = int64(len(batches)); l.sinceImageBytes < l.imageBytes {
 		return
 	}
 	l.sinceImageBytes = 0

@@ -3,6 +3,7 @@ package metalog
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/invariant"
@@ -43,10 +44,14 @@ type Machine interface {
 
 // Log is one voter.
 //
-//	 Open                        an append is refused, the disk is full
-//	──────► writing ────────────────────────────────────────────────────► waiting ──┐
-//	           ▲                                                                    │ RetryInterval: everything that is
-//	           └────────────────────────────────────────────────────────────────────┘ not durable is written again
+//	 Open                    the disk is full
+//	──────► writing ──────────────────────────────► full ──┐
+//	          │  ▲                                         │ RetryInterval: everything that is not durable
+//	          │  └─────────────────────────────────────────┘ is written again
+//	          │  ▲
+//	a cut, or │  │ it is durable: what came meanwhile is written
+//	an image  ▼  │
+//	         barred   an image is made durable, then the entries are dropped; nothing else is written meanwhile
 type Log struct {
 	config  Config
 	machine Machine
@@ -55,15 +60,17 @@ type Log struct {
 
 	base      quorum.Index   // ends[0] is where this entry ends
 	ends      []model.Offset // where entries end, from base on, durable or not
-	committed quorum.Index   // the last that was given out
+	committed quorum.Index   // the last that was given out; before base while another voter's image is made durable
+	next      model.Offset   // where that ends
 
 	entries, hard, images place
-	cutsAsked, cutsDone   uint64         // Truncate and StartAt of the entries
+	barred                bar
 	unwritten             []pendingWrite // of the quorum, in order
 	retryAt               model.Time     // 0: nothing was refused
 	broken                string         // why this voter is none any more; empty while it is
 
 	sinceImageBytes int64        // of entries that were committed
+	imageBytes      int64        // of the newest that was made: another is worth it after as many of entries
 	imageBefore     quorum.Index // of the newest image that is durable
 	making          *imageMade   // is being written
 	hardFrom        model.Offset // what is before it may go
@@ -79,9 +86,28 @@ type place struct {
 // pendingWrite is a Write that is not durable. An offset of NoOffset says that it has nothing there.
 type pendingWrite struct {
 	write                 quorum.Write
+	image                 imageStage
+	asked                 bool // storage was asked for all of it
 	entries, hard, images model.Offset
-	cuts                  uint64
 }
+
+// bar is what has to be durable before anything else may be written.
+type bar uint8
+
+const (
+	barNone  bar = iota
+	barImage     // an image that the entries will be dropped for
+	barCut       // a Truncate or a StartAt of the entries
+)
+
+// imageStage is how far the image of a Write has got.
+type imageStage uint8
+
+const (
+	imageNone    imageStage = iota // it is not durable
+	imageDurable                   // and the entries have not been dropped
+	imageDone
+)
 
 // imageMade is an image of our own that is on its way to the disk.
 type imageMade struct {
@@ -126,7 +152,7 @@ type Committed struct {
 }
 
 // Next is the offset behind the last committed record.
-func (l *Log) Next() model.Offset { return l.endOf(l.committed) }
+func (l *Log) Next() model.Offset { return l.next }
 
 // State is who leads.
 func (l *Log) State() quorum.State { return l.q.State() }
@@ -139,7 +165,7 @@ func (l *Log) Progress() []quorum.Progress { return l.q.Progress() }
 
 // OffsetOf is where an entry ends, NoOffset if this log knows no longer, or not yet.
 func (l *Log) OffsetOf(i quorum.Index) model.Offset {
-	if i < l.base || i > l.last() {
+	if i < l.base || i > l.last() || l.committed < l.base {
 		return model.NoOffset
 	}
 	return l.endOf(i)
@@ -215,7 +241,8 @@ func (l *Log) Tick(now model.Time, set *effect.Set, out *Out) {
 		return
 	}
 	if l.retryAt != 0 && now >= l.retryAt {
-		l.retry(set)
+		l.retryAt = 0
+		l.resume(set, out)
 	}
 	l.makeImage(set)
 	if now >= l.q.Deadline() {
@@ -251,7 +278,7 @@ func (l *Log) carry(set *effect.Set, out *Out) {
 		invariant.Check(err == nil, "an image that was written can be read")
 		out.Restored = &Restored{Next: next, Batches: batches}
 		out.Committed = out.Committed[:0]
-		l.committed, l.sinceImageBytes = o.Restored.Index, 0
+		l.committed, l.next, l.sinceImageBytes = o.Restored.Index, next, 0
 	}
 	for i := range o.Committed {
 		l.commit(&o.Committed[i], out)
@@ -274,10 +301,9 @@ func (l *Log) carry(set *effect.Set, out *Out) {
 
 func (l *Log) commit(e *quorum.Entry, out *Out) {
 	invariant.Check(e.Index == l.committed+1 && e.Index <= l.last(), "what is committed is in the log")
-	base := l.endOf(l.committed)
-	l.committed = e.Index
 	b := batchOf(e)
-	record.Stamp(b, base, epochOf(e.Term))
+	record.Stamp(b, l.next, epochOf(e.Term))
+	l.committed, l.next = e.Index, b.NextOffset()
 	if b.NextOffset() != l.endOf(e.Index) {
 		invariant.Checkf(false, "entry %d ends at offset %d and not at %d", e.Index, b.NextOffset(), l.endOf(e.Index))
 	}
@@ -303,26 +329,46 @@ func (l *Log) Appended(a effect.Appended, now model.Time, set *effect.Set, out *
 		invariant.Check(a.State != nil, "a refused append says what the log holds")
 		p.attempt++
 		p.end = a.State.EndOffset()
-		if l.retryAt == 0 {
-			l.retryAt = now + l.config.RetryInterval
-		}
 		if a.Partition == ImagesPartition {
 			l.making = nil // it is made again when it is due
+			if l.barred == barImage {
+				l.barred = barNone
+			}
 		}
-		set.Marks.Set(effect.MarkDiskFullRefused)
+		l.full(now, set)
 	default:
 		l.breaks(fmt.Sprintf("an append to %v failed: %v", a.Partition, a.Failure), set)
 	}
 }
 
-// Truncated takes in that the entries were cut.
-func (l *Log) Truncated(t effect.Truncated, set *effect.Set, out *Out) {
-	switch {
-	case l.broken != "":
-	case t.Failure == effect.OK:
-		l.cutsDone++
-		l.entries.durable = t.NextOffset
+// full waits for the disk to have room.
+func (l *Log) full(now model.Time, set *effect.Set) {
+	if l.retryAt == 0 {
+		l.retryAt = now + l.config.RetryInterval
+	}
+	set.Marks.Set(effect.MarkDiskFullRefused)
+}
+
+// Truncated takes in that the entries were cut. Nothing was asked of them since.
+func (l *Log) Truncated(t effect.Truncated, now model.Time, set *effect.Set, out *Out) {
+	if l.broken != "" {
+		return
+	}
+	switch t.Failure {
+	case effect.OK, effect.DiskFull:
+		l.barred = barNone
+		l.entries.end, l.entries.durable = t.NextOffset, t.NextOffset
+		if t.Failure == effect.DiskFull {
+			l.full(now, set)
+			return
+		}
+		for i := range l.unwritten {
+			if w := &l.unwritten[i]; w.image == imageDurable {
+				w.image = imageDone
+			}
+		}
 		l.settle(set, out)
+		l.resume(set, out)
 	default:
 		l.breaks(fmt.Sprintf("a cut of %v failed: %v", t.Partition, t.Failure), set)
 	}
@@ -353,6 +399,9 @@ func (l *Log) place(tp model.TopicPartition) *place {
 
 // settle tells the quorum what is durable.
 func (l *Log) settle(set *effect.Set, out *Out) {
+	if l.barred == barImage && l.imageIn(set) {
+		l.barred = barCut
+	}
 	n := 0
 	for n < len(l.unwritten) && l.durable(&l.unwritten[n]) {
 		n++
@@ -366,20 +415,39 @@ func (l *Log) settle(set *effect.Set, out *Out) {
 	l.imageWritten(set)
 }
 
-// durable reports whether everything of a write is on the disk. What was cut away since counts as durable: the write
-// that cut it comes later, and stands for it.
+// imageIn drops the entries once the image is durable that stands for them.
+func (l *Log) imageIn(set *effect.Set) bool {
+	for i := range l.unwritten {
+		w := &l.unwritten[i]
+		if w.write.Image == nil || w.image != imageNone || w.images > l.images.durable {
+			continue
+		}
+		w.image = imageDurable
+		l.startAt(w, set)
+		return true
+	}
+	return false
+}
+
+// durable reports whether everything of a write is on the disk, or was cut away by a later write, which stands for it.
 func (l *Log) durable(w *pendingWrite) bool {
-	entries := w.cuts < l.cutsDone || w.cuts == l.cutsDone && w.entries <= l.entries.durable
-	return entries && w.hard <= l.hard.durable && w.images <= l.images.durable
+	return w.asked && w.entries <= l.entries.durable && w.hard <= l.hard.durable && w.images <= l.images.durable
 }
 
 // Check verifies the invariants.
 func (l *Log) Check() error {
-	if l.committed < l.base || l.committed > l.last() {
+	switch {
+	case l.committed > l.last() || l.committed < l.base && !l.restoring():
 		return fmt.Errorf("metadata log: entries %d to %d, and %d is committed", l.base, l.last(), l.committed)
-	}
-	if l.retryAt == 0 && l.broken == "" && l.entries.end != l.endOf(l.last()) {
+	case l.committed >= l.base && l.next != l.endOf(l.committed):
+		return fmt.Errorf("metadata log: entry %d ends at %d, and what is committed at %d", l.committed, l.endOf(l.committed), l.next)
+	case l.retryAt == 0 && l.broken == "" && l.barred == barNone && l.entries.end != l.endOf(l.last()):
 		return fmt.Errorf("metadata log: it ends at %d, and its last entry at %d", l.entries.end, l.endOf(l.last()))
 	}
 	return nil
+}
+
+// restoring reports whether another voter's image is on its way to the disk.
+func (l *Log) restoring() bool {
+	return slices.ContainsFunc(l.unwritten, func(w pendingWrite) bool { return w.write.Image != nil })
 }

@@ -25,6 +25,7 @@ type Saved struct {
 	next    model.Offset // behind the image
 	ends    []model.Offset
 	startAt bool // the entries must be made to begin behind the image
+	founds  bool // the image is not on the disk
 	bytes   int64
 
 	found Found
@@ -92,12 +93,16 @@ func (s *Saved) loadImage(store Store) error {
 // loadEntries reads what follows the image.
 func (s *Saved) loadEntries(store Store) error {
 	s.ends = []model.Offset{s.next}
-	if s.found.Entries == nil || s.found.Entries.EndOffset() < s.next {
-		s.startAt = true // a crash came between the image and the cut
+	e := s.found.Entries
+	switch {
+	case s.IsEmpty() && (e == nil || e.EndOffset() == 0):
 		return nil
-	}
-	if s.found.Entries.StartOffset() > s.next {
-		return fmt.Errorf("it begins at offset %d, and the newest image ends at %d", s.found.Entries.StartOffset(), s.next)
+	case e != nil && e.StartOffset() > s.next:
+		return fmt.Errorf("it begins at offset %d, and the newest image ends at %d", e.StartOffset(), s.next)
+	case e == nil || e.EndOffset() < s.next || e.StartOffset() < s.next && e.EpochOf(s.next-1) != epochOf(s.quorum.Image.Term):
+		// A crash came between another voter's image and the cut: the log is shorter, or another than the image is of.
+		s.startAt = true
+		return nil
 	}
 	index := s.quorum.Image.Index
 	return store.ReadAll(EntriesPartition, func(b record.Batch) error {
@@ -155,7 +160,7 @@ func (s *Saved) loadHard(store Store) error {
 func (s *Saved) Found(voters []quorum.VoterID, batches []byte) {
 	s.next = foundingNext
 	s.quorum = quorum.Found(voters, imageData(s.next, batches))
-	s.ends, s.startAt = []model.Offset{s.next}, true
+	s.ends, s.startAt, s.founds = []model.Offset{s.next}, true, true
 }
 
 // foundingNext is where the log of a new cluster begins: behind the image of its first entry.
@@ -163,10 +168,10 @@ const foundingNext = 1
 
 // Open starts a voter. What it asks of storage must be carried out, in order, before anything else.
 //
-// A founding image is not durable when Open returns. Nothing that is promised can be durable before it is, as all of it
-// goes to the same journal behind it; and if nothing is, the disk is as it was.
+// A founding image is not durable when Open returns. Nothing else is written before it is; and if it never is, the disk
+// is no voter's.
 func Open(config Config, s *Saved, machine Machine, now model.Time, set *effect.Set) (*Log, error) {
-	l := &Log{config: config, machine: machine, base: s.quorum.Image.Index, ends: s.ends, committed: s.quorum.Image.Index, sinceImageBytes: s.bytes}
+	l := &Log{config: config, machine: machine, base: s.quorum.Image.Index, ends: s.ends, committed: s.quorum.Image.Index, next: s.next, sinceImageBytes: s.bytes}
 	for _, p := range []struct {
 		place *place
 		state *log.State
@@ -186,13 +191,14 @@ func Open(config Config, s *Saved, machine Machine, now model.Time, set *effect.
 	if s.IsEmpty() {
 		return l, nil
 	}
-	if s.found.Images == nil || s.found.Images.EndOffset() == 0 {
-		_, batches, _ := splitImage(s.quorum.Image.Data)
-		l.putImage(&s.quorum.Image, s.next, batches, set)
-	}
 	l.imageBefore = s.quorum.Image.Index
 	if s.startAt {
-		l.startAt(s.next, set)
+		p := pendingWrite{write: quorum.Write{Image: &s.quorum.Image}, image: imageDurable}
+		if s.founds {
+			p.image = imageNone
+		}
+		l.put(&p, set)
+		l.unwritten = append(l.unwritten, p)
 	}
 	return l, nil
 }

@@ -12,17 +12,17 @@ import (
 	"github.com/weirmq/weir/core/record"
 )
 
-// submit asks storage for a write of the quorum's, or keeps it until there may be room.
+// submit asks storage for a write of the quorum's, or keeps it until it may be written.
 func (l *Log) submit(w *quorum.Write, set *effect.Set) {
 	l.account(w)
-	p := pendingWrite{write: *w, entries: notAsked}
-	if l.retryAt == 0 {
+	p := pendingWrite{write: *w, images: notAsked}
+	if l.retryAt == 0 && l.barred == barNone {
 		l.put(&p, set)
 	}
 	l.unwritten = append(l.unwritten, p)
 }
 
-// notAsked is of a write that waits for the disk to have room: it is durable when it was asked for again.
+// notAsked is where the image of a write ends that waits.
 const notAsked model.Offset = 1<<63 - 1
 
 // account keeps book of where entries begin and end, durable or not.
@@ -51,18 +51,26 @@ func offsetsOf(e *quorum.Entry) model.Offset {
 	return model.Offset(record.Batch(e.Data).LastOffsetDelta()) + 1
 }
 
-// put emits the effects of a write, which is accounted for.
+// put emits the effects of a write, which is accounted for: all of them, or those that the others have to wait for.
 func (l *Log) put(p *pendingWrite, set *effect.Set) {
 	w := &p.write
 	p.entries, p.hard, p.images = model.NoOffset, model.NoOffset, model.NoOffset
-	if w.Image != nil {
+	switch {
+	case w.Image == nil || p.image == imageDone:
+	case p.image == imageDurable:
+		l.startAt(p, set)
+		return
+	default:
 		next, batches, err := splitImage(w.Image.Data)
 		invariant.Check(err == nil, "an image was checked when it came")
 		p.images = l.putImage(w.Image, next, batches, set)
-		l.startAt(next, set)
+		l.barred = barImage
+		return
 	}
 	if len(w.Entries) > 0 {
-		l.cut(l.endOf(w.Entries[0].Index-1), set)
+		if !l.cut(l.endOf(w.Entries[0].Index-1), set) {
+			return
+		}
 		for i := range w.Entries {
 			e := &w.Entries[i]
 			set.Appends = append(set.Appends, effect.Append{
@@ -73,18 +81,18 @@ func (l *Log) put(p *pendingWrite, set *effect.Set) {
 		}
 		p.entries = l.entries.end
 	}
-	p.cuts = l.cutsAsked
 	if w.Hard != nil {
 		p.hard = l.putHard(*w.Hard, set)
 	}
+	p.asked = true
 }
 
-// cut drops what storage holds from an offset on. A set truncates before it appends: what it was to append beyond the
-// offset is taken out of it again.
-func (l *Log) cut(to model.Offset, set *effect.Set) {
+// cut drops what storage holds from an offset on, and reports whether it is dropped already: if storage was not asked
+// for it yet, and the set was only about to.
+func (l *Log) cut(to model.Offset, set *effect.Set) bool {
 	invariant.Check(to <= l.entries.end, "entries follow each other in storage, too")
 	if to == l.entries.end {
-		return
+		return true
 	}
 	before := l.entries.end // of the set
 	kept := set.Appends[:0]
@@ -100,46 +108,49 @@ func (l *Log) cut(to model.Offset, set *effect.Set) {
 	clear(set.Appends[len(kept):])
 	set.Appends = kept
 	l.entries.end = to
-	for i := range l.unwritten {
-		// The write that cuts comes later, and stands for what it drops of this one.
-		if at := &l.unwritten[i].entries; *at != notAsked {
+	set.Marks.Set(effect.MarkMetadataTruncated)
+	if to >= before {
+		for i := range l.unwritten {
+			// The write that cuts comes later, and stands for what it drops of this one.
+			at := &l.unwritten[i].entries
 			*at = min(*at, to)
 		}
-	}
-	if to >= before {
-		return
+		return true
 	}
 	set.Truncates = append(set.Truncates, effect.Truncate{Partition: EntriesPartition, To: to})
-	l.cutsAsked++
-	set.Marks.Set(effect.MarkMetadataTruncated)
+	l.barred = barCut
+	return false
 }
 
-// startAt makes the entries begin at an offset, empty.
-func (l *Log) startAt(next model.Offset, set *effect.Set) {
-	set.Appends = slices.DeleteFunc(set.Appends, func(a effect.Append) bool { return a.Partition == EntriesPartition })
-	set.Truncates = slices.DeleteFunc(set.Truncates, func(t effect.Truncate) bool {
-		if t.Partition == EntriesPartition {
-			l.cutsAsked--
-		}
-		return t.Partition == EntriesPartition
-	})
+// startAt makes the entries begin where the image of a write ends, empty.
+func (l *Log) startAt(p *pendingWrite, set *effect.Set) {
+	next, _, err := splitImage(p.write.Image.Data)
+	invariant.Check(err == nil, "an image was checked when it came")
 	set.StartAts = append(set.StartAts, effect.StartAt{Partition: EntriesPartition, Offset: next})
-	l.cutsAsked++
+	l.barred = barCut
 	l.entries.end = next
 }
 
-// retry writes again all that is not durable, as one write: what of it is there is written over.
-func (l *Log) retry(set *effect.Set) {
-	l.retryAt = 0
-	if len(l.unwritten) == 0 {
+// resume writes what waited, as one write: what of it is there is written over.
+func (l *Log) resume(set *effect.Set, out *Out) {
+	if l.retryAt != 0 || l.barred != barNone || len(l.unwritten) == 0 {
 		return
 	}
 	all := pendingWrite{}
 	for i := range l.unwritten {
-		merge(&all.write, &l.unwritten[i].write)
+		w := &l.unwritten[i]
+		if w.write.Image != nil {
+			all.image = w.image
+		}
+		merge(&all.write, &w.write)
 	}
-	l.unwritten = append(l.unwritten[:0], all)
+	clear(l.unwritten)
+	l.unwritten = l.unwritten[:1]
+	l.unwritten[0] = all
 	l.put(&l.unwritten[0], set)
+	if l.durable(&l.unwritten[0]) {
+		l.settle(set, out)
+	}
 }
 
 // merge makes of a write and a later one the write that comes to the same.

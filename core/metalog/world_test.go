@@ -1,0 +1,598 @@
+package metalog
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/log"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/quorum"
+	"github.com/weirmq/weir/core/record"
+	"github.com/weirmq/weir/core/storage"
+	"github.com/weirmq/weir/core/storage/storagetest"
+)
+
+// world is voters over real storage, a network that loses, repeats, delays and cuts, disks that lose what was not synced
+// and are full now and then, and one seed.
+type world struct {
+	t        testing.TB
+	random   *rand.Rand
+	now      model.Time
+	seed     uint64
+	starts   uint64
+	voters   []*voter
+	ids      []quorum.VoterID
+	flying   []flight
+	cut      map[[2]quorum.VoterID]bool
+	calm     bool
+	proposed uint64
+	padding  int // of images
+	marks    map[string]int
+
+	// What is committed, as the first to know told: batches by their base offset, and the sum behind each.
+	log  map[model.Offset]Committed
+	sums map[model.Offset]uint64
+	end  model.Offset
+}
+
+type flight struct {
+	from, to quorum.VoterID
+	message  []byte
+	image    bool
+	at       model.Time
+}
+
+// voter is one voter with its disk and its state machine, which sums up what was committed.
+type voter struct {
+	w       *world
+	id      quorum.VoterID
+	disk    *storagetest.MemoryDisk
+	engine  *storage.Engine
+	l       *Log // nil: it is down
+	set     effect.Set
+	out     Out
+	work    *storage.SyncWork
+	syncAt  model.Time
+	next    model.Offset
+	sum     uint64
+	retried bool
+}
+
+// Image is the sum and where it is of, with some padding, in batches of one record.
+func (v *voter) Image() []byte { return image(v.next, v.sum, v.w.padding) }
+
+func image(next model.Offset, sum uint64, padding int) []byte {
+	value := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(next)), sum)
+	all := append([]byte(nil), batch(value)...)
+	for range 3 {
+		all = append(all, batch(make([]byte, padding))...)
+	}
+	return all
+}
+
+// batch is one with a record for each value.
+func batch(values ...[]byte) record.Batch {
+	var b record.Builder
+	b.Begin(record.NewOptions(record.CodecNone))
+	for _, v := range values {
+		b.Append(record.Record{Value: v, Timestamp: model.NoTimestamp})
+	}
+	return append(record.Batch(nil), b.Finish()...)
+}
+
+// take sets the state machine to an image.
+func (v *voter) take(batches []byte, next model.Offset) {
+	b, _, err := record.Next(batches)
+	if err != nil {
+		v.w.failf("voter %d is given an image that cannot be read: %v", v.id, err)
+	}
+	var d record.Decompressor
+	r := record.NewReader(b, &d)
+	if !r.Next() || len(r.Record().Value) != 16 {
+		v.w.failf("voter %d is given an image of something else: %v", v.id, r.Err())
+	}
+	value := r.Record().Value
+	if of := model.Offset(binary.BigEndian.Uint64(value)); of != next {
+		v.w.failf("voter %d is given an image said to be up to %d, and it is up to %d", v.id, next, of)
+	}
+	v.next, v.sum = next, binary.BigEndian.Uint64(value[8:])
+	if want, known := v.w.sums[next]; !known || want != v.sum {
+		v.w.failf("voter %d is given an image up to %d with the sum %x, want %x (%t)", v.id, next, v.sum, want, known)
+	}
+}
+
+func newWorld(t testing.TB, seed uint64, voters int) *world {
+	w := &world{
+		t: t, random: rand.New(rand.NewPCG(seed, 11)), seed: seed, cut: map[[2]quorum.VoterID]bool{}, now: 1, marks: map[string]int{},
+		log: map[model.Offset]Committed{}, sums: map[model.Offset]uint64{foundingNext: 0}, end: foundingNext,
+	}
+	w.padding = []int{10, 300, 6000}[seed%3]
+	for i := range voters {
+		w.ids = append(w.ids, quorum.VoterID(i+1))
+	}
+	for _, id := range w.ids {
+		w.voters = append(w.voters, &voter{w: w, id: id, disk: storagetest.New()})
+	}
+	for _, v := range w.voters {
+		v.start()
+	}
+	return w
+}
+
+func (w *world) mark(name string) { w.marks[name]++ }
+
+func (w *world) failf(format string, args ...any) {
+	w.t.Helper()
+	w.t.Fatalf("seed %d at %d ms: %s", w.seed, w.now/1e6, fmt.Sprintf(format, args...))
+}
+
+// start opens the disk and begins to vote with what is there.
+func (v *voter) start() {
+	w := v.w
+	w.starts++
+	v.disk.CapacityBytes = 0
+	engine, rec, err := storage.Open(v.disk, storage.Config{
+		Identity: storage.Identity{ClusterID: "test", NodeID: model.NodeID(v.id)}, JournalFileBytes: 16 << 10, JournalBlockBytes: 512,
+		CheckpointBytes: 40 << 10,
+	})
+	if err != nil {
+		w.failf("voter %d's disk: %v", v.id, err)
+	}
+	var found Found
+	for i := range rec.Partitions {
+		p := &rec.Partitions[i]
+		if p.Damage != "" {
+			w.failf("voter %d: %v is damaged: %s", v.id, p.Partition, p.Damage)
+		}
+		*map[model.TopicPartition]**log.State{
+			EntriesPartition: &found.Entries, HardPartition: &found.Hard, ImagesPartition: &found.Images,
+		}[p.Partition] = p.State
+	}
+	saved, err := Load(engine, found)
+	if err != nil {
+		w.failf("voter %d cannot load: %v", v.id, err)
+	}
+	switch {
+	case !saved.IsEmpty() && saved.startAt:
+		w.mark("cut after a crash")
+		if e := found.Entries; e != nil && e.EndOffset() >= saved.next {
+			w.mark("cut of another log after a crash")
+		}
+	case !saved.IsEmpty() && found.Entries.StartOffset() < saved.next && len(saved.ends) > 1:
+		w.mark("image and entries before it")
+	}
+	if saved.IsEmpty() && v.id == 1 {
+		if len(w.log) > 0 {
+			w.failf("voter 1 has forgotten that it is one")
+		}
+		saved.Found(w.ids, image(foundingNext, 0, w.padding))
+		w.mark("founded")
+	}
+	v.engine, v.work, v.next, v.sum = engine, nil, 0, 0
+	v.set, v.out = effect.Set{}, Out{}
+	for _, tp := range []model.TopicPartition{EntriesPartition, HardPartition, ImagesPartition} {
+		v.set.Opens = append(v.set.Opens, effect.Open{Partition: tp, Config: effect.LogConfig{
+			SegmentBytes: 4 << 10, IndexIntervalBytes: 512, RetentionMs: -1, RetentionBytes: -1,
+		}})
+	}
+	if !saved.IsEmpty() {
+		v.take(saved.Image())
+	}
+	config := DefaultConfig(v.id, w.seed*1000+w.starts)
+	config.Quorum.MessageBytesMax, config.Quorum.InFlightBytesMax = 600, 2400
+	config.ImageBytesMin, config.RetryInterval = 3000, 30e6
+	if v.l, err = Open(config, saved, v, w.now, &v.set); err != nil {
+		w.failf("voter %d does not open: %v", v.id, err)
+	}
+	v.l.Stand(&v.set, &v.out)
+	v.took()
+	v.perform()
+}
+
+// crash ends a voter's life at any moment.
+func (v *voter) crash() {
+	w := v.w
+	if v.work != nil && w.random.IntN(3) == 0 {
+		_ = v.work.Run() // synced, and nobody was told
+		w.mark("crash after a sync")
+	}
+	v.disk.Crash([]storagetest.Loss{storagetest.LoseNothing, storagetest.LoseUnsynced, storagetest.LoseSome, storagetest.LoseSome}[w.random.IntN(4)], w.random.Uint64())
+	if v.l.making != nil {
+		w.mark("crash while an image is made")
+	}
+	if v.l.barred != barNone {
+		w.mark("crash before a cut")
+	}
+	if v.l.retryAt != 0 {
+		w.mark("crash while the disk is full")
+	}
+	v.l, v.engine, v.work = nil, nil, nil
+	w.mark("crash")
+}
+
+// took carries out what is not storage's, and checks what must hold.
+func (v *voter) took() {
+	w, out := v.w, v.out
+	v.out = Out{} // what is sent may be lost at once, and the voter is told
+	if r := out.Restored; r != nil {
+		if r.Next <= v.next {
+			w.failf("voter %d goes back from %d to an image up to %d", v.id, v.next, r.Next)
+		}
+		v.take(r.Batches, r.Next)
+		w.mark("restored")
+	}
+	for _, c := range out.Committed {
+		w.committed(v, c)
+	}
+	if v.next != v.l.Next() && v.next != 0 {
+		w.failf("voter %d was given everything up to %d, and says %d", v.id, v.next, v.l.Next())
+	}
+	for _, s := range out.Sends {
+		w.send(v.id, s)
+	}
+	if err := v.l.Check(); err != nil {
+		w.failf("voter %d: %v", v.id, err)
+	}
+	if why := v.l.Broken(); why != "" {
+		w.failf("voter %d is broken: %s", v.id, why)
+	}
+	if full := v.l.Full(); v.retried && !full {
+		w.mark("retried")
+	}
+	v.retried = v.l.Full()
+}
+
+func (w *world) committed(v *voter, c Committed) {
+	if c.Batch.BaseOffset() != v.next || c.Batch.LeaderEpoch() != epochOf(c.Term) {
+		w.failf("voter %d is at %d and is given a batch at %d of epoch %d and term %d", v.id, v.next, c.Batch.BaseOffset(), c.Batch.LeaderEpoch(), c.Term)
+	}
+	known, old := w.log[v.next]
+	switch {
+	case old && (known.Index != c.Index || !bytes.Equal(known.Batch, c.Batch)):
+		w.failf("voter %d is given another batch at %d: entry %d of term %d, not %d of %d", v.id, v.next, c.Index, c.Term, known.Index, known.Term)
+	case !old && v.next != w.end:
+		w.failf("voter %d is given a batch at %d, and what is committed ends at %d", v.id, v.next, w.end)
+	}
+	v.next = c.Batch.NextOffset()
+	if !c.Batch.IsControl() {
+		v.sum = v.sum*31 + uint64(crc32.ChecksumIEEE(c.Batch.Payload()))
+	}
+	if !old {
+		w.log[c.Batch.BaseOffset()], w.end, w.sums[v.next] = c, v.next, v.sum
+	}
+}
+
+func (w *world) send(from quorum.VoterID, s quorum.Send) {
+	f := flight{from, s.To, s.Message, s.IsImage, w.now + model.Time(100e3+w.random.IntN(5e6))}
+	if !w.calm {
+		if w.random.IntN(20) == 0 {
+			w.lost(f)
+			return
+		}
+		if w.random.IntN(30) == 0 {
+			f.at += model.Time(w.random.IntN(500e6))
+		}
+		if w.random.IntN(40) == 0 {
+			again := f
+			again.at += model.Time(w.random.IntN(50e6))
+			again.image = false
+			w.flying = append(w.flying, again)
+		}
+	}
+	w.flying = append(w.flying, f)
+}
+
+// lost tells a sender of what did not arrive: always of an image, now and then of the rest.
+func (w *world) lost(f flight) {
+	v := w.voters[f.from-1]
+	if v.l != nil && (f.image || w.random.IntN(3) == 0) {
+		v.l.Sent(f.to, f.image, false, &v.set, &v.out)
+		v.took()
+	}
+}
+
+// perform hands storage what was asked for, and takes in what is known at once.
+func (v *voter) perform() {
+	var done effect.Completions
+	v.note()
+	v.engine.Perform(&v.set, &done)
+	v.set.Reset()
+	v.completed(&done)
+}
+
+func (v *voter) note() {
+	for m, name := range map[effect.Mark]string{effect.MarkMetadataTruncated: "truncated", effect.MarkMetadataImage: "image", effect.MarkDiskFullRefused: "full"} {
+		if v.set.Marks.Has(m) {
+			v.w.mark(name)
+		}
+	}
+}
+
+func (v *voter) completed(done *effect.Completions) {
+	for _, d := range done.Damaged {
+		v.w.failf("voter %d: %v is damaged: %s", v.id, d.Partition, d.Detail)
+	}
+	for _, a := range done.Appended {
+		v.l.Appended(a, v.w.now, &v.set, &v.out)
+		v.took()
+	}
+	for _, t := range done.Truncated {
+		if t.Failure == effect.DiskFull {
+			v.w.mark("cut refused")
+		}
+		v.l.Truncated(t, v.w.now, &v.set, &v.out)
+		v.took()
+	}
+	if !v.set.Empty() {
+		v.perform()
+	}
+}
+
+// store makes storage go on: a sync begins, ends, or a checkpoint is made.
+func (v *voter) store() {
+	w := v.w
+	if v.work == nil {
+		if work, ok := v.engine.BeginSync(); ok {
+			v.work, v.syncAt = work, w.now+model.Time(w.random.IntN(15e6))
+		}
+	}
+	if v.work != nil && v.syncAt <= w.now {
+		var done effect.Completions
+		if err := v.engine.EndSync(v.work, v.work.Run(), &done); err != nil {
+			w.failf("voter %d: %v", v.id, err)
+		}
+		v.work = nil
+		v.completed(&done)
+	}
+	for v.engine.CheckpointDue() && w.random.IntN(4) == 0 {
+		var done effect.Completions
+		work, ok := v.engine.BeginCheckpoint()
+		if !ok {
+			break
+		}
+		if err := v.engine.EndCheckpoint(work, work.Run(), &done); err != nil {
+			w.failf("voter %d: %v", v.id, err)
+		}
+		w.mark("checkpoint")
+		v.completed(&done)
+	}
+}
+
+// step lets a millisecond pass.
+func (w *world) step() {
+	w.now += 1e6
+	flying := w.flying
+	w.flying = nil
+	for _, f := range flying {
+		if f.at > w.now {
+			w.flying = append(w.flying, f)
+			continue
+		}
+		v := w.voters[f.to-1]
+		if v.l == nil || w.cut[[2]quorum.VoterID{f.from, f.to}] {
+			w.lost(f)
+			continue
+		}
+		if err := v.l.Receive(f.from, f.message, &v.set, &v.out); err != nil {
+			w.failf("voter %d refuses a message of voter %d: %v", f.to, f.from, err)
+		}
+		v.took()
+		if w.random.IntN(2) == 0 {
+			v.perform() // or more of one step goes into the set
+		}
+		if s := w.voters[f.from-1]; f.image && s.l != nil {
+			s.l.Sent(f.to, true, true, &s.set, &s.out)
+			s.took()
+		}
+	}
+	for _, v := range w.voters {
+		if v.l == nil {
+			continue
+		}
+		if at := v.l.Deadline(); at != 0 && at <= w.now {
+			v.l.Tick(w.now, &v.set, &v.out)
+			v.took()
+		}
+		v.perform()
+		v.store()
+	}
+}
+
+// leader is a voter that leads in the newest term, nil if nobody does.
+func (w *world) leader() (leader *voter) {
+	for _, v := range w.voters {
+		if v.l != nil && v.l.State().Leads && (leader == nil || v.l.State().Term > leader.l.State().Term) {
+			leader = v
+		}
+	}
+	return leader
+}
+
+// propose proposes a batch of a few records to whoever leads, also to one that does so no longer.
+func (w *world) propose() (value []byte) {
+	v := w.leader()
+	if other := w.voters[w.random.IntN(len(w.voters))]; other.l != nil && other.l.State().Leads {
+		v = other
+	}
+	if v == nil {
+		return nil
+	}
+	w.proposed++
+	value = binary.BigEndian.AppendUint64(nil, w.proposed)
+	values := [][]byte{value}
+	for range w.random.IntN(4) {
+		values = append(values, make([]byte, w.random.IntN(200)))
+	}
+	err := v.l.Propose(batch(values...), &v.set, &v.out)
+	v.took()
+	if errors.Is(err, quorum.ErrNotLeader) {
+		return nil
+	}
+	w.mark("proposed")
+	return value
+}
+
+// trouble does one thing that may go wrong.
+func (w *world) trouble() {
+	v := w.voters[w.random.IntN(len(w.voters))]
+	switch w.random.IntN(12) {
+	case 0, 1:
+		if v.l != nil {
+			v.crash()
+		}
+	case 2, 3, 4:
+		if v.l == nil {
+			v.start()
+		}
+	case 5:
+		w.cut[[2]quorum.VoterID{v.id, w.voters[w.random.IntN(len(w.voters))].id}] = true // one way
+	case 6:
+		for _, o := range w.voters { // alone
+			w.cut[[2]quorum.VoterID{v.id, o.id}], w.cut[[2]quorum.VoterID{o.id, v.id}] = true, true
+		}
+	case 7:
+		clear(w.cut)
+	case 8:
+		v.disk.CapacityBytes = v.disk.UsedBytes() + int64(w.random.IntN(3000))
+	case 9, 10:
+		for _, o := range w.voters {
+			o.disk.CapacityBytes = 0
+		}
+	case 11:
+		if l := w.leader(); l != nil {
+			l.l.HandOver(v.id, &l.set, &l.out)
+			l.took()
+		}
+	}
+}
+
+// troubleAtTheBar is trouble while a voter waits for an image or a cut to become durable, which is seldom.
+func (w *world) troubleAtTheBar() {
+	for _, v := range w.voters {
+		if v.l == nil || v.l.barred == barNone {
+			continue
+		}
+		switch w.random.IntN(60) {
+		case 0:
+			v.crash()
+		case 1:
+			v.disk.CapacityBytes = v.disk.UsedBytes() + int64(w.random.IntN(3000))
+		}
+	}
+}
+
+// heal ends all trouble, and requires that one more proposal is committed everywhere.
+func (w *world) heal() {
+	w.calm = true
+	clear(w.cut)
+	for _, v := range w.voters {
+		v.disk.CapacityBytes = 0
+		if v.l == nil {
+			v.start()
+		}
+	}
+	var want []byte
+	for i := range 20_000 {
+		w.step()
+		if i%3000 == 0 {
+			want = nil // whoever led may have been deposed
+		}
+		if want == nil {
+			want = w.propose()
+		}
+		if want != nil && w.agreed(want) {
+			w.settled()
+			return
+		}
+	}
+	for _, v := range w.voters {
+		w.t.Logf("voter %d: %+v up to %d, unwritten %d, images %+v entries %+v", v.id, v.l.State(), v.next, len(v.l.unwritten), v.l.images, v.l.entries)
+	}
+	w.failf("twenty seconds after all trouble there is no progress")
+}
+
+// agreed reports whether everybody has been given a proposal.
+func (w *world) agreed(value []byte) bool {
+	for _, c := range w.log {
+		if c.Batch.IsControl() || !bytes.Contains(c.Batch, value) {
+			continue
+		}
+		for _, v := range w.voters {
+			if v.next != w.end || v.sum != w.sums[w.end] {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// settled lets everything become durable, and compares the logs on the disks with what is committed.
+func (w *world) settled() {
+	for range 500 {
+		w.step()
+	}
+	for _, v := range w.voters {
+		if err := v.engine.Check(); err != nil {
+			w.failf("voter %d: %v", v.id, err)
+		}
+		last := model.NoOffset
+		err := v.engine.ReadAll(EntriesPartition, func(b record.Batch) error {
+			last = b.NextOffset()
+			if c, ok := w.log[b.BaseOffset()]; !ok || !bytes.Equal(c.Batch, b) {
+				return fmt.Errorf("at offset %d stands a batch of epoch %d that was not committed", b.BaseOffset(), b.LeaderEpoch())
+			}
+			return nil
+		})
+		if err != nil || last != w.end && last != model.NoOffset {
+			w.failf("voter %d's log ends at %d, and what is committed at %d: %v", v.id, last, w.end, err)
+		}
+	}
+}
+
+// life is trouble, then peace.
+func life(t testing.TB, seed uint64) *world {
+	w := newWorld(t, seed, []int{1, 3, 3, 5}[seed%4])
+	for i := range 10_000 {
+		w.step()
+		if w.random.IntN(12) == 0 {
+			w.propose()
+		}
+		if i > 1000 && w.random.IntN(100) == 0 || w.random.IntN(400) == 0 {
+			w.trouble()
+		}
+		w.troubleAtTheBar()
+	}
+	w.heal()
+	return w
+}
+
+func TestWhatIsCommittedIsKeptWhateverTheDisksLose(t *testing.T) {
+	seeds := uint64(80)
+	if testing.Short() {
+		seeds = 16
+	}
+	marks := map[string]int{}
+	for seed := range seeds {
+		w := life(t, seed)
+		for name, n := range w.marks {
+			marks[name] += n
+		}
+		marks["committed"] += len(w.log)
+	}
+	t.Logf("%d seeds: %v", seeds, marks)
+	for _, name := range []string{
+		"founded", "proposed", "committed", "crash", "crash after a sync", "crash while an image is made", "crash while the disk is full", "crash before a cut",
+		"checkpoint", "truncated", "image", "restored", "full", "retried", "cut after a crash", "image and entries before it",
+	} {
+		if marks[name] == 0 {
+			t.Errorf("%s: never in %d seeds", name, seeds)
+		}
+	}
+}
