@@ -33,6 +33,7 @@ func (n *Node) brokerConfig(identity storage.Identity) broker.Config {
 				ProducerExpirationMs:  n.config.Topics.ProducerIDExpiration.Milliseconds(),
 			},
 			SessionTimeout:           model.Time(k.SessionTimeout),
+			RebalanceInterval:        model.Time(k.RebalanceInterval),
 			ReplicationFactorDefault: int16(k.ReplicationFactor),
 			OffsetsPartitionCount:    n.config.Groups.OffsetsPartitions,
 			OffsetsSegmentBytes:      n.config.Groups.OffsetsSegmentBytes,
@@ -95,4 +96,25 @@ func (n *Node) nodesTransport() effect.Transport {
 		return effect.TransportTLS
 	}
 	return effect.TransportQUIC
+}
+
+// leave has what this node leads led by others, so that no client has to find out that it is gone. It gives up after
+// shutdown.grace.ms: who is alone with what it leads must not wait for ever.
+func (n *Node) leave() {
+	if n.config.Cluster.Alone() {
+		return
+	}
+	n.loop.push(input{event: &broker.Leave{}})
+	for deadline := time.Now().Add(n.config.ShutdownGrace); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		left := false
+		if !n.loop.look(func(b *broker.Broker) { left = b.Left() }, time.Second) || left {
+			return
+		}
+		select {
+		case <-n.failed:
+			return
+		default:
+		}
+	}
+	n.log.Warn("this node leads something that no other node can lead: it stops all the same")
 }

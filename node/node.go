@@ -322,6 +322,7 @@ func (n *Node) Close() error {
 
 func (n *Node) shutDown() error {
 	begin := time.Now()
+	n.leave()
 	n.isStopping.Store(true)
 	n.stopAccepting()
 	open := n.connections.all()

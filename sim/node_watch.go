@@ -59,7 +59,7 @@ func (p *process) watchFetches(ev broker.Event, set *effect.Set) {
 	case *broker.FindCoordinator, *broker.JoinGroup, *broker.SyncGroup, *broker.Heartbeat, *broker.LeaveGroup, *broker.CommitOffsets,
 		*broker.FetchOffsets, *broker.DescribeGroups, *broker.ListGroups, *broker.DeleteGroups, *broker.DeleteOffsets:
 	case *broker.AlterPartition, *broker.RegisterBroker, *broker.BrokerHeartbeat, *broker.AllocateProducerIDs, *broker.QuorumMessages,
-		*broker.FetchImage, *broker.Answered:
+		*broker.FetchImage, *broker.Leave, *broker.Answered:
 	}
 	for i := range set.Reads {
 		to := set.Reads[i].To

@@ -163,6 +163,8 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 		b.quorumMessages(ev, out)
 	case *FetchImage:
 		b.fetchImage(ev, out)
+	case *Leave:
+		b.leave(out)
 	case *Answered:
 		b.answered(&ev.Answer, out)
 	case *Disconnected:
@@ -361,8 +363,9 @@ func (b *Broker) produce(ev *Produce, out *effect.Set) {
 		if p.topic.Config.LogAppendTime {
 			in.AppendTime = ev.Wall
 		}
-		end := p.replica.LogEndOffset()
+		end, answers := p.replica.LogEndOffset(), len(out.Produced)
 		p.replica.Produce(in, b.now, out)
+		b.hintLeader(p, answers, out)
 		b.timeouts.watch(p, b.now)
 		if p.replica.LogEndOffset() > end {
 			b.extended(p, end, out)

@@ -42,6 +42,9 @@ type FetchImage struct {
 	Ask effect.FetchImage
 }
 
+// Leave says that this node is about to stop: what it leads is to be led elsewhere first. Left tells when it may go.
+type Leave struct{}
+
 // Answered brings what became of an effect.Call.
 type Answered struct{ effect.Answer }
 
@@ -51,6 +54,7 @@ func (*BrokerHeartbeat) event()     {}
 func (*AllocateProducerIDs) event() {}
 func (*QuorumMessages) event()      {}
 func (*FetchImage) event()          {}
+func (*Leave) event()               {}
 func (*Answered) event()            {}
 
 // Origin is where a request comes from that the controller decides. Who is not the controller forwards Frame to it

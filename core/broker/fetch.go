@@ -181,6 +181,14 @@ func (b *Broker) leaderHint(p *partition, code int16) *effect.Leader {
 	return &effect.Leader{Broker: leader, Epoch: max(state.LeaderEpoch, p.replica.LeaderEpoch())}
 }
 
+// hintLeader tells producers that were refused in this step, from an outcome on, who leads now.
+func (b *Broker) hintLeader(p *partition, from int, out *effect.Set) {
+	for i := range out.Produced[from:] {
+		o := &out.Produced[from+i]
+		o.Leader = b.leaderHint(p, o.Code)
+	}
+}
+
 // readable is about how many bytes somebody would find at an offset: a replica beyond the high watermark, too.
 func readable(p *partition, from model.Offset, by model.NodeID) int64 {
 	if by != model.NoNode {

@@ -57,9 +57,13 @@ func (b *Broker) tickMembership(now model.Time, out *effect.Set) {
 		}, out, b.heartbeatAnswered)
 	}
 	m.nextAt = now + b.members.HeartbeatInterval
+	if m.leaving {
+		m.nextAt = now + min(b.members.HeartbeatInterval, leavingInterval)
+	}
 }
 
 const (
+	leavingInterval  model.Time = 20e6 // of heartbeats of a broker that waits to go
 	registerTimeout  model.Time = 5e9
 	heartbeatTimeout model.Time = 1e9
 )
@@ -115,12 +119,15 @@ func (b *Broker) heartbeatAnswered(a *effect.Answer, out *effect.Set) {
 	}
 }
 
-// Leave asks the controller to lead elsewhere what this broker leads, before it stops.
-func (b *Broker) Leave(now model.Time, out *effect.Set) {
-	b.advance(now)
-	b.self.leaving = true
-	b.self.nextAt = now
-	b.Tick(now, b.groups.wall, out)
+// leave asks the controller to lead elsewhere what this broker leads.
+func (b *Broker) leave(out *effect.Set) {
+	m := &b.self
+	if m.leaving = true; m.epoch == model.NoBrokerEpoch {
+		m.left = true // nobody counts on it
+		return
+	}
+	m.nextAt = b.now
+	b.tickMembership(b.now, out)
 }
 
 // Left reports whether nothing is led here any more, and the broker may stop.

@@ -123,7 +123,9 @@ func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set
 		b.propose(p, out)
 		return
 	}
+	failed := len(out.Produced)
 	p.replica.Follow(state.Leader, state.LeaderEpoch, out)
+	b.hintLeader(p, failed, out)
 	p.proposing, p.proposeAt = false, 0
 	if led {
 		b.relinquish(p, out)

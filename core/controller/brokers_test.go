@@ -146,6 +146,32 @@ func TestABrokerThatLeavesIsRelievedFirst(t *testing.T) {
 	}
 }
 
+func TestLeadersMoveBackToPreferredReplicas(t *testing.T) {
+	l := newLife(t, 3)
+	l.topic(t, "t", 9, 2)
+	l.silence(t, 1, 3)
+	l.beat(t, 2)
+	for i, p := range l.view.Named("t").Partitions {
+		in := effect.AlterPartitionPart{Partition: model.TopicPartition{Topic: l.view.Named("t").ID, Partition: i}, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch}
+		for _, n := range p.Replicas {
+			in.ISR = append(in.ISR, effect.BrokerState{Broker: n, BrokerEpoch: l.epochs[n]})
+		}
+		l.ask(t, func(to effect.RequestID, out *effect.Set) {
+			l.c.AlterPartition(to, &effect.AlterPartition{Broker: p.Leader, BrokerEpoch: l.epochs[p.Leader], Parts: []effect.AlterPartitionPart{in}}, out)
+		})
+	}
+	l.run(t, l.c.rebalance)
+	for i, p := range l.view.Named("t").Partitions {
+		if p.Leader != p.Replicas[0] {
+			t.Errorf("partition %d: %+v", i, p)
+		}
+	}
+	before := len(l.log)
+	if l.run(t, l.c.rebalance); len(l.log) != before {
+		t.Error("everything is as it should be, and something is written")
+	}
+}
+
 func TestTheLeaderSaysWhoIsInSync(t *testing.T) {
 	l := newLife(t, 3)
 	l.topic(t, "t", 1, 3)

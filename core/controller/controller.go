@@ -26,6 +26,9 @@ type Config struct {
 	PartitionCountMax int
 	// Node is what the node was started with; what was set while it ran comes on top.
 	Node metadata.NodeConfig
+	// RebalanceInterval is how often leaders move back to the replicas that are preferred (leader.imbalance.check.interval.
+	// seconds); 0 is never.
+	RebalanceInterval model.Time
 	// SessionTimeout is how long a broker may be silent before it is fenced (broker.session.timeout.ms).
 	SessionTimeout model.Time
 	// ReplicationFactorDefault is default.replication.factor; 0 is 3, or as many as there are brokers if that is less.
@@ -55,9 +58,10 @@ type Controller struct {
 	queued []*request // not yet decided
 	turn   *turn      // what is being committed; nil while nothing is
 
-	index    index
-	contacts map[model.NodeID]*contact
-	silences coord.Timers[*contact]
+	rebalanceAt model.Time // 0: never
+	index       index
+	contacts    map[model.NodeID]*contact
+	silences    coord.Timers[*contact]
 	// leavingSince is by which metadata everything is led elsewhere that a broker led that wants to stop.
 	leavingSince map[model.NodeID]model.Offset
 
@@ -104,6 +108,9 @@ func (c *Controller) Active() bool { return c.active }
 func (c *Controller) Lead(view *metadata.View, now model.Time) {
 	c.active, c.view, c.now, c.stood = true, view, now, false
 	c.index = indexOf(view.Image)
+	if c.rebalanceAt = 0; c.config.RebalanceInterval > 0 {
+		c.rebalanceAt = now + c.config.RebalanceInterval
+	}
 	c.contacts, c.leavingSince = make(map[model.NodeID]*contact), make(map[model.NodeID]model.Offset)
 	c.silences = coord.Timers[*contact]{}
 	for b := range view.Brokers {
@@ -181,8 +188,13 @@ func (c *Controller) Now(now model.Time) {
 
 // Tick does what is due.
 func (c *Controller) Tick(out *effect.Set) {
-	if c.active {
-		c.tickBrokers(out)
+	if !c.active {
+		return
+	}
+	c.tickBrokers(out)
+	if c.rebalanceAt != 0 && c.now >= c.rebalanceAt {
+		c.rebalanceAt = c.now + c.config.RebalanceInterval
+		c.rebalance(out)
 	}
 }
 
@@ -191,7 +203,10 @@ func (c *Controller) Deadline() model.Time {
 	if !c.active {
 		return 0
 	}
-	return c.silences.Deadline()
+	if d := c.silences.Deadline(); c.rebalanceAt == 0 || d != 0 && d < c.rebalanceAt {
+		return d
+	}
+	return c.rebalanceAt
 }
 
 func (c *Controller) ask(r *request, out *effect.Set) {

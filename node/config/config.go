@@ -64,6 +64,7 @@ type Cluster struct {
 	HeartbeatInterval time.Duration
 	SessionTimeout    time.Duration
 	LagMax            time.Duration
+	RebalanceInterval time.Duration
 	ReplicationFactor int32 // 0: 3, or as many as there are nodes
 }
 

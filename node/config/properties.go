@@ -68,6 +68,8 @@ var properties = []Property{
 		func(c *Config) *bool { return &c.Storage.JournalDirect }),
 	number("journal.file.bytes", "67108864", "Size of one file of the write-ahead journal.",
 		1<<20, 1<<32, func(c *Config) *int64 { return &c.Storage.JournalFileBytes }),
+	millis("leader.rebalance.interval.ms", "10000", "How often the controller moves leaders back to the nodes that are preferred for them, where those are in sync.",
+		100, math.MaxInt32, func(c *Config) *time.Duration { return &c.Cluster.RebalanceInterval }),
 	text("listeners", "127.0.0.1:9092", "HOST:PORT of the Kafka protocol, on TCP and, at the same port number, on QUIC. Kafka's form PLAINTEXT://HOST:PORT is taken as well; SSL://HOST:PORT serves TLS on TCP, with ssl.certificate.file and ssl.key.file.",
 		func(c *Config) *string { return &c.Listener }).address().secured(),
 	text("log.dirs", "", "The data directory. One process at a time uses it.",
