@@ -17,6 +17,9 @@ func (r *Replica) Follow(leader model.NodeID, epoch model.LeaderEpoch, out *effe
 		return
 	}
 	r.next = nil
+	if epoch > r.epoch {
+		r.led = 0
+	}
 	if r.role == leading {
 		r.failAll(kerr.NotLeaderForPartition.Code, out)
 		r.followers = nil
@@ -120,11 +123,19 @@ func (r *Replica) Fetched(in Fetched, now model.Time, out *effect.Set) (advanced
 			Partition: r.partition, HighWatermark: r.highWatermark, Below: in.LogStartOffset,
 		})
 	}
-	if hw := min(in.HighWatermark, r.durable); hw > r.highWatermark {
-		r.highWatermark = hw
-		return true
+	r.led = in.HighWatermark
+	return r.followHighWatermark()
+}
+
+// followHighWatermark takes over the leader's high watermark as far as the log is durable here. The leader tells it once:
+// where it comes with the records below it, it is for later. It reports whether the high watermark moved.
+func (r *Replica) followHighWatermark() (advanced bool) {
+	hw := min(r.led, r.durable)
+	if r.role != following || hw <= r.highWatermark {
+		return false
 	}
-	return false
+	r.highWatermark = hw
+	return true
 }
 
 // misfit is why a batch cannot come next; empty if it can.
