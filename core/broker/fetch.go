@@ -99,6 +99,9 @@ func (b *Broker) fetchCode(p *partition, part *FetchPart, by model.NodeID) int16
 	if by != model.NoNode && !p.topic.Partition(p.index()).IsReplica(by) {
 		return kerr.UnknownLeaderEpoch.Code // a reassignment that one of the two has not heard of
 	}
+	if p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
+		return 0 // it is told where the logs part, however far its own goes
+	}
 	// A client may know a higher end than the high watermark: it may wait there. Beyond the log end
 	// offset there is nothing to wait for.
 	if bounds := p.replica.Bounds(); part.Offset < bounds.LogStartOffset || part.Offset > p.replica.LogEndOffset() {
