@@ -132,7 +132,7 @@ func (l *hostLine) carryOut() {
 		k := &clientConn{l: l, id: d.Conn, life: l.life}
 		l.conns[d.Conn] = k
 		l.ids = append(l.ids, d.Conn)
-		k.c = w.net.dial(ends{0, w.machineAt(d.Addr)}, k, uint64(d.Conn), func() peer { return w.listener(d.Addr) })
+		k.c = w.net.dial(ends{0, w.machineAt(d.Addr)}, k, uint64(d.Conn), func() peer { return w.listener(d.Addr, false) })
 	}
 	for i := range out.Sends {
 		s := &out.Sends[i]
@@ -222,11 +222,11 @@ func (h *host) stop() {
 	h.stopped = true
 }
 
-// listener is who accepts connections at an address.
-func (w *world) listener(addr string) peer {
+// listener is who accepts connections at an address, those of clients or those of nodes.
+func (w *world) listener(addr string, ofNode bool) peer {
 	for _, n := range w.nodes {
 		if addr == n.addr() {
-			return n.listener()
+			return n.listener(ofNode)
 		}
 	}
 	return nil
@@ -245,8 +245,10 @@ func (w *world) machineAt(addr string) int {
 func (n *node) addr() string { return addrText(n.address()) }
 
 // address is where other nodes reach the node.
-func (n *node) address() effect.Address {
-	return effect.Address{Host: fmt.Sprintf("node%d", n.id), Port: nodePort, Transport: effect.TransportMemory}
+func (n *node) address() effect.Address { return addressOf(n.id) }
+
+func addressOf(node int) effect.Address {
+	return effect.Address{Host: fmt.Sprintf("node%d", node), Port: nodePort, Transport: effect.TransportMemory}
 }
 
 func addrText(a effect.Address) string { return fmt.Sprintf("%s:%d", a.Host, a.Port) }

@@ -26,7 +26,7 @@ type ghost struct {
 	syncing uint64 // of those, covered by the sync under way
 	synced  uint64 // covered by a sync that succeeded
 
-	// producers are the ids given out so far: none is ever given to a second one.
+	// producers are the ids given out so far by any node: none is ever given to a second one.
 	producers map[model.ProducerID]bool
 
 	// everythingDamaged is why any partition may be unavailable: a bit flipped in a file of all of them.

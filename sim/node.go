@@ -95,6 +95,7 @@ func newNode(w *world, plan NodePlan) *node {
 	n := &node{w: w, id: int(plan.ID), rand: w.root.Stream("node", uint64(plan.ID)), clock: newClock(plan)}
 	n.disk = NewDisk(w.root.Stream("disk", uint64(plan.ID)), w.fire)
 	n.ghost = newGhost(w.fail)
+	n.ghost.producers = w.producers
 	if plan.ClockDriftPPM != 0 || plan.WallDriftPPM != 0 {
 		w.fire(FaultClockRate)
 	}
@@ -107,12 +108,14 @@ func (n *node) note(what string, a, b, c uint64, text string) {
 
 func (n *node) serves() bool { return n.process != nil && n.process.serving }
 
-// listener is who accepts connections now; nil if nobody does.
-func (n *node) listener() peer {
-	if !n.serves() {
+// listener is who accepts connections now, of clients or of nodes; nil if nobody does.
+func (n *node) listener(ofNode bool) peer {
+	switch p := n.process; {
+	case p == nil || p.stopping != nil, !ofNode && !p.serving:
 		return nil
+	default:
+		return p
 	}
-	return n.process
 }
 
 // boot starts a process on what the disk holds.
@@ -243,7 +246,7 @@ func (p *process) brokerConfig() broker.Config {
 	c := broker.Config{
 		ClusterID:              clusterID,
 		Advertised:             n.advertised(),
-		LagTimeMax:             10 * sc,
+		LagTimeMax:             n.lagTimeMax(),
 		RetentionCheckInterval: k.RetentionCheck, FetchSessionsMax: 1000,
 		Controller: controller.Config{
 			NodeID: model.NodeID(n.id), PartitionCountMax: 10_000,
@@ -256,7 +259,7 @@ func (p *process) brokerConfig() broker.Config {
 		},
 		Groups: group.DefaultConfig(),
 		Quorum: broker.QuorumConfig{
-			Voters: []broker.VoterAddress{{Node: model.NodeID(n.id)}}, Directory: n.directory(),
+			Voters: n.voters(), Directory: n.directory(),
 			Log: metalog.DefaultConfig(0, n.w.root.Stream("node.quorum", uint64(n.id)<<32|n.life).Uint64()),
 		},
 		Membership: broker.MembershipConfig{
@@ -265,6 +268,12 @@ func (p *process) brokerConfig() broker.Config {
 		},
 	}
 	c.Quorum.Log.ImageBytesMin = k.SegmentBytes
+	if count := len(n.w.plan.Nodes); count > 1 {
+		c.Controller.ReplicationFactorDefault = int16(count)
+		c.Membership.Listeners = append(c.Membership.Listeners, effect.BrokerListener{
+			Name: broker.InterNodeListener, Host: n.advertised().Host, Port: nodePort, Security: int16(effect.TransportMemory),
+		})
+	}
 	c.Groups.InitialRebalanceDelay, c.Groups.LogBytesMin = k.GroupDelay, k.GroupLogBytes
 	c.Groups.SessionTimeoutMsMin, c.Groups.MembersMax = int32(workload.GroupSessionMin/ms), workload.GroupMembersMax
 	c.Groups.MemoryBytesMax = workload.GroupMemoryBytesMax
@@ -274,6 +283,27 @@ func (p *process) brokerConfig() broker.Config {
 	n.w.root.Stream("node.members", uint64(n.id)<<32|n.life).Fill(c.Groups.IDSeed[:])
 	n.w.root.Stream("node.ids", uint64(n.id)<<32|n.life).Fill(c.Controller.IDSeed[:])
 	return c
+}
+
+// voters are the nodes of the plan. A node that a test adds to a world is a cluster of its own.
+func (n *node) voters() []broker.VoterAddress {
+	if len(n.w.plan.Nodes) == 1 {
+		return []broker.VoterAddress{{Node: model.NodeID(n.id), Address: n.address()}}
+	}
+	var all []broker.VoterAddress
+	for i := range n.w.plan.Nodes {
+		id := int(n.w.plan.Nodes[i].ID)
+		all = append(all, broker.VoterAddress{Node: model.NodeID(id), Address: addressOf(id)})
+	}
+	return all
+}
+
+// lagTimeMax is short where there is a follower that can lag.
+func (n *node) lagTimeMax() model.Time {
+	if len(n.w.plan.Nodes) > 1 {
+		return 2 * sc
+	}
+	return 10 * sc
 }
 
 // bootFailed decides whether a start may fail. It may for lack of space, then it is tried again, and when

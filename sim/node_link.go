@@ -139,7 +139,7 @@ func (l *nodeLink) carryOut() {
 	if out.Dial {
 		invariant.Check(l.c == nil, "a link has one connection")
 		addr := addrText(out.Address)
-		l.c = w.net.dial(ends{p.n.id, w.machineAt(addr)}, l, uint64(l.key.lane), func() peer { return w.listener(addr) })
+		l.c = w.net.dial(ends{p.n.id, w.machineAt(addr)}, l, uint64(l.key.lane), func() peer { return w.listener(addr, true) })
 	}
 	for _, f := range out.Frames {
 		b := make([]byte, 0, f.LenBytes)

@@ -37,15 +37,25 @@ const (
 	Lite  Mode = "lite"  // one node, seconds of simulated time, thousands of seeds
 	Swarm Mode = "swarm" // longer, more clients, more of everything
 	Calm  Mode = "calm"  // lite without any fault: then nothing may fail or be retried
+	// Cluster is three nodes, each a voter and a broker, and what happens between them.
+	Cluster Mode = "cluster"
 )
 
 // Modes lists the modes.
-func Modes() []Mode { return []Mode{Lite, Swarm, Calm} }
+func Modes() []Mode { return []Mode{Lite, Swarm, Calm, Cluster} }
 
 // MarksOf lists the rare paths that a fleet of a mode must take.
 func MarksOf(mode Mode) []effect.Mark {
-	if mode == Calm {
+	switch mode {
+	case Calm:
 		return []effect.Mark{effect.MarkFetchParked, effect.MarkFetchWoken, effect.MarkFetchTimedOut}
+	case Cluster: // what a log alone and the faults of clusters lead to
+		return []effect.Mark{
+			effect.MarkProduceDuplicate, effect.MarkProduceOutOfOrder, effect.MarkProduceEpochBumped, effect.MarkProduceUnknownProducer,
+			effect.MarkProduceParkedTwice, effect.MarkProduceTimedOut, effect.MarkFetchParked, effect.MarkFetchWoken, effect.MarkFetchTimedOut,
+			effect.MarkMetadataImage, effect.MarkFollowerTruncated, effect.MarkMetadataTruncated, effect.MarkBrokerFenced, effect.MarkIneligibleReplica,
+		}
+	case Lite, Swarm:
 	}
 	all := make([]effect.Mark, 0, effect.MarkCount)
 	for m := range effect.MarkCount {
@@ -56,7 +66,7 @@ func MarksOf(mode Mode) []effect.Mark {
 	return all
 }
 
-// amongNodes are the marks of what happens between nodes only, and there is one.
+// amongNodes are the marks of what happens between nodes only, which modes of one node have not.
 var amongNodes = []effect.Mark{
 	effect.MarkFollowerTruncated, effect.MarkFollowerStartedAnew, effect.MarkTruncatedBelowWatermark, effect.MarkMetadataTruncated,
 	effect.MarkBrokerFenced, effect.MarkDiskReplaced, effect.MarkControlledShutdown, effect.MarkIneligibleReplica, effect.MarkReassigned,
@@ -171,6 +181,18 @@ func (p *Plan) Has(f Fault) bool {
 	}
 }
 
+// nodesMax bounds a cluster.
+const nodesMax = 7
+
+func ascending(nodes []NodePlan) bool {
+	for i, n := range nodes {
+		if n.ID < 1 || n.ID > nodesMax || i > 0 && n.ID <= nodes[i-1].ID {
+			return false
+		}
+	}
+	return true
+}
+
 // validate refuses plans that make no sense, wherever they came from.
 func (p *Plan) validate() error {
 	switch {
@@ -180,8 +202,10 @@ func (p *Plan) validate() error {
 		return fmt.Errorf("plan: until, settle and events_max must be positive")
 	case p.Until > model.Time(24*time.Hour) || p.Settle > model.Time(24*time.Hour):
 		return fmt.Errorf("plan: until and settle are a day at most")
-	case len(p.Nodes) != 1:
-		return fmt.Errorf("plan: this version simulates one node, not %d", len(p.Nodes))
+	case p.Mode != Cluster && len(p.Nodes) != 1:
+		return fmt.Errorf("plan: mode %s is of one node, not %d", p.Mode, len(p.Nodes))
+	case len(p.Nodes) < 1 || len(p.Nodes) > nodesMax || !ascending(p.Nodes):
+		return fmt.Errorf("plan: 1 to %d nodes, by ascending id from 1 to %d", nodesMax, nodesMax)
 	case p.Knobs.JournalFileBytes < 4096 || p.Knobs.JournalBlockBytes < 512 || p.Knobs.OpenFilesMax < 1 || p.Knobs.RetentionCheck < ms || p.Knobs.ProducerExpiryMs < 1 || p.Knobs.SegmentBytes < 128 || p.Knobs.IndexIntervalBytes < 1 || p.Knobs.CheckpointBytes < 1:
 		return fmt.Errorf("plan: a knob is too small")
 	case p.Knobs.SegmentBytes > 1<<30 || p.Knobs.JournalFileBytes > 1<<30:

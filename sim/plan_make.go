@@ -28,6 +28,9 @@ func MakePlan(seed uint64, mode Mode) *Plan {
 		p.Until, p.EventsMax = model.Time(r.LogUniform(int64(5*sc), int64(30*sc))), 50_000_000
 		p.Settle = 180 * sc // for a consumer that fetches a batch at a time to read everything
 	}
+	if mode == Cluster {
+		p.Until, p.EventsMax = model.Time(m.stream("length", 0).LogUniform(int64(3*sc), int64(10*sc))), 10_000_000
+	}
 	m.knobs()
 	m.environment()
 	m.loads()
@@ -97,6 +100,18 @@ func (m *planner) environment() {
 		n.ClockDriftPPM = r.Between(-50_000, 50_000)
 	}
 	p.Nodes = []NodePlan{n}
+	if p.Mode != Cluster {
+		return
+	}
+	for id := int64(2); id <= clusterNodes; id++ {
+		n, r := NodePlan{ID: id}, m.stream("node", uint64(id))
+		if r.Percent(50) {
+			n.WallOffset = model.Time(r.Between(-int64(300*sc), int64(300*sc)))
+			n.WallDriftPPM = r.Between(-200, 200)
+			n.ClockDriftPPM = r.Between(-50_000, 50_000)
+		}
+		p.Nodes = append(p.Nodes, n)
+	}
 }
 
 // loadKinds are the workloads; a load's place in the list is its number.
@@ -106,6 +121,10 @@ var loadKinds = [...]string{"log", "admin", "retention", "hostile", "odd", "grou
 // always write a log, and that somebody must be there who can succeed.
 func (m *planner) loads() {
 	p := m.p
+	if p.Mode == Cluster {
+		p.Loads = append(p.Loads, m.load(0, "log"))
+		return
+	}
 	able := false
 	for i, kind := range loadKinds {
 		switch {
@@ -151,7 +170,7 @@ func (m *planner) strikes() {
 	seconds := max(1, int64(p.Until/sc))
 	for kind := FaultCrash; kind <= FaultWallStep; kind++ {
 		r := m.stream("strike", uint64(kind))
-		if r.Percent(50) {
+		if r.Percent(50) || p.Mode == Cluster && !slices.Contains(clusterFaults, kind) {
 			continue
 		}
 		most := seconds
@@ -159,7 +178,7 @@ func (m *planner) strikes() {
 			most = 1 + seconds
 		}
 		for range r.LogUniform(1, max(2, most)) {
-			s := Strike{Kind: kind, Node: 1, At: model.Time(r.Between(int64(20*ms), int64(p.Until)))}
+			s := Strike{Kind: kind, Node: m.struck(r), At: model.Time(r.Between(int64(20*ms), int64(p.Until)))}
 			if s.At >= quiet && s.At < quiet+p.Until/4 {
 				s.At = model.Time(r.Between(0, int64(p.Until*3/4)))
 				if s.At >= quiet {
@@ -174,6 +193,24 @@ func (m *planner) strikes() {
 	slices.SortStableFunc(p.Strikes, func(a, b Strike) int { return int(a.At - b.At) })
 	for i := range p.Strikes {
 		p.Strikes[i].ID = int64(i + 1)
+	}
+}
+
+// clusterNodes is how many nodes a cluster has.
+const clusterNodes = 3
+
+// clusterFaults are the classes that strike clusters, beside partitions.
+var clusterFaults = []Fault{FaultCrash, FaultPower, FaultPause, FaultReset}
+
+// struck draws a node. Now and then it is all of them.
+func (m *planner) struck(r *draw.Stream) int64 {
+	switch n := int64(len(m.p.Nodes)); {
+	case n == 1:
+		return 1
+	case r.Percent(15):
+		return 0
+	default:
+		return r.Between(1, n)
 	}
 }
 
@@ -235,7 +272,7 @@ func (m *planner) details(s *Strike, r *draw.Stream) {
 		if r.Percent(30) {
 			s.Again = r.LogUniform(1, 40)
 		}
-		if m.stream("flips", 0).Percent(8) {
+		if m.p.Mode != Cluster && m.stream("flips", 0).Percent(8) {
 			s.Flips = r.Between(1, 2)
 		}
 	case FaultSyncError:

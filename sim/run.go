@@ -148,7 +148,7 @@ func (w *world) populate() error {
 		load, err := workload.New(env, workload.Spec{
 			ID: l.ID, Kind: l.Kind, Clients: int(l.Clients), Topics: int(l.Topics), Partitions: int(l.Partitions),
 			ValueBytes: int(l.ValueBytes), Gap: l.Gap, Records: int(l.Records), Codec: int(l.Codec), Linger: l.Linger,
-			Addr: w.nodes[0].addr(), Calm: w.plan.Mode == Calm,
+			Addrs: w.addrs(), Calm: w.plan.Mode == Calm,
 		})
 		if err != nil {
 			return err
@@ -164,6 +164,14 @@ func (w *world) populate() error {
 	}
 	w.at(epoch+w.plan.Until, w.heal)
 	return nil
+}
+
+// addrs are where the nodes are found.
+func (w *world) addrs() (all []string) {
+	for _, n := range w.nodes {
+		all = append(all, n.addr())
+	}
+	return all
 }
 
 // forgets reports whether producers may be forgotten while they live, and offsets while they are needed.
@@ -199,7 +207,7 @@ func (w *world) play() {
 			done = true
 		case w.now >= limit || w.damaged() && w.now >= epoch+w.plan.Until+5*sc:
 			if !w.damaged() {
-				w.fail("liveness", fmt.Sprintf("%s after all faults were healed: %s", time.Duration(w.now-epoch-w.plan.Until), why))
+				w.fail("liveness", fmt.Sprintf("%s after all faults were healed: %s", time.Duration(w.now-epoch-w.plan.Until), why+w.standing()))
 			}
 			done = true
 		default:
@@ -239,7 +247,7 @@ func (w *world) waiting() string {
 			return h.program.Name() + ": " + why
 		}
 	}
-	return ""
+	return w.apart()
 }
 
 // final is what the last restart found.
@@ -262,7 +270,7 @@ func (w *world) finish() {
 		}
 	}
 	w.drain(func() bool {
-		return !slices.ContainsFunc(w.nodes, func(n *node) bool { return n.process != nil && !n.process.serving })
+		return !slices.ContainsFunc(w.nodes, func(n *node) bool { return n.process != nil && n.process.stopping != nil })
 	})
 	for _, n := range w.nodes {
 		if w.violation == nil {
@@ -272,6 +280,7 @@ func (w *world) finish() {
 	w.drain(func() bool {
 		return !slices.ContainsFunc(w.nodes, func(n *node) bool { return !n.serves() && n.refused == "" })
 	})
+	w.drain(func() bool { return w.damaged() || w.apart() == "" })
 	for _, n := range w.nodes {
 		if n.serves() && w.violation == nil {
 			w.guard(func() { n.readAll() })
@@ -280,6 +289,7 @@ func (w *world) finish() {
 	w.drain(func() bool {
 		return w.final != nil || !slices.ContainsFunc(w.nodes, (*node).serves)
 	})
+	w.guard(w.compare)
 }
 
 // drain lets events happen until something is true.
@@ -319,6 +329,9 @@ func (n *node) readFinal(k check.Key, d *client.Decoder, load *workload.Load) {
 		return
 	}
 	tp := model.TopicPartition{Topic: id, Partition: model.Partition(k.Partition)}
+	if len(w.nodes) > 1 && !n.leads(tp) {
+		return // what its leader has is what counts, and compare sees to the others
+	}
 	f := check.Final{Key: k, Damaged: n.ghost.broken(n.ghost.log(tp)) != ""}
 	bounds, ok := n.process.broker.Bounds(tp)
 	if !ok {

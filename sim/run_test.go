@@ -42,6 +42,15 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// Three nodes that crash, stand still and cannot hear each other keep what they acknowledged, and agree in the end.
+func TestClusterKeepsItsPromises(t *testing.T) {
+	for seed := uint64(1); seed <= 6; seed++ {
+		if r := Run(Options{Seed: seed, Mode: Cluster}); !r.OK() {
+			t.Errorf("%s\n%s", r.Report(), r.Plan)
+		}
+	}
+}
+
 func indexByte(s string, c byte) int {
 	for i := range len(s) {
 		if s[i] == c {
@@ -53,7 +62,7 @@ func indexByte(s string, c byte) int {
 
 // The same seed leaves the same trace, in one process and whatever ran before.
 func TestSameSeedLeavesTheSameTrace(t *testing.T) {
-	for _, mode := range []Mode{Lite, Calm} {
+	for _, mode := range []Mode{Lite, Calm, Cluster} {
 		for seed := range uint64(3) {
 			a := Run(Options{Seed: seed, Mode: mode})
 			b := Run(Options{Seed: seed, Mode: mode})

@@ -35,6 +35,9 @@ type world struct {
 	hosts []*host
 	loads []*workload.Load
 
+	// producers are the ids given out so far: none is ever given to a second one.
+	producers map[model.ProducerID]bool
+
 	history check.History
 	settled bool
 	final   *final
@@ -54,7 +57,7 @@ type Violation struct {
 const epoch = sc
 
 func newWorld(plan *Plan, t *trace) *world {
-	w := &world{plan: plan, root: draw.Seed(plan.Seed), now: epoch, trace: t, checkEvery: 64}
+	w := &world{plan: plan, root: draw.Seed(plan.Seed), now: epoch, trace: t, checkEvery: 64, producers: map[model.ProducerID]bool{}}
 	w.net = newNetwork(w, plan.Net)
 	return w
 }

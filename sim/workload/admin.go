@@ -28,7 +28,7 @@ type admin struct {
 
 // oneTry makes an admin machine give up rather than try again.
 func oneTry(g *group, r *draw.Stream) *client.Admin {
-	cfg := client.NewAdminConfig(g.spec.Addr)
+	cfg := client.NewAdminConfig(g.spec.Addrs...)
 	g.timeouts(&cfg.Config, r)
 	cfg.Timeout = 2 * second
 	if g.spec.Calm {

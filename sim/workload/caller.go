@@ -90,7 +90,7 @@ func (c *caller) connect(now model.Time) {
 	}
 	c.last++
 	c.conn, c.open, c.since = c.last, false, now
-	c.line.Out.Dials = append(c.line.Out.Dials, client.Dial{Conn: c.conn, Addr: c.g.spec.Addr})
+	c.line.Out.Dials = append(c.line.Out.Dials, client.Dial{Conn: c.conn, Addr: c.g.spec.Addrs[0]})
 }
 
 func (c *caller) send(k *call) {

@@ -34,7 +34,7 @@ func newConsumer(g *group) *consumer {
 	c := &consumer{g: g, process: g.process()}
 	c.rand = g.Root.Stream("consumer", uint64(c.process))
 	r := c.rand
-	cfg := client.NewConsumerConfig(g.spec.Addr)
+	cfg := client.NewConsumerConfig(g.spec.Addrs...)
 	g.timeouts(&cfg.Config, r)
 	cfg.FetchWait = model.Time(r.LogUniform(int64(10*millisecond), int64(500*millisecond)))
 	if r.Percent(25) {

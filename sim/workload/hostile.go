@@ -58,7 +58,7 @@ func (h *hostile) Wake(now model.Time) {
 	}
 	h.next++
 	h.conn = h.next
-	out.Dials = append(out.Dials, client.Dial{Conn: h.conn, Addr: h.g.spec.Addr})
+	out.Dials = append(out.Dials, client.Dial{Conn: h.conn, Addr: h.g.spec.Addrs[0]})
 	h.at = now + 300*millisecond // if it is never answered
 	h.hangUp = h.at
 }

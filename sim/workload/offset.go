@@ -39,7 +39,7 @@ func (g *group) findCoordinator(now model.Time, c *caller, name string, patience
 			code, host = out.Coordinators[0].ErrorCode, out.Coordinators[0].Host
 		}
 		*found = code == 0
-		if code == 0 && !strings.HasPrefix(g.spec.Addr, host+":") {
+		if code == 0 && !strings.HasPrefix(g.spec.Addrs[0], host+":") {
 			g.Fail("client", fmt.Sprintf("%s: the coordinator of %s is at %q", c.name, name, host))
 		}
 	})

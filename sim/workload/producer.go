@@ -32,7 +32,7 @@ func newProducer(g *group) *producer {
 	p := &producer{g: g, process: g.process()}
 	p.rand = g.Root.Stream("producer", uint64(p.process))
 	r := p.rand
-	cfg := client.NewProducerConfig(g.spec.Addr)
+	cfg := client.NewProducerConfig(g.spec.Addrs...)
 	g.timeouts(&cfg.Config, r)
 	cfg.Linger = g.spec.Linger
 	cfg.Codec = record.Codec(g.spec.Codec)
@@ -49,6 +49,9 @@ func newProducer(g *group) *producer {
 		cfg.Acks = client.AcksNone
 	case 1:
 		cfg.Acks = client.AcksLeader
+	}
+	if len(g.spec.Addrs) > 1 {
+		cfg.Acks = client.AcksAll // what only the leader has may be lost with it
 	}
 	p.cfg, p.machine = cfg, client.NewProducer(cfg)
 	p.line.Machine = p.machine

@@ -68,7 +68,7 @@ func newRebirth(g *group) *rebirth {
 }
 
 func (b *rebirth) admin() client.Machine {
-	cfg := client.NewAdminConfig(b.g.spec.Addr)
+	cfg := client.NewAdminConfig(b.g.spec.Addrs...)
 	b.g.timeouts(&cfg.Config, b.rand)
 	cfg.Timeout = stagePatience
 	return client.NewAdmin(cfg)
@@ -76,12 +76,12 @@ func (b *rebirth) admin() client.Machine {
 
 // renew starts a life with a new producer and consumer.
 func (b *rebirth) renew() {
-	p := client.NewProducerConfig(b.g.spec.Addr)
+	p := client.NewProducerConfig(b.g.spec.Addrs...)
 	b.g.timeouts(&p.Config, b.rand)
 	p.DeliveryTimeout = stagePatience
 	b.lines[producerLine].Machine = client.NewProducer(p)
 	b.lines[producerLine].Life++
-	c := client.NewConsumerConfig(b.g.spec.Addr)
+	c := client.NewConsumerConfig(b.g.spec.Addrs...)
 	b.g.timeouts(&c.Config, b.rand)
 	c.FetchWait = 200 * millisecond
 	b.lines[consumerLine].Machine = client.NewConsumer(c)

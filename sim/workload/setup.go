@@ -21,7 +21,7 @@ type setup struct {
 
 func newSetup(g *group) *setup {
 	r := g.Root.Stream("setup", uint64(g.spec.ID))
-	cfg := client.NewAdminConfig(g.spec.Addr)
+	cfg := client.NewAdminConfig(g.spec.Addrs...)
 	g.timeouts(&cfg.Config, r)
 	s := &setup{g: g, admin: client.NewAdmin(cfg), at: 1}
 	s.line.Machine = s.admin
@@ -38,7 +38,7 @@ func (s *setup) Wake(now model.Time) {
 	}
 	s.busy = true
 	s.admin.CreateTopics(now, []client.NewTopic{{
-		Name: s.g.topics[s.next], PartitionCount: int32(s.g.spec.Partitions), ReplicationFactor: 1, Configs: s.g.configs,
+		Name: s.g.topics[s.next], PartitionCount: int32(s.g.spec.Partitions), ReplicationFactor: int16(len(s.g.spec.Addrs)), Configs: s.g.configs,
 	}}, false, &s.line.Out)
 }
 

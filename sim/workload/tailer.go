@@ -29,7 +29,7 @@ type tailer struct {
 func newTailer(g *group) *tailer {
 	t := &tailer{g: g, process: g.process(), place: -1}
 	t.rand = g.Root.Stream("tailer", uint64(t.process))
-	cfg := client.NewAdminConfig(g.spec.Addr)
+	cfg := client.NewAdminConfig(g.spec.Addrs...)
 	g.timeouts(&cfg.Config, t.rand)
 	cfg.Timeout = 20 * second
 	t.admin = client.NewAdmin(cfg)

@@ -68,7 +68,8 @@ type Spec struct {
 	Records    int
 	Codec      int
 	Linger     model.Time
-	Addr       string
+	// Addrs are the nodes. With several, topics have as many replicas, and everybody waits for all of them.
+	Addrs []string
 	// Calm promises that there are no faults: timeouts are generous, and nothing may fail.
 	Calm bool
 }
@@ -173,7 +174,7 @@ func New(w *World, spec Spec) (*Load, error) {
 			l.Programs = append(l.Programs, newConsumer(g))
 		}
 		l.Programs = append(l.Programs, newTailer(g))
-		if spec.Kind == "log" && r.Percent(60) {
+		if spec.Kind == "log" && len(spec.Addrs) == 1 && r.Percent(60) { // it asks one node only
 			l.Programs = append(l.Programs, newPoller(g))
 		}
 	case "admin":

@@ -1,0 +1,157 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/weirmq/weir/core/metadata"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
+)
+
+// What must be so of the replicas of a partition once everything has healed.
+
+// leads reports whether a node leads a partition, as far as it knows.
+func (n *node) leads(tp model.TopicPartition) bool {
+	p := n.state(tp)
+	return p != nil && p.Leader == model.NodeID(n.id)
+}
+
+// state is what a node knows of a partition; nil if nothing.
+func (n *node) state(tp model.TopicPartition) *metadata.Partition {
+	if t := n.process.published.View.Identified(tp.Topic); t != nil {
+		return t.Partition(tp.Partition)
+	}
+	return nil
+}
+
+// apart says which replicas are not in sync, or not as far as others; "" if all agree.
+func (w *world) apart() string {
+	if len(w.nodes) == 1 {
+		return ""
+	}
+	for _, n := range w.nodes {
+		if !n.serves() {
+			return fmt.Sprintf("node %d is not up", n.id)
+		}
+	}
+	for _, tp := range w.judged() {
+		first := w.nodes[0].state(tp)
+		if first == nil {
+			return fmt.Sprintf("node %d does not know %v", w.nodes[0].id, tp)
+		}
+		end, ok := w.nodes[0].process.broker.Bounds(tp)
+		for _, n := range w.nodes {
+			p := n.state(tp)
+			if p == nil || p.Leader != first.Leader || p.PartitionEpoch != first.PartitionEpoch {
+				return fmt.Sprintf("nodes 1 and %d know %v differently", n.id, tp)
+			}
+			if len(p.ISR) < len(p.Replicas) {
+				return fmt.Sprintf("%v has replicas %v and %v are in sync, led by %d", tp, p.Replicas, p.ISR, p.Leader)
+			}
+			if b, here := n.process.broker.Bounds(tp); !here || !ok || b.HighWatermark != end.HighWatermark {
+				return fmt.Sprintf("%v: the high watermark of node 1 is %d, that of node %d %d", tp, end.HighWatermark, n.id, b.HighWatermark)
+			}
+		}
+	}
+	return ""
+}
+
+// standing says how every replica stands, for reports.
+func (w *world) standing() string {
+	if len(w.nodes) == 1 {
+		return ""
+	}
+	var b strings.Builder
+	for _, n := range w.nodes {
+		if n.process == nil {
+			fmt.Fprintf(&b, "; node %d is down", n.id)
+			continue
+		}
+		v := n.process.published.View
+		fmt.Fprintf(&b, "; node %d: metadata to %d, brokers", n.id, v.Version())
+		for r := range v.Brokers {
+			fmt.Fprintf(&b, " %d", r.ID)
+			if r.Fenced {
+				b.WriteString(" (fenced)")
+			}
+		}
+		for t := range v.Topics {
+			for i, p := range t.Partitions {
+				bounds, _ := n.process.broker.Bounds(model.TopicPartition{Topic: t.ID, Partition: i})
+				fmt.Fprintf(&b, ", %s/%d leader %d epoch %d/%d isr %v elr %v high watermark %d", t.Name, i, p.Leader, p.LeaderEpoch, p.PartitionEpoch,
+					p.ISR, p.ELR, bounds.HighWatermark)
+			}
+		}
+	}
+	return b.String()
+}
+
+// judged are the partitions of the loads' topics, as far as the first node knows them.
+func (w *world) judged() (all []model.TopicPartition) {
+	v := w.nodes[0].process.published.View
+	for _, load := range w.loads {
+		for _, topic := range load.Topics() {
+			t := v.Named(topic)
+			if t == nil {
+				continue
+			}
+			for i := range load.Partitions() {
+				all = append(all, model.TopicPartition{Topic: t.ID, Partition: model.Partition(i)})
+			}
+		}
+	}
+	return all
+}
+
+// compare holds the replicas of every partition against each other, up to the high watermark.
+func (w *world) compare() {
+	if len(w.nodes) == 1 || w.damaged() || w.violation != nil {
+		return
+	}
+	for _, tp := range w.judged() {
+		var want []ghostBatch
+		for i, n := range w.nodes {
+			got, err := n.batches(tp)
+			switch {
+			case err != nil:
+				w.fail("final-read", fmt.Sprintf("%v on node %d: %v", tp, n.id, err))
+				return
+			case i == 0:
+				want = got
+			default:
+				for k := range max(len(want), len(got)) {
+					if k >= len(want) || k >= len(got) || want[k] != got[k] {
+						w.fail("replicas-differ", fmt.Sprintf("%v: batch %d of node %d is %v, of node %d %v", tp, k,
+							w.nodes[0].id, batchAt(want, k), n.id, batchAt(got, k)))
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// batches are what a node has of a partition below the high watermark.
+func (n *node) batches(tp model.TopicPartition) (all []ghostBatch, err error) {
+	bounds, _ := n.process.broker.Bounds(tp)
+	err = n.process.engine.ReadAll(tp, func(b record.Batch) error {
+		if b.BaseOffset() < bounds.HighWatermark {
+			all = append(all, ghostBatch{
+				base: b.BaseOffset(), next: b.NextOffset(), crc: b.CRC(), epoch: b.LeaderEpoch(), size: int32(b.SizeBytes()),
+				maxTimestamp: b.MaxTimestamp(), producer: producerOf(b),
+			})
+		}
+		return nil
+	})
+	return slices.Clip(all), err
+}
+
+func batchAt(all []ghostBatch, i int) string {
+	if i >= len(all) {
+		return "none"
+	}
+	b := all[i]
+	return fmt.Sprintf("[%d,%d) epoch %d crc %08x", b.base, b.next, b.epoch, b.crc)
+}
