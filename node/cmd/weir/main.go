@@ -102,7 +102,7 @@ func (a *app) root() *cobra.Command {
 		}
 		return nil
 	}
-	root.AddCommand(a.devCommand(), a.nodeCommand(), a.topicCommand(), a.configCommand(), a.groupCommand(), a.produceCommand(), a.consumeCommand(), a.benchCommand(),
+	root.AddCommand(a.devCommand(), a.nodeCommand(), a.clusterCommand(), a.topicCommand(), a.configCommand(), a.groupCommand(), a.produceCommand(), a.consumeCommand(), a.benchCommand(),
 		a.logCommand(), a.simCommand(), a.profileCommand(), a.completionCommand(), a.errorsCommand(), a.docsCommand(), a.versionCommand())
 	finish(root)
 	return root
