@@ -86,7 +86,16 @@ func (e *Engine) checkPartition(p *partition) error {
 	}
 	derived := log.New(p.segments[0].base)
 	for i, s := range p.segments {
-		if err := e.checkSegment(p, s, p.segmentEnd(i), derived); err != nil {
+		before := derived.Clone()
+		err := e.checkSegment(p, s, p.segmentEnd(i), derived)
+		if errors.Is(err, errIndex) && s.trustFrom > 0 {
+			// A power loss may leave an older index, which whoever comes upon it rebuilds.
+			if err = e.rebuildIndex(p, s); err == nil {
+				derived = before
+				err = e.checkSegment(p, s, p.segmentEnd(i), derived)
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -130,7 +139,7 @@ func (e *Engine) checkSegment(p *partition, s *segment, end model.Offset, derive
 		maxTS = max(maxTS, h.MaxTimestamp)
 		if nextEntry < len(x.offsets) && int64(x.offsets[nextEntry].position) == position {
 			if x.offsets[nextEntry].relative != int32(h.LastOffset()-s.base) {
-				fault = fmt.Errorf("%s: index entry %d names offset %d, the batch ends at %d", s.logPath(), nextEntry,
+				fault = fmt.Errorf("%w: %s: entry %d names offset %d, the batch ends at %d", errIndex, s.logPath(), nextEntry,
 					s.base+model.Offset(x.offsets[nextEntry].relative), h.LastOffset())
 			}
 			nextEntry++
@@ -143,7 +152,7 @@ func (e *Engine) checkSegment(p *partition, s *segment, end model.Offset, derive
 	case err != nil || fault != nil:
 		return errors.Join(err, fault)
 	case nextEntry != len(x.offsets):
-		return fmt.Errorf("%s: index entry %d leads to position %d, where no batch begins", s.logPath(), nextEntry, x.offsets[nextEntry].position)
+		return fmt.Errorf("%w: %s: entry %d leads to position %d, where no batch begins", errIndex, s.logPath(), nextEntry, x.offsets[nextEntry].position)
 	case next != end:
 		return fmt.Errorf("%s: ends at offset %d, not %d", s.logPath(), next, end)
 	case maxTS != s.maxTS:

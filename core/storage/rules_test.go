@@ -591,3 +591,21 @@ func TestCheckpointWaitsForEnoughInEachSegment(t *testing.T) {
 		t.Errorf("with twenty partitions it is due after %d bytes, want %d", many, most)
 	}
 }
+
+// Whoever reads a log and has seen enough is not shown the batch again.
+func TestReadingAllStopsWhereItIsTold(t *testing.T) {
+	r := newRig(t, smallConfig())
+	tp := topic(1)
+	r.create(tp, smallLog())
+	r.fill(tp, 0, 20, 500)
+	enough, seen := errors.New("enough"), 0
+	err := r.e.ReadAll(tp, func(b record.Batch) error {
+		if seen++; b.BaseOffset() == 10 {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || seen != 11 {
+		t.Fatalf("%d batches were shown, and then %v", seen, err)
+	}
+}

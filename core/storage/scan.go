@@ -238,11 +238,16 @@ func (e *Engine) verify(p *partition, s *segment, position, stop int64, want mod
 	return e.walkFile(p, s, position, stop, want, nil)
 }
 
-// walkFile reads and walks the batches in [position, stop) piece by piece.
+// walkFile reads and walks the batches in [position, stop) piece by piece, until each has seen enough.
 func (e *Engine) walkFile(p *partition, s *segment, position, stop int64, want model.Offset, each func(record.Batch) bool) error {
 	f, err := e.files.get(s)
 	if err != nil {
 		return err
+	}
+	enough := false
+	until := func(b record.Batch) bool {
+		enough = each != nil && !each(b)
+		return !enough
 	}
 	piece := int64(verifyChunkBytes)
 	for position < stop {
@@ -251,8 +256,8 @@ func (e *Engine) walkFile(p *partition, s *segment, position, stop int64, want m
 		if err := readFull(f, b, position); err != nil {
 			return fmt.Errorf("%w: %s at %d: %w", errDamaged, s.logPath(), position, err)
 		}
-		done, next, err := e.walk(p, s, b, position, want, each)
-		if err != nil {
+		done, next, err := e.walk(p, s, b, position, want, until)
+		if err != nil || enough {
 			return err
 		}
 		if done == 0 {
