@@ -36,6 +36,11 @@ func newEntryLog(saved Saved) (*entryLog, error) {
 	if (saved.Image.Index == 0) != (len(saved.Image.Voters.Now) == 0) {
 		return nil, errors.New("quorum: an image has voters, and only an image has")
 	}
+	if saved.Image.Index != 0 {
+		if err := saved.Image.Voters.check(); err != nil {
+			return nil, fmt.Errorf("quorum: an image: %w", err)
+		}
+	}
 	index, term := saved.Image.Index, saved.Image.Term
 	for i := range saved.Entries {
 		e := &saved.Entries[i]

@@ -40,6 +40,8 @@ type Config struct {
 	InFlightBytesMax uint64
 	// UncommittedBytesMax bounds what was proposed and is not committed: beyond it proposals are refused.
 	UncommittedBytesMax uint64
+	// CheckEntry and CheckImage, unless nil, refuse data that another voter sends and nobody can have proposed.
+	CheckEntry, CheckImage func(data []byte) error
 }
 
 // DefaultConfig elects within one to two seconds of a leader's death.
@@ -298,12 +300,20 @@ func (q *Quorum) check(from VoterID, m *raftpb.Message) error {
 		return fmt.Errorf("quorum: voter %d sends a message of voter %d", from, m.GetFrom())
 	case m.GetTo() != uint64(q.config.ID):
 		return fmt.Errorf("quorum: a message for voter %d came to voter %d", m.GetTo(), q.config.ID)
-	case raft.IsLocalMsg(m.GetType()) || m.GetType() == raftpb.MsgProp || m.GetType() == raftpb.MsgReadIndex:
+	case !isVoters(m.GetType()):
 		return fmt.Errorf("quorum: a message of type %v is no voter's", m.GetType())
+	case m.GetTerm() == 0: // the library takes it for its own
+		return fmt.Errorf("quorum: voter %d sends a message without a term", from)
 	}
-	for _, n := range []uint64{m.GetTerm(), m.GetIndex(), m.GetLogTerm(), m.GetCommit(), m.GetRejectHint(), m.GetSnapshot().GetMetadata().GetIndex(), m.GetSnapshot().GetMetadata().GetTerm()} {
+	about := m.GetSnapshot().GetMetadata()
+	for _, n := range []uint64{m.GetIndex(), m.GetCommit(), m.GetRejectHint(), about.GetIndex()} {
 		if n > numberMax {
 			return fmt.Errorf("quorum: voter %d sends the number %d, which no cluster gets to", from, n)
+		}
+	}
+	for _, n := range []uint64{m.GetTerm(), m.GetLogTerm(), about.GetTerm()} {
+		if n > termMax {
+			return fmt.Errorf("quorum: voter %d sends the term %d, which no cluster gets to", from, n)
 		}
 	}
 	last := q.lastIndex()
@@ -313,21 +323,68 @@ func (q *Quorum) check(from VoterID, m *raftpb.Message) error {
 			return fmt.Errorf("quorum: voter %d says that entry %d is committed and durable here; the log ends at %d: has this voter lost its disk?", from, m.GetCommit(), last)
 		}
 	case raftpb.MsgApp:
+		before := m.GetLogTerm()
 		for i, e := range m.GetEntries() {
-			if e.GetIndex() != m.GetIndex()+uint64(i)+1 {
+			switch {
+			case e.GetIndex() != m.GetIndex()+uint64(i)+1:
 				return fmt.Errorf("quorum: voter %d sends entries with a gap", from)
+			case e.GetTerm() < before || e.GetTerm() == 0 || e.GetTerm() > m.GetTerm():
+				return fmt.Errorf("quorum: voter %d sends, in term %d, an entry of term %d behind one of %d", from, m.GetTerm(), e.GetTerm(), before)
 			}
+			if err := q.checkEntry(e); err != nil {
+				return fmt.Errorf("quorum: voter %d sends an entry %d that is none: %w", from, e.GetIndex(), err)
+			}
+			before = e.GetTerm()
 		}
 	case raftpb.MsgSnap:
-		if m.GetSnapshot().GetMetadata().GetIndex() == 0 {
+		if about.GetIndex() == 0 || about.GetTerm() == 0 {
 			return fmt.Errorf("quorum: voter %d sends an image of nothing", from)
+		}
+		voters := votersOf(about.GetConfState())
+		err := voters.check()
+		if err == nil && q.config.CheckImage != nil {
+			err = q.config.CheckImage(m.GetSnapshot().GetData())
+		}
+		if err != nil {
+			return fmt.Errorf("quorum: voter %d sends an image that is none: %w", from, err)
 		}
 	}
 	return nil
 }
 
-// numberMax bounds terms and indexes: the library adds to them, and must not pass the end of 64 bits.
-const numberMax = 1 << 60
+// isVoters reports whether voters send messages of a type. Its number may be any.
+func isVoters(t raftpb.MessageType) bool {
+	switch t { //nolint:exhaustive // others are the library's own, or clients'
+	case raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp, raftpb.MsgSnap,
+		raftpb.MsgVote, raftpb.MsgVoteResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp, raftpb.MsgTimeoutNow:
+		return true
+	}
+	return false
+}
+
+// checkEntry refuses what cannot be written or, once it is committed, not be applied.
+func (q *Quorum) checkEntry(e *raftpb.Entry) error {
+	switch e.GetType() { //nolint:exhaustive // the third is of an older library
+	case raftpb.EntryNormal:
+		if q.config.CheckEntry != nil && len(e.GetData()) > 0 {
+			return q.config.CheckEntry(e.GetData())
+		}
+		return nil
+	case raftpb.EntryConfChangeV2:
+		if err := proto.Unmarshal(e.GetData(), new(raftpb.ConfChangeV2)); err != nil {
+			return fmt.Errorf("a change of the voters cannot be read: %w", err)
+		}
+		return nil
+	}
+	return fmt.Errorf("it is of an unknown kind, %d", e.GetType())
+}
+
+// numberMax bounds indexes: the library adds to them, and must not pass the end of 64 bits. termMax bounds terms, which
+// are leader epochs in the log.
+const (
+	numberMax = 1 << 60
+	termMax   = 1<<31 - 1
+)
 
 // lastIndex is the last entry, durable or not.
 func (q *Quorum) lastIndex() uint64 {

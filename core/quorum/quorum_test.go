@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
@@ -111,7 +112,25 @@ func TestAVoterStandsAfterASilence(t *testing.T) {
 }
 
 func TestForeignMessagesAreRefused(t *testing.T) {
-	q := start(t, 1, 1, Found([]VoterID{1, 2}, nil))
+	config := DefaultConfig(1, 1)
+	config.CheckEntry = func(data []byte) error {
+		if string(data) == "no" {
+			return errors.New("nobody proposes no")
+		}
+		return nil
+	}
+	config.CheckImage = config.CheckEntry
+	q, err := New(config, Found([]VoterID{1, 2}, nil), noImage{}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := func(e *raftpb.Entry) *raftpb.Message {
+		return &raftpb.Message{Type: raftpb.MsgApp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(2)), Index: new(uint64(1)), LogTerm: new(uint64(1)), Entries: []*raftpb.Entry{e}}
+	}
+	snap := func(data string, voters ...uint64) *raftpb.Message {
+		meta := &raftpb.SnapshotMetadata{Index: new(uint64(9)), Term: new(uint64(2)), ConfState: &raftpb.ConfState{Voters: voters}}
+		return &raftpb.Message{Type: raftpb.MsgSnap.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(2)), Snapshot: &raftpb.Snapshot{Data: []byte(data), Metadata: meta}}
+	}
 	for _, c := range []struct {
 		from VoterID
 		m    *raftpb.Message
@@ -129,6 +148,16 @@ func TestForeignMessagesAreRefused(t *testing.T) {
 		}, "with a gap"},
 		{2, &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(1<<64 - 1))}, "no cluster gets to"},
 		{2, &raftpb.Message{Type: raftpb.MsgSnap.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(2))}, "an image of nothing"},
+		{2, &raftpb.Message{Type: raftpb.MessageType(-7).Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(2))}, "no voter's"},
+		{2, &raftpb.Message{Type: raftpb.MsgVote.Enum(), From: new(uint64(2)), To: new(uint64(1)), Index: new(uint64(9))}, "without a term"},
+		{2, &raftpb.Message{Type: raftpb.MsgVote.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(1 << 31))}, "no cluster gets to"},
+		{2, app(&raftpb.Entry{Index: new(uint64(2)), Term: new(uint64(3))}), "an entry of term 3"},
+		{2, app(&raftpb.Entry{Index: new(uint64(2)), Term: new(uint64(2)), Type: raftpb.EntryConfChange.Enum()}), "unknown kind, 1"},
+		{2, app(&raftpb.Entry{Index: new(uint64(2)), Term: new(uint64(2)), Type: raftpb.EntryConfChangeV2.Enum(), Data: []byte{9}}), "cannot be read"},
+		{2, app(&raftpb.Entry{Index: new(uint64(2)), Term: new(uint64(2)), Data: []byte("no")}), "nobody proposes no"},
+		{2, snap(""), "nobody votes"},
+		{2, snap("no", 1, 2), "nobody proposes no"},
+		{2, snap("", 2, 2), "where it cannot"},
 	} {
 		b, err := proto.Marshal(c.m)
 		if err != nil {
@@ -171,4 +200,32 @@ func TestProposalsOfFollowersAreRefused(t *testing.T) {
 	if err := q.Change([]VoterID{1}, nil, &out); !errors.Is(err, ErrNotLeader) {
 		t.Errorf("%v", err)
 	}
+}
+
+// FuzzReceive: what another voter sends never panics, unless it is well made and lies about what this voter has
+// promised, which no message of a voter does.
+func FuzzReceive(f *testing.F) {
+	for seed := range uint64(3) {
+		w := newWorld(f, seed, 3)
+		for range 3000 {
+			w.step()
+			if w.random.IntN(10) == 0 {
+				w.propose()
+			}
+			if len(w.flying) > 0 && w.random.IntN(50) == 0 {
+				f.Add(w.flying[0].message)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, message []byte) {
+		q, err := New(DefaultConfig(1, 1), Found([]VoterID{1, 2, 3}, binary.BigEndian.AppendUint64(nil, 1)), noImage{}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out Out
+		_ = q.Receive(2, message, &out)
+		for _, w := range out.Writes {
+			q.Written(w.Token, &out)
+		}
+	})
 }

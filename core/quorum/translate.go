@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -27,6 +28,34 @@ func votersOf(c *raftpb.ConfState) Voters {
 		Now: ids(c.GetVoters()), Before: ids(c.GetVotersOutgoing()), Learners: ids(c.GetLearners()),
 		Joining: ids(c.GetLearnersNext()), Leaves: c.GetAutoLeave(),
 	}
+}
+
+// check refuses voters that there cannot be.
+func (v *Voters) check() error {
+	for _, list := range [][]VoterID{v.Now, v.Before, v.Learners, v.Joining} {
+		for i, id := range list {
+			if id == 0 || i > 0 && id <= list[i-1] {
+				return fmt.Errorf("voter %d stands among the voters where it cannot", id)
+			}
+		}
+	}
+	if len(v.Now) == 0 {
+		return errors.New("nobody votes")
+	}
+	for _, id := range v.Learners {
+		if slices.Contains(v.Now, id) || slices.Contains(v.Before, id) {
+			return fmt.Errorf("voter %d votes and learns", id)
+		}
+	}
+	for _, id := range v.Joining {
+		if slices.Contains(v.Now, id) || !slices.Contains(v.Before, id) || slices.Contains(v.Learners, id) {
+			return fmt.Errorf("voter %d is to learn and does not vote until then", id)
+		}
+	}
+	if v.Leaves && len(v.Before) == 0 {
+		return errors.New("a change of the voters is said to end, and there is none")
+	}
+	return nil
 }
 
 func ids(in []uint64) []VoterID {
