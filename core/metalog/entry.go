@@ -71,3 +71,17 @@ func readControl(b record.Batch) (kind controlKind, value []byte, err error) {
 	}
 	return controlKind(binary.BigEndian.Uint16(key[2:])), r.Record().Value, nil
 }
+
+// checkEntry refuses what cannot have been proposed.
+func checkEntry(data []byte) error {
+	b, rest, err := record.Next(data)
+	switch {
+	case err != nil:
+		return err
+	case len(rest) > 0:
+		return fmt.Errorf("%d bytes behind a batch", len(rest))
+	case b.IsControl():
+		return errors.New("a control batch")
+	}
+	return record.CheckCRC(b)
+}

@@ -37,6 +37,11 @@ func splitImage(data []byte) (next model.Offset, batches []byte, err error) {
 	return next, data[8:], nil
 }
 
+func checkImage(data []byte) error {
+	_, _, err := splitImage(data)
+	return err
+}
+
 // imager is what the quorum asks for an image.
 type imager struct{ l *Log }
 

@@ -120,7 +120,11 @@ func (s *Saved) loadEntries(store Store) error {
 		if err != nil {
 			return fmt.Errorf("at offset %d: %w", b.BaseOffset(), err)
 		}
-		s.quorum.Entries = append(s.quorum.Entries, quorum.Entry{Index: index, Term: quorum.Term(b.LeaderEpoch()), Kind: kind, Data: data})
+		e := quorum.Entry{Index: index, Term: quorum.Term(b.LeaderEpoch()), Kind: kind, Data: data}
+		if n := b.NextOffset() - b.BaseOffset(); n != offsetsOf(&e) {
+			return fmt.Errorf("at offset %d: a control batch of %d offsets", b.BaseOffset(), n)
+		}
+		s.quorum.Entries = append(s.quorum.Entries, e)
 		s.ends = append(s.ends, b.NextOffset())
 		s.bytes += int64(len(b))
 		return nil
@@ -183,6 +187,7 @@ func Open(config Config, s *Saved, machine Machine, now model.Time, set *effect.
 	if s.found.Hard != nil {
 		l.hardFrom = s.found.Hard.StartOffset()
 	}
+	config.Quorum.CheckEntry, config.Quorum.CheckImage = checkEntry, checkImage
 	q, err := quorum.New(config.Quorum, s.quorum, imager{l}, now)
 	if err != nil {
 		return nil, err
