@@ -231,7 +231,7 @@ func (n *Node) recover(files storage.Disk, identity storage.Identity) error {
 
 	n.sessions = session.DefaultConfig()
 	n.sessions.ClusterID, n.sessions.NodeID = identity.ClusterID, identity.NodeID
-	n.sessions.Advertised, n.sessions.Fixed = n.advertised(identity), n.fixed()
+	n.sessions.Advertised, n.sessions.Listener, n.sessions.Fixed = n.advertised(identity), broker.ClientListener, n.fixed()
 	_, _ = rand.Read(n.sessions.Incarnation[:]) // never fails
 	n.sessions.LendsInflaters = true
 	n.sessions.RecordBytesMax = int(min(n.config.Limits.RecordBytesMax, math.MaxInt))
