@@ -119,7 +119,7 @@ func TestNodesCallEachOtherOverEveryTransport(t *testing.T) {
 			for i := range 20 {
 				id := c.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
 				a := c.answer()
-				if h, ok := a.Body.(*effect.BrokerHeartbeatAnswered); a.ID != id || a.From != 2 || !ok || effect.CodeName(h.Code) != "NOT_CONTROLLER" {
+				if h, ok := a.Body.(*effect.BrokerHeartbeatAnswered); a.ID != id || a.From != 2 || !ok || effect.CodeName(h.Code) != "BROKER_ID_NOT_REGISTERED" {
 					t.Fatalf("call %d: %v", i, &a)
 				}
 			}
