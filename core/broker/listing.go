@@ -52,6 +52,10 @@ func (b *Broker) listPart(ev *ListOffsets, i int, answer *effect.OffsetListed, o
 	}
 	switch part.Timestamp {
 	case LatestTimestamp:
+		if !p.replica.KnowsEnd() {
+			answer.Code = kerr.OffsetNotAvailable.Code
+			return false
+		}
 		answer.Offset, answer.LeaderEpoch = limit, p.replica.LeaderEpoch()
 	case EarliestTimestamp, EarliestLocalTimestamp:
 		answer.Offset, answer.LeaderEpoch = bounds.LogStartOffset, p.replica.EpochOf(bounds.LogStartOffset)
@@ -60,6 +64,12 @@ func (b *Broker) listPart(ev *ListOffsets, i int, answer *effect.OffsetListed, o
 		if part.Timestamp < 0 && part.Timestamp != effect.MaxTimestamp {
 			answer.Code = kerr.UnsupportedVersion.Code
 			return false
+		}
+		if !p.replica.KnowsEnd() {
+			answer.Code = kerr.OffsetNotAvailable.Code // unless it is found below the high watermark
+			if part.Timestamp == effect.MaxTimestamp {
+				return false
+			}
 		}
 		out.Lookups = append(out.Lookups, effect.Lookup{
 			To: ev.To, Index: int32(i), Partition: p.replica.Partition(), Timestamp: part.Timestamp, Limit: limit,
@@ -82,7 +92,7 @@ func (b *Broker) lookedUp(in effect.LookedUp, out *effect.Set) {
 	case in.Failure != effect.OK:
 		answer.Code = kerr.KafkaStorageError.Code
 	case in.Offset != model.NoOffset:
-		answer.Offset, answer.Timestamp = in.Offset, in.Timestamp
+		answer.Code, answer.Offset, answer.Timestamp = 0, in.Offset, in.Timestamp
 		if p := b.partitions.get(in.Partition); p != nil {
 			answer.LeaderEpoch = p.replica.EpochOf(in.Offset)
 		}

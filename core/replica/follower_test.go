@@ -40,3 +40,22 @@ func TestFollowerForgetsTheHighWatermarkOfAnotherEpoch(t *testing.T) {
 		t.Errorf("the high watermark is %d, and the leader has said nothing of one", r.Bounds().HighWatermark)
 	}
 }
+
+// A new leader's high watermark may be behind what the leader before it has shown.
+func TestNewLeaderDoesNotKnowTheEndUntilItsHighWatermarkIsThere(t *testing.T) {
+	var out effect.Set
+	state := log.New(0)
+	state.Apply(record.Header{BaseOffset: 0, LeaderEpoch: 1, RecordCount: 5, LastOffsetDelta: 4, SizeBytes: 100, ProducerID: -1})
+	r := New(model.TopicPartition{}, state, 0)
+	r.Lead(Leadership{
+		Epoch: 2, Assignment: Assignment{Replicas: []model.NodeID{1, 2}, ISR: []model.NodeID{1, 2}},
+		Config: FollowersConfig{Self: 1, LagTimeMax: 1000, InSyncMin: 1},
+	}, 1, &out)
+	if r.KnowsEnd() {
+		t.Error("it knows the end before anybody else has shown how far it is")
+	}
+	r.FetchedBy(2, 1, 5, 2, &out)
+	if !r.KnowsEnd() || r.Bounds().HighWatermark != 5 {
+		t.Errorf("the high watermark is %d; everybody in sync has 5", r.Bounds().HighWatermark)
+	}
+}

@@ -41,6 +41,10 @@ func (r *Replica) Lead(l Leadership, now model.Time, out *effect.Set) (advanced 
 // Leads reports whether this replica leads.
 func (r *Replica) Leads() bool { return r.role == leading && r.offline == "" }
 
+// KnowsEnd reports whether the high watermark has got to where this leadership began. Before that it is lower than what
+// others may have shown of the log, and nobody may be told that the log ends there (KIP-207).
+func (r *Replica) KnowsEnd() bool { return r.Leads() && r.highWatermark >= r.followers.epochStart }
+
 // Followers is what the leader knows of the others; nil while this replica does not lead. Calls that move the high
 // watermark must go through the Replica.
 func (r *Replica) Followers() *Followers {

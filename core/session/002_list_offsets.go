@@ -84,6 +84,9 @@ func respondListOffsets(sl *slot, in *effect.OffsetsListed) protocol.Message {
 		at := asked.places[part.Index]
 		answer := &asked.response.Topics[at.topic].Partitions[at.partition]
 		answer.ErrorCode, answer.Offset, answer.Timestamp = part.Code, int64(part.Offset), int64(part.Timestamp)
+		if part.Code == kerr.OffsetNotAvailable.Code && sl.version < 5 {
+			answer.ErrorCode = kerr.LeaderNotAvailable.Code // what clients of before KIP-207 know
+		}
 		if sl.version >= 4 {
 			answer.LeaderEpoch = int32(part.LeaderEpoch)
 		}
