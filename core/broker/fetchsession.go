@@ -169,7 +169,7 @@ func (b *Broker) pollReady(f *parkedFetch) bool {
 	for e := f.session.head; e != nil; {
 		next := e.behind
 		t := b.tell(e)
-		if t.code != 0 {
+		if t.code != 0 || t.bounds.Diverging != nil {
 			return true
 		}
 		if t.readable {
@@ -231,7 +231,7 @@ func (b *Broker) answerPoll(f *parkedFetch, out *effect.Set) {
 			reply.Parts = append(reply.Parts, part)
 			e.highWatermark, e.lastStableOffset, e.logStartOffset = part.HighWatermark, part.LastStableOffset, part.LogStartOffset
 		}
-		if t.code != 0 || t.readable {
+		if t.code != 0 || t.readable || t.bounds.Diverging != nil {
 			s.queue(e) // until the client moves on, there is the same to tell
 		}
 		if t.readable {

@@ -103,7 +103,7 @@ func (b *Broker) partitionChanged(t *topic, ch *metadata.PartitionChange, out *e
 
 // assign lets a replica lead or follow, as the image says.
 func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set) {
-	led := p.replica.Leads()
+	led, epoch := p.replica.Leads(), p.replica.LeaderEpoch()
 	before := p.replica.Bounds().HighWatermark
 	if state.Leader == b.config.Advertised.ID {
 		b.unfollow(p, out)
@@ -113,7 +113,9 @@ func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set
 				p.replica.Alive(node, !r.Fenced)
 			}
 		}
-		if advanced {
+		if p.replica.LeaderEpoch() != epoch {
+			b.wake(p, out) // who waits here goes by an epoch that is over
+		} else if advanced {
 			b.wakeFrom(p, before, out)
 		}
 		if !led && p.topic.Name == metadata.OffsetsTopic && p.coordinator == nil {
