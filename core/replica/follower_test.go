@@ -59,3 +59,18 @@ func TestNewLeaderDoesNotKnowTheEndUntilItsHighWatermarkIsThere(t *testing.T) {
 		t.Errorf("the high watermark is %d; everybody in sync has 5", r.Bounds().HighWatermark)
 	}
 }
+
+// A follower that is fenced when it has caught up joins when it is not, although it says nothing new.
+func TestFollowerOfAQuietLogJoinsWhenItIsAlive(t *testing.T) {
+	f := NewFollowers(FollowersConfig{Self: 1, LagTimeMax: 100, InSyncMin: 1},
+		Assignment{Replicas: []model.NodeID{1, 2}, ISR: []model.NodeID{1}}, LeaderStart{}, 1)
+	f.Alive(2, false)
+	f.Fetched(2, 7, 0, 2)
+	if _, ok := f.Propose(3); ok {
+		t.Fatal("a fenced broker is proposed")
+	}
+	f.Alive(2, true)
+	if p, ok := f.Propose(500); !ok || len(p.ISR) != 2 {
+		t.Errorf("proposed: %v %v", p, ok)
+	}
+}

@@ -269,9 +269,11 @@ func (f *Followers) lags(r *follower, now model.Time) bool {
 	return r.end != f.end && now-r.caughtUpAt > f.config.LagTimeMax
 }
 
-// mayJoin reports whether a follower has all that is committed, and all from before this leadership.
+// mayJoin reports whether a follower has all that is committed, and all from before this leadership. One that has
+// everything need not have asked of late: a session's follower does not name a quiet partition again.
 func (f *Followers) mayJoin(r *follower, now model.Time) bool {
-	return r.alive && r.end != model.NoOffset && r.end >= f.watermark && r.end >= f.epochStart && now-r.fetchedAt <= f.config.LagTimeMax
+	return r.alive && r.end != model.NoOffset && r.end >= f.watermark && r.end >= f.epochStart &&
+		(r.end == f.end || now-r.fetchedAt <= f.config.LagTimeMax)
 }
 
 // Unanswered says that nobody knows what became of a proposal: it may have been committed. It is made again as it was.
