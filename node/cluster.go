@@ -36,6 +36,7 @@ func (n *Node) brokerConfig(identity storage.Identity) broker.Config {
 			RebalanceInterval:        model.Time(k.RebalanceInterval),
 			ReplicationFactorDefault: int16(k.ReplicationFactor),
 			OffsetsPartitionCount:    n.config.Groups.OffsetsPartitions,
+			OffsetsReplicationFactor: int16(n.config.Groups.OffsetsReplicationFactor),
 			OffsetsSegmentBytes:      n.config.Groups.OffsetsSegmentBytes,
 		},
 		Groups: n.groupsConfig(),

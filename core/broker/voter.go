@@ -98,14 +98,11 @@ func (b *Broker) found(out *effect.Set) {
 		return
 	}
 	saved := v.saved
-	saved.Found(ids, foundingRecords())
+	saved.Found(ids, nil)
 	out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteClusterFounded, Count: int64(len(ids))})
 	err := b.vote(saved, out)
 	invariant.Check(err == nil, "what is founded can be voted on")
 }
-
-// foundingRecords are the metadata of a new cluster.
-func foundingRecords() []byte { return nil }
 
 // vote starts the quorum.
 func (b *Broker) vote(saved *metalog.Saved, out *effect.Set) error {

@@ -65,7 +65,7 @@ func (t *turn) alterISR(leader model.NodeID, in *effect.AlterPartitionPart) effe
 		to.ISR = isr
 		t.electorate(topic, p).eligible(p, &to)
 		t.complete(topic, &to)
-		t.change(in.Partition, p, &to, false)
+		t.change(in.Partition, p, &to)
 		p = t.image().Identified(topic.ID).Partition(in.Partition.Partition)
 	}
 	answer.Leader, answer.LeaderEpoch, answer.PartitionEpoch = p.Leader, p.LeaderEpoch, p.PartitionEpoch

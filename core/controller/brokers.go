@@ -216,7 +216,7 @@ func (t *turn) resettle(node, lost model.NodeID) {
 			e := t.electorate(topic, p)
 			e.lost = lost
 			to := e.settle(p)
-			t.change(tp, p, &to, false)
+			t.change(tp, p, &to)
 		}
 	}
 }

@@ -26,16 +26,16 @@ type Config struct {
 	PartitionCountMax int
 	// Node is what the node was started with; what was set while it ran comes on top.
 	Node metadata.NodeConfig
-	// RebalanceInterval is how often leaders move back to the replicas that are preferred (leader.imbalance.check.interval.
-	// seconds); 0 is never.
+	// RebalanceInterval is how often leaders move back to the replicas that are preferred (leader.rebalance.interval.ms);
+	// 0 is never.
 	RebalanceInterval model.Time
 	// SessionTimeout is how long a broker may be silent before it is fenced (broker.session.timeout.ms).
 	SessionTimeout model.Time
 	// ReplicationFactorDefault is default.replication.factor; 0 is 3, or as many as there are brokers if that is less.
 	ReplicationFactorDefault int16
 	// OffsetsPartitionCount, OffsetsReplicationFactor and OffsetsSegmentBytes shape metadata.OffsetsTopic
-	// (offsets.topic.num.partitions, offsets.topic.replication.factor, offsets.topic.segment.bytes). A factor of 0 is
-	// the default of all topics.
+	// (offsets.topic.num.partitions, offsets.topic.replication.factor, offsets.topic.segment.bytes). A factor of 0 is 3, or
+	// as many as there are brokers if that is less; with another the topic is made once so many are there.
 	OffsetsPartitionCount    int32
 	OffsetsReplicationFactor int16
 	OffsetsSegmentBytes      int32
@@ -254,9 +254,6 @@ func (c *Controller) Take(out *effect.Set) record.Batch {
 	return append(record.Batch(nil), c.builder.Finish()...)
 }
 
-// Waits reports whether something is decided and not committed.
-func (c *Controller) Waits() bool { return c.turn != nil }
-
 func (c *Controller) newTurn() *turn {
 	t := &turn{c: c, draft: c.view.Edit()}
 	t.view = c.view.Of(t.draft.Image())
@@ -277,8 +274,8 @@ func (t *turn) record(rec protocol.Record, version int16) {
 }
 
 // change makes of a partition what it is to be.
-func (t *turn) change(tp model.TopicPartition, was, to *metadata.Partition, renew bool) {
-	if rec := changeRecord(tp, was, to, renew); rec != nil {
+func (t *turn) change(tp model.TopicPartition, was, to *metadata.Partition) {
+	if rec := changeRecord(tp, was, to); rec != nil {
 		t.record(rec, 2)
 	}
 }

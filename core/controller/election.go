@@ -109,15 +109,14 @@ const (
 	recoveryUnchanged int8  = -1
 )
 
-// changeRecord is what makes of a partition what it is to be; nil if it is that. A leader is named when it is another, or
-// when renew asks for a new epoch of the same.
-func changeRecord(tp model.TopicPartition, was, to *metadata.Partition, renew bool) *protocol.PartitionChangeRecord {
+// changeRecord is what makes of a partition what it is to be; nil if it is that. A leader is named when it is another.
+func changeRecord(tp model.TopicPartition, was, to *metadata.Partition) *protocol.PartitionChangeRecord {
 	rec := new(protocol.PartitionChangeRecord)
 	rec.Default()
 	rec.TopicID, rec.PartitionID = [16]byte(tp.Topic), int32(tp.Partition)
 	rec.Leader, rec.LeaderRecoveryState = leaderUnchanged, recoveryUnchanged
 	changed := false
-	if to.Leader != was.Leader || renew {
+	if to.Leader != was.Leader {
 		rec.Leader, changed = int32(to.Leader), true
 	}
 	list := func(was, to []model.NodeID, into *[]int32) {

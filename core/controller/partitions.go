@@ -187,7 +187,12 @@ func (t *turn) defaultFactor() int {
 	if n := t.c.config.ReplicationFactorDefault; n > 0 {
 		return int(n)
 	}
-	return max(1, min(3, t.image().BrokerCount()))
+	return factorUpTo(3, t.image())
+}
+
+// factorUpTo is a replication factor, or as many as there are brokers if that is less.
+func factorUpTo(wanted int, image *metadata.Image) int {
+	return max(1, min(wanted, image.BrokerCount()))
 }
 
 // place chooses replicas for partitions, from a number on. A broker that is down at the moment gets none.

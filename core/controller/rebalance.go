@@ -28,7 +28,7 @@ func (c *Controller) rebalance(out *effect.Set) {
 					if c.misled(t.image(), p) {
 						to := *p
 						to.Leader = p.Replicas[0]
-						t.change(model.TopicPartition{Topic: topic.ID, Partition: index}, p, &to, false)
+						t.change(model.TopicPartition{Topic: topic.ID, Partition: index}, p, &to)
 					}
 				}
 			}

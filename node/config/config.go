@@ -98,16 +98,17 @@ type Topics struct {
 
 // Groups is how consumer groups are coordinated and their offsets kept.
 type Groups struct {
-	InitialRebalanceDelay time.Duration
-	SessionTimeoutMsMin   int32
-	SessionTimeoutMsMax   int32
-	MembersMax            int32
-	MetadataBytesMax      int32
-	MemoryBytesMax        int64
-	OffsetsRetention      time.Duration
-	OffsetsCheck          time.Duration
-	OffsetsPartitions     int32
-	OffsetsSegmentBytes   int32
+	InitialRebalanceDelay    time.Duration
+	SessionTimeoutMsMin      int32
+	SessionTimeoutMsMax      int32
+	MembersMax               int32
+	MetadataBytesMax         int32
+	MemoryBytesMax           int64
+	OffsetsRetention         time.Duration
+	OffsetsCheck             time.Duration
+	OffsetsPartitions        int32
+	OffsetsReplicationFactor int32 // 0: 3, or as many as there are nodes
+	OffsetsSegmentBytes      int32
 }
 
 // Limits bounds what clients can make the node hold.
