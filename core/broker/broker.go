@@ -52,6 +52,7 @@ type Broker struct {
 	calls        calls
 	fetchers     map[model.NodeID]*fetcher
 	fetchTimers  coord.Timers[*fetcher]
+	stirred      []*fetcher // to run at the end of this step
 	proposals    proposals
 	expectations []*expectation
 	topics       map[model.TopicID]*topic
@@ -190,7 +191,7 @@ func (b *Broker) Tick(now model.Time, wall model.Timestamp, out *effect.Set) {
 	b.tickVoter(now, out)
 	b.controller.Tick(out)
 	b.tickMembership(now, out)
-	b.tickFetchers(now, out)
+	b.tickFetchers(now)
 	b.tickProposals(now, out)
 	b.expected(out)
 	b.tickGroups(now, wall, out)
@@ -239,6 +240,7 @@ func (b *Broker) settle(out *effect.Set) {
 		b.sendProposals(out)
 		if !b.settleCalls(out) {
 			b.catchUp(out)
+			b.runFetchers(out)
 			b.publish()
 			return
 		}
@@ -271,7 +273,7 @@ func (b *Broker) completed(ev *Completed, out *effect.Set) {
 			if p.replica.Leads() {
 				b.assign(p, p.topic.Partition(p.index()), out)
 			}
-			b.moved(p, out)
+			b.moved(p)
 		}
 	}
 	for _, l := range ev.LookedUp {
@@ -315,7 +317,7 @@ func (b *Broker) appended(p *partition, a effect.Appended, out *effect.Set) {
 	if p.replica.Appended(a, b.now, out) {
 		b.wakeFrom(p, before, out)
 	}
-	b.moved(p, out)
+	b.moved(p)
 	if p.replica.Offline() != "" {
 		b.wentOffline(p, out)
 		return

@@ -20,17 +20,24 @@ import (
 //	  └────────── writing ◄── records ────────┴──────────── none yet ────────────────────┘
 //
 // A fetch says that everything before its offsets is durable here. So the next waits for what the last one brought to be
-// written. A partition that comes to the fetcher meanwhile does not wait for the leader to answer: another fetch makes it.
+// written. A partition that comes to the fetcher meanwhile does not wait for the leader to answer: another fetch names it.
+//
+// What a step does to partitions is asked for at the end of the step, all of it in one fetch. The fetch that begins a
+// session is answered at once, whether there is anything or not, since none can be sent beside it.
 type fetcher struct {
 	b       *Broker
 	node    model.NodeID
 	all     []*following // in no order that matters
-	changed []*following // of which the leader does not know what it should
+	changed []*following // of which the leader does not know what it should; some have left since
 	forget  []model.TopicPartition
 	writing int // how many wait for the disk
+	known   int // how many the leader's session has
 	calls   []*fetchCall
+	stirred bool // in Broker.stirred
 
 	sessionID, sessionEpoch int32
+	sessionless             bool // the leader had no room for a session
+	epochTold               model.BrokerEpoch
 	timer                   coord.Timer[*fetcher]
 	wakeAt                  model.Time // when it or one of its partitions goes on; 0: nothing is waited for
 	failures                int        // in a row
@@ -71,9 +78,9 @@ const (
 )
 
 // followNode makes a partition follow a node, or nobody if the node is NoNode.
-func (b *Broker) followNode(p *partition, node model.NodeID, out *effect.Set) {
+func (b *Broker) followNode(p *partition, node model.NodeID) {
 	if p.following != nil && p.following.fetcher.node != node {
-		b.unfollow(p, out)
+		b.unfollow(p)
 	}
 	if node < 0 || node == b.config.Advertised.ID {
 		return
@@ -91,11 +98,11 @@ func (b *Broker) followNode(p *partition, node model.NodeID, out *effect.Set) {
 	p.following.pausedUntil, p.following.refusals = 0, 0
 	p.following.noteWriting()
 	p.following.fetcher.change(p.following)
-	p.following.fetcher.run(out)
+	p.following.fetcher.stir()
 }
 
-// unfollow ends a partition's following.
-func (b *Broker) unfollow(p *partition, out *effect.Set) {
+// unfollow ends a partition's following. The fetcher stays, if only for its session: there are no more than nodes.
+func (b *Broker) unfollow(p *partition) {
 	fo := p.following
 	if fo == nil {
 		return
@@ -105,31 +112,52 @@ func (b *Broker) unfollow(p *partition, out *effect.Set) {
 	last := f.all[len(f.all)-1]
 	f.all[fo.place], last.place = last, fo.place
 	f.all = f.all[:len(f.all)-1]
-	if fo.changed {
-		f.changed = slices.DeleteFunc(f.changed, func(o *following) bool { return o == fo })
-	}
 	if fo.known {
+		f.known--
 		f.forget = append(f.forget, p.replica.Partition())
 	}
 	if fo.writing {
 		f.writing--
 	}
 	fo.fetcher = nil
-	if len(f.all) == 0 {
-		b.fetchTimers.Stop(&f.timer)
-		delete(b.fetchers, f.node)
-		return
-	}
-	f.run(out)
+	f.stir()
 }
 
 // moved looks again at a partition whose log has moved on, in whatever way.
-func (b *Broker) moved(p *partition, out *effect.Set) {
+func (b *Broker) moved(p *partition) {
 	if fo := p.following; fo != nil {
 		fo.noteWriting()
 		fo.fetcher.change(fo)
-		fo.fetcher.run(out)
+		fo.fetcher.stir()
 	}
+}
+
+// stir has the fetcher run at the end of this step.
+func (f *fetcher) stir() {
+	if !f.stirred {
+		f.stirred = true
+		f.b.stirred = append(f.b.stirred, f)
+	}
+}
+
+// stirFetchers has all of them run: what every fetch says has changed.
+func (b *Broker) stirFetchers() {
+	for t := range b.view.Brokers {
+		if f := b.fetchers[t.ID]; f != nil {
+			f.stir()
+		}
+	}
+}
+
+// runFetchers sends the fetches that this step made necessary.
+func (b *Broker) runFetchers(out *effect.Set) {
+	for i := range b.stirred {
+		f := b.stirred[i]
+		f.stirred = false
+		f.run(out)
+	}
+	clear(b.stirred)
+	b.stirred = b.stirred[:0]
 }
 
 // noteWriting keeps count of the partitions that wait for the disk.
@@ -159,31 +187,43 @@ func (f *fetcher) run(out *effect.Set) {
 	f.wakeAt = 0
 	switch {
 	case len(f.all) == 0 || f.writing > 0 || b.self.epoch == model.NoBrokerEpoch:
+		// What is written, followed or registered has it run again.
 	case b.now < f.retryAt:
 		f.wake(f.retryAt)
-	case len(f.calls) == 0 || len(f.calls) < fetchCallsMax && f.news():
-		f.send(out)
-	}
-	for _, fo := range f.changed {
-		f.wake(fo.waitsUntil(b.now))
+	default:
+		if len(f.calls) == 0 || len(f.calls) < fetchCallsMax && f.news() {
+			f.send(out)
+		}
+		for _, fo := range f.changed {
+			if fo.fetcher == f {
+				f.wake(fo.waitsUntil(b.now))
+			}
+		}
 	}
 	f.schedule()
 }
 
 // news reports whether a fetch would say anything that the one under way does not.
 func (f *fetcher) news() bool {
-	if len(f.forget) > 0 {
+	if len(f.forget) > 0 || f.epochTold != f.b.self.epoch {
 		return true
 	}
 	for _, fo := range f.changed {
-		if fo.waitsUntil(f.b.now) != 0 {
+		if fo.fetcher != f || fo.waitsUntil(f.b.now) != 0 {
 			continue
 		}
-		if at, ok := fo.p.replica.Position(f.b.now); ok && (!fo.known || at != fo.told) {
+		if at, ok := fo.p.replica.Position(f.b.now); ok && (!fo.known || !sameQuestion(at, fo.told)) {
 			return true
 		}
 	}
 	return false
+}
+
+// sameQuestion reports whether a leader learns nothing from a position that it was not told already. What the follower's
+// high watermark is does not matter to it.
+func sameQuestion(a, b replica.Position) bool {
+	b.HighWatermark = a.HighWatermark
+	return a == b
 }
 
 // waitsUntil is when the partition may be asked for again; 0 if it may.
@@ -228,26 +268,34 @@ func (f *fetcher) send(out *effect.Set) {
 	ask := f.changed
 	if full {
 		ask = f.all
-		f.forget = nil
+		f.forget, f.known = nil, 0
+		if !f.sessionless {
+			body.WaitMax = 0
+		}
 	}
 	later := f.changed[:0:0]
 	for _, fo := range ask {
+		if fo.fetcher != f {
+			continue
+		}
 		at, ok := fo.p.replica.Position(b.now)
 		if !ok || fo.waitsUntil(b.now) != 0 {
 			if fo.changed {
 				later = append(later, fo)
 			}
-			if full {
-				fo.known = false
-			} else if fo.known {
-				fo.known = false
+			if fo.known && !full {
+				f.known--
 				f.forget = append(f.forget, fo.p.replica.Partition())
 			}
+			fo.known = false
 			continue
 		}
-		if fo.known && at == fo.told && !full {
+		if fo.known && sameQuestion(at, fo.told) && !full {
 			fo.changed = false
 			continue
+		}
+		if !fo.known || full {
+			f.known++
 		}
 		call.before[fo] = fo.told
 		fo.told, fo.known, fo.changed = at, true, false
@@ -258,13 +306,13 @@ func (f *fetcher) send(out *effect.Set) {
 		})
 	}
 	f.changed = later
-	if len(body.Parts) == 0 && full {
-		return
+	if f.known == 0 {
+		return // nothing can be asked for: a session about nothing would end
 	}
 	body.Forget, f.forget = f.forget, nil
 	slices.SortFunc(body.Parts, func(a, b effect.ReplicaFetchPart) int { return a.Partition.Compare(b.Partition) })
 	call.id = b.call(f.node, address, effect.LaneFetch(0), fetchTimeout, body, out, f.answered)
-	f.calls = append(f.calls, call)
+	f.calls, f.epochTold = append(f.calls, call), b.self.epoch
 	if !full {
 		f.sessionEpoch = nextSessionEpoch(f.sessionEpoch)
 	}
@@ -295,8 +343,8 @@ func (f *fetcher) answered(a *effect.Answer, out *effect.Set) {
 		f.reset(true)
 	default:
 		f.failures, f.retryAt = 0, 0
-		if call.full && body.SessionID != 0 {
-			f.sessionID, f.sessionEpoch = body.SessionID, sessionEpochFirst
+		if call.full {
+			f.sessionID, f.sessionEpoch, f.sessionless = body.SessionID, sessionEpochFirst, body.SessionID == 0
 		}
 		for k := range body.Parts {
 			f.part(&body.Parts[k], out)
@@ -305,7 +353,7 @@ func (f *fetcher) answered(a *effect.Answer, out *effect.Set) {
 			f.reset(false) // the leader has no room for a session: everything is named again
 		}
 	}
-	f.run(out)
+	f.stir()
 }
 
 // part takes in the answer for one partition.
@@ -343,7 +391,7 @@ func (f *fetcher) part(in *effect.ReplicaFetchedPart, out *effect.Set) {
 	if p.replica.Fetched(got, b.now, out) {
 		b.wakeFrom(p, before, out)
 	}
-	if got.OffsetOutOfRange && !p.replica.Writing() {
+	if (got.OffsetOutOfRange || len(got.Batches) > 0) && !p.replica.Writing() && p.replica.Offline() == "" {
 		fo.refused(b.now) // nothing came of it: the leader is asked again later
 	}
 	fo.noteWriting()
@@ -358,7 +406,7 @@ func (fo *following) refused(now model.Time) {
 
 // reset ends the session: the next fetch names everything.
 func (f *fetcher) reset(pause bool) {
-	f.sessionID, f.sessionEpoch, f.calls = 0, 0, nil
+	f.sessionID, f.sessionEpoch, f.calls, f.known = 0, 0, nil, 0
 	for _, fo := range f.all {
 		fo.known = false
 		f.change(fo)
@@ -370,8 +418,8 @@ func (f *fetcher) reset(pause bool) {
 }
 
 // tickFetchers lets those go on whose time has come.
-func (b *Broker) tickFetchers(now model.Time, out *effect.Set) {
+func (b *Broker) tickFetchers(now model.Time) {
 	for t := b.fetchTimers.Due(now); t != nil; t = b.fetchTimers.Due(now) {
-		t.Owner.run(out)
+		t.Owner.stir()
 	}
 }

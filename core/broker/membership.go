@@ -85,9 +85,7 @@ func (b *Broker) registered(a *effect.Answer, out *effect.Set) {
 	default:
 		m.epoch, m.failed, m.refused, m.nextAt = body.BrokerEpoch, 0, "", b.now
 		out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteRegistered, Offset: model.Offset(m.epoch)})
-		for _, p := range b.partitions.order {
-			b.moved(p, out) // fetches carry the epoch
-		}
+		b.stirFetchers() // fetches carry the epoch
 	}
 }
 
@@ -156,7 +154,7 @@ func (b *Broker) brokersChanged(changes []metadata.BrokerChange, out *effect.Set
 			continue
 		}
 		if f := b.fetchers[ch.After.ID]; f != nil {
-			f.run(out) // it may have another address
+			f.stir() // it may have another address
 		}
 		for _, p := range b.partitions.order {
 			if p.replica.Leads() && p.topic.Partition(p.index()).IsReplica(ch.After.ID) {

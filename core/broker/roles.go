@@ -106,7 +106,7 @@ func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set
 	led, epoch := p.replica.Leads(), p.replica.LeaderEpoch()
 	before := p.replica.Bounds().HighWatermark
 	if state.Leader == b.config.Advertised.ID {
-		b.unfollow(p, out)
+		b.unfollow(p)
 		advanced := p.replica.Lead(b.leadership(p.topic, state), b.now, out)
 		for _, node := range state.Replicas {
 			if r := b.view.Broker(node); r != nil {
@@ -134,7 +134,7 @@ func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set
 		b.deletedBelow(p, 0, kerr.NotLeaderForPartition.Code, out)
 		b.wake(p, out)
 	}
-	b.followNode(p, state.Leader, out)
+	b.followNode(p, state.Leader)
 }
 
 // leadership is what the image says of a partition that this node leads.
@@ -181,7 +181,7 @@ func (b *Broker) addPartition(t *topic, r *replica.Replica) *partition {
 
 // removePartition lets go of a partition and of its files.
 func (b *Broker) removePartition(p *partition, code int16, out *effect.Set) {
-	b.unfollow(p, out)
+	b.unfollow(p)
 	b.relinquish(p, out)
 	p.replica.Delete(out)
 	b.partitions.remove(p)

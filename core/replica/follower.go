@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/log"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
 )
@@ -18,7 +19,7 @@ func (r *Replica) Follow(leader model.NodeID, epoch model.LeaderEpoch, out *effe
 	}
 	r.next = nil
 	if epoch > r.epoch {
-		r.led = 0
+		r.led, r.ledStart = 0, 0
 	}
 	if r.role == leading {
 		r.failAll(kerr.NotLeaderForPartition.Code, out)
@@ -102,6 +103,7 @@ func (r *Replica) Fetched(in Fetched, now model.Time, out *effect.Set) (advanced
 		r.diverge(*in.Diverging, out)
 		return false
 	}
+	r.beginInside(in.Batches, out)
 	for i := range in.Batches {
 		b := &in.Batches[i]
 		if why := r.misfit(&b.Header); why != "" {
@@ -118,30 +120,46 @@ func (r *Replica) Fetched(in Fetched, now model.Time, out *effect.Set) (advanced
 			AppendTime: model.NoTimestamp, Attempt: r.attempt, Batch: b.Bytes,
 		})
 	}
-	if in.LogStartOffset > r.state.StartOffset() && in.LogStartOffset <= r.highWatermark {
-		out.Retains = append(out.Retains, effect.Retain{
-			Partition: r.partition, HighWatermark: r.highWatermark, Below: in.LogStartOffset,
-		})
-	}
-	r.led = in.HighWatermark
-	return r.followHighWatermark()
+	r.led, r.ledStart = in.HighWatermark, in.LogStartOffset
+	return r.followBounds(out)
 }
 
-// followHighWatermark takes over the leader's high watermark as far as the log is durable here. The leader tells it once:
-// where it comes with the records below it, it is for later. It reports whether the high watermark moved.
-func (r *Replica) followHighWatermark() (advanced bool) {
-	hw := min(r.led, r.durable)
-	if r.role != following || hw <= r.highWatermark {
+// beginInside begins an empty log where the leader's first batch begins. The leader's log may start inside a batch; one
+// that was begun anew there takes the batch whole, and its start follows.
+func (r *Replica) beginInside(batches []Batch, out *effect.Set) {
+	end := r.state.EndOffset()
+	if len(batches) == 0 || r.state.StartOffset() != end {
+		return
+	}
+	if h := &batches[0].Header; h.BaseOffset < end && h.NextOffset() > end {
+		r.restate(log.New(h.BaseOffset))
+		r.highWatermark = h.BaseOffset
+		out.StartAts = append(out.StartAts, effect.StartAt{Partition: r.partition, Offset: h.BaseOffset})
+	}
+}
+
+// followBounds takes over the leader's high watermark as far as the log is durable here, and then the start of its log.
+// The leader tells them once: where they come with records, they are for later. It reports whether the high watermark
+// moved.
+func (r *Replica) followBounds(out *effect.Set) (advanced bool) {
+	if r.role != following {
 		return false
 	}
-	r.highWatermark = hw
-	return true
+	if hw := min(r.led, r.durable); hw > r.highWatermark {
+		r.highWatermark, advanced = hw, true
+	}
+	if r.ledStart > r.state.StartOffset() && r.ledStart <= r.highWatermark {
+		out.Retains = append(out.Retains, effect.Retain{
+			Partition: r.partition, HighWatermark: r.highWatermark, Below: r.ledStart,
+		})
+	}
+	return advanced
 }
 
 // misfit is why a batch cannot come next; empty if it can.
 func (r *Replica) misfit(h *record.Header) string {
 	switch end := r.state.EndOffset(); {
-	case h.BaseOffset != end && !(h.BaseOffset > end):
+	case h.BaseOffset < end:
 		return fmt.Sprintf("its base offset is %d, and the log ends at %d", h.BaseOffset, end)
 	case h.LeaderEpoch < r.state.LeaderEpoch() || h.LeaderEpoch > r.epoch:
 		return fmt.Sprintf("its epoch is %d, and the log's is %d", h.LeaderEpoch, r.state.LeaderEpoch())
@@ -152,13 +170,14 @@ func (r *Replica) misfit(h *record.Header) string {
 // diverge cuts the log where it parts from the leader's, or where it may (KIP-595): an epoch of which this log knows
 // nothing is asked for again, by the epoch before it.
 func (r *Replica) diverge(leader effect.EpochEnd, out *effect.Set) {
-	to := min(leader.EndOffset, r.state.EndOffset())
-	if epoch, end := r.state.EpochEnd(leader.LeaderEpoch); epoch == model.NoLeaderEpoch {
+	var to model.Offset
+	switch epoch, end := r.state.EpochEnd(leader.LeaderEpoch); epoch {
+	case model.NoLeaderEpoch:
 		to = r.state.StartOffset()
-	} else if epoch != leader.LeaderEpoch {
-		to = min(end, r.state.EndOffset())
-	} else {
-		to = min(to, end)
+	case leader.LeaderEpoch:
+		to = min(leader.EndOffset, end)
+	default:
+		to = end
 	}
 	if to < r.highWatermark {
 		out.Marks.Set(effect.MarkTruncatedBelowWatermark)

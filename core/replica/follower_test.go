@@ -74,3 +74,32 @@ func TestFollowerOfAQuietLogJoinsWhenItIsAlive(t *testing.T) {
 		t.Errorf("proposed: %v %v", p, ok)
 	}
 }
+
+// The records of a batch that lie below the leader's log start were deleted one by one; they come with the rest of it.
+func TestFollowerBeginsInsideABatchWhereItsLeadersLogStarts(t *testing.T) {
+	var out effect.Set
+	r := New(model.TopicPartition{}, log.New(0), 0)
+	r.Follow(2, 1, &out)
+	at, _ := r.Position(1)
+	r.Fetched(Fetched{From: at, HighWatermark: 20, LogStartOffset: 15, OffsetOutOfRange: true}, 1, &out)
+	if len(out.StartAts) != 1 || out.StartAts[0].Offset != 15 {
+		t.Fatalf("it begins anew where the leader's log does: %v", out.StartAts)
+	}
+	r.Truncated(effect.Truncated{State: log.New(15), NextOffset: 15}, 2, &out)
+	out.Reset()
+	at, _ = r.Position(2)
+	h := record.Header{BaseOffset: 10, LeaderEpoch: 1, RecordCount: 10, LastOffsetDelta: 9, SizeBytes: 100, ProducerID: -1}
+	r.Fetched(Fetched{From: at, HighWatermark: 20, LogStartOffset: 15, Batches: []Batch{{Header: h}}}, 3, &out)
+	if len(out.StartAts) != 1 || out.StartAts[0].Offset != 10 || len(out.Appends) != 1 || out.Appends[0].BaseOffset != 10 {
+		t.Fatalf("it takes the batch whole: %v %v", out.StartAts, out.Appends)
+	}
+	if err := r.Check(); err != nil {
+		t.Fatal(err)
+	}
+	out.Reset()
+	r.Truncated(effect.Truncated{State: log.New(10), NextOffset: 10}, 4, &out)
+	r.Appended(effect.Appended{NextOffset: 20}, 4, &out)
+	if len(out.Retains) != 1 || out.Retains[0].Below != 15 || r.Bounds().HighWatermark != 20 {
+		t.Fatalf("when it is durable, the records below the leader's start go: %v, high watermark %d", out.Retains, r.Bounds().HighWatermark)
+	}
+}

@@ -44,8 +44,9 @@ type Replica struct {
 	cutting bool        // the log is being cut: nothing is known of it until that is done
 	next    *Leadership // to be taken up when it is
 	fullAt  model.Time  // when the disk was found full; 0 if it was not
-	// led is the leader's high watermark as it was told last: this log may not have got there yet.
-	led model.Offset
+	// led and ledStart are the leader's high watermark and log start as they were told last: this log may not have got
+	// there yet.
+	led, ledStart model.Offset
 }
 
 type role uint8
@@ -231,7 +232,7 @@ func (r *Replica) Appended(in effect.Appended, now model.Time, out *effect.Set) 
 	}
 	r.durable, r.fullAt = in.NextOffset, 0
 	if r.role != leading {
-		return r.followHighWatermark()
+		return r.followBounds(out)
 	}
 	r.local.release(r.durable, r, out)
 	return r.advance(r.followers.Appended(r.state.EndOffset(), r.durable, now), out)
