@@ -252,7 +252,7 @@ func TestNodeSaysThatItIsRecovering(t *testing.T) {
 	if code, body := status("/healthz"); code != 200 {
 		t.Errorf("while recovering, healthz: %d %s", code, body)
 	}
-	if code, body := status("/readyz"); code != 503 || body != errRecovering.Error()+"\n" {
+	if code, body := status("/readyz"); code != 503 || body != "waiting for the data to be recovered\n" {
 		t.Errorf("while recovering, readyz: %d %s", code, body)
 	}
 	if code, _ := status("/metrics"); code != 200 {

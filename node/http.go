@@ -17,8 +17,6 @@ import (
 	"github.com/weirmq/weir/node/explain"
 )
 
-var errRecovering = errors.New("the data is being recovered")
-
 // healthPatience is how long the loop may be busy before the node counts as stuck.
 const healthPatience = 2 * time.Second
 
@@ -42,8 +40,9 @@ func (n *Node) httpHandler() http.Handler {
 		case err != nil:
 		case n.stopping():
 			err = errStopping
-		case !n.recovered.Load():
-			err = errRecovering
+		case !n.isReady():
+			on, _ := n.Waiting()
+			err = fmt.Errorf("waiting for %s", on)
 		}
 		answerHealth(w, err)
 	})

@@ -183,6 +183,7 @@ func (n *Node) startLinks(given map[effect.Transport]transport.Dialer) {
 	n.links = newLinks(config, n.clock, newDialers(given, n.trustOfNodes), &n.metrics.Links,
 		func(a effect.Answer) {
 			n.metrics.Calls[a.Failure].Add(1)
+			n.heard.answer(&a)
 			n.loop.push(input{event: &broker.Answered{Answer: a}})
 		},
 		func(to model.NodeID, why string) {

@@ -65,6 +65,7 @@ type Node struct {
 	loop      *loop
 	storage   *storageIO
 	links     *links
+	heard     heard // from other nodes
 
 	// requests bounds the bytes of request frames, responses what they are decoded to and what is yet to be
 	// sent. They are two so that clients that only ask cannot keep producers from writing, nor the other way.
@@ -186,6 +187,7 @@ func (n *Node) start(o Options) error {
 	n.acceptNodes()
 	n.loop.inputs.wake()
 	if !n.config.Cluster.Alone() {
+		n.tasks.Go(n.tellWaiting)
 		return nil
 	}
 	// Nobody has to be waited for: a node by itself serves when its own disk has answered.

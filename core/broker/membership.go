@@ -138,6 +138,28 @@ func (b *Broker) Active() bool {
 	return r != nil && r.Epoch == b.self.epoch && !r.Fenced
 }
 
+// Standing is how far this broker has come on its way to be counted on, for people who wait for it.
+type Standing struct {
+	// Unfounded says that this voter knows of no cluster yet: the first of the voters founds it.
+	Unfounded bool
+	// Controller is who the controller is, as far as this broker knows.
+	Controller    model.NodeID
+	HasController bool
+	Registered    bool
+	// Refused is why the controller does not register it; empty if it was not refused.
+	Refused string
+}
+
+// Standing reports how far this broker has come.
+func (b *Broker) Standing() Standing {
+	s := Standing{
+		Unfounded:  b.voter != nil && (b.voter.log == nil || b.voter.log.Next() == 0),
+		Registered: b.self.epoch != model.NoBrokerEpoch, Refused: b.self.refused,
+	}
+	s.Controller, s.HasController = b.controllerNode()
+	return s
+}
+
 // membershipDeadline is when tickMembership has something to do.
 func (b *Broker) membershipDeadline() model.Time {
 	m := &b.self

@@ -3,8 +3,9 @@
 // stdout, the log on stderr, the exit code.
 //
 //	Start ──► (recovering) ──► Ready ──► serving ──► Stop (SIGTERM, exit code 0)
-//	   │            │                       │
-//	   └────────────┴───────────────────────┴──────► Kill (SIGKILL)
+//	   │            │                     │  │ ▲
+//	   │            │                     │  └─┴───► Pause (SIGSTOP), Resume (SIGCONT)
+//	   └────────────┴─────────────────────┴────────► Kill (SIGKILL)
 //
 // A Broker is one process. Starting again on the same directory makes a new one.
 package broker
@@ -28,17 +29,21 @@ import (
 // Options say how to run the binary.
 type Options struct {
 	Binary string
+	// Config is a file in server.properties form: the process is `weir node`. Without one it is `weir dev`, with Data and Listen.
+	Config string
 	Data   string   // the data directory
 	Listen string   // HOST:PORT of Kafka's protocol
-	Args   []string // further arguments of `weir dev`
+	Args   []string // further arguments
+	// OwnGroup keeps a terminal's Ctrl-C from the process: whoever started it then has to end it.
+	OwnGroup bool
 	// Line, if set, is given every line of the process's stderr, one at a time and in order.
 	Line func(line []byte)
 }
 
-// Broker is one process of `weir dev`.
+// Broker is one process.
 type Broker struct {
 	// Valid once Ready has returned nil: what the line that says ready holds.
-	Kafka, QUIC, Data string
+	Kafka, QUIC, HTTP, Data string
 	// StartUp is the time from the start of the process to that line.
 	StartUp time.Duration
 
@@ -55,7 +60,12 @@ var ErrNotReady = errors.New("the broker ended before it was ready")
 // Start starts the process. It does not wait until the broker is ready: Ready does.
 func Start(o Options) (*Broker, error) {
 	b := &Broker{stderr: &tail{line: o.Line}, ready: make(chan struct{}), exited: make(chan struct{})}
-	b.cmd = exec.Command(o.Binary, append([]string{"dev", "--data", o.Data, "--listen", o.Listen}, o.Args...)...)
+	args := []string{"dev", "--data", o.Data, "--listen", o.Listen}
+	if o.Config != "" {
+		args = []string{"node", "--config", o.Config}
+	}
+	b.cmd = exec.Command(o.Binary, append(args, o.Args...)...)
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: o.OwnGroup}
 	b.cmd.Stderr = b.stderr
 	stdout, err := b.cmd.StdoutPipe()
 	if err != nil {
@@ -92,6 +102,8 @@ func (b *Broker) parse(line string) {
 			b.Kafka = value
 		case "quic":
 			b.QUIC = value
+		case "http":
+			b.HTTP = value
 		case "data":
 			b.Data = value
 		}
@@ -132,6 +144,15 @@ func (b *Broker) Stop(patience time.Duration) error {
 	}
 	return nil
 }
+
+// Pause stops the process where it is (SIGSTOP), as a machine that hangs: its connections stay open.
+func (b *Broker) Pause() error { return b.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on (SIGCONT).
+func (b *Broker) Resume() error { return b.cmd.Process.Signal(syscall.SIGCONT) }
+
+// Exited is closed when the process has ended.
+func (b *Broker) Exited() <-chan struct{} { return b.exited }
 
 // PID is the process's number.
 func (b *Broker) PID() int { return b.cmd.Process.Pid }

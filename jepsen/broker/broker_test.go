@@ -64,6 +64,44 @@ func TestStopWantsExitCodeZero(t *testing.T) {
 	}
 }
 
+func TestPausedProcessDoesNothingUntilItIsResumed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ticks")
+	b, err := Start(Options{Binary: program(t, `trap 'exit 0' TERM; echo "ready kafka=$3"; while :; do echo . >>"`+path+`"; sleep 0.01; done`), Config: "a.properties"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Ready(patience); err != nil || b.Kafka != "a.properties" {
+		t.Fatal(b.Kafka, err)
+	}
+	size := func() int64 {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	if err := b.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond) // a tick may have been under way
+	paused := size()
+	time.Sleep(200 * time.Millisecond)
+	if size() != paused {
+		t.Error("it went on")
+	}
+	if err := b.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); size() == paused; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not go on")
+		}
+	}
+	if err := b.Stop(patience); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestKilledProcessIsGone(t *testing.T) {
 	b, err := Start(Options{Binary: program(t, `trap '' TERM; echo "ready kafka=a"; while :; do sleep 0.01; done`)})
 	if err != nil {

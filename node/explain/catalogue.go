@@ -402,4 +402,9 @@ var abusing = []Entry{
 		"Two nodes have the same node.id or the same advertised address, the address now belongs to another cluster, or a data directory of another cluster was put in place. Nothing was sent there but a greeting.",
 		"The line says who answers. Give each node its own node.id and advertised.listeners, and each its own data directory.", inLog,
 	},
+	{
+		NotReady, "the node runs, and serves no clients yet",
+		"It is not part of its cluster yet: the other voters are not reached, there is no controller, or the controller does not take it in. The line says for what it waits, and so does /readyz. A new cluster needs all of its voters once; after that, a majority is enough.",
+		"Start the other nodes. If they run: the same cluster.id and the same controller.quorum.voters on every node, each its own node.id and data directory, nodes.listener at the address that the others have for it, the same nodes.transport, and over QUIC and TLS certificates that the others trust (ssl.truststore.location).", inLog,
+	},
 }

@@ -101,4 +101,5 @@ const (
 	RefusedUnanswered    Code = "refused-unanswered"
 	ConnectionDefect     Code = "connection-defect"
 	WrongNode            Code = "wrong-node"
+	NotReady             Code = "not-ready"
 )

@@ -29,6 +29,9 @@ func (a *app) serve(ctx context.Context, c config.Config, ready func(*node.Node)
 	if err != nil {
 		return err
 	}
+	if !awaitReady(ctx, log, n) {
+		return n.Close() // with the error, if it failed
+	}
 	quic := n.QUICAddr()
 	if quic == "" {
 		quic = "off"
@@ -49,6 +52,18 @@ func (a *app) serve(ctx context.Context, c config.Config, ready func(*node.Node)
 	case <-n.Failed():
 	}
 	return n.Close()
+}
+
+// awaitReady waits until the node serves; false says that it does not come to that, because it failed or a signal came.
+func awaitReady(ctx context.Context, log *zap.Logger, n *node.Node) bool {
+	select {
+	case <-n.Ready():
+		return true
+	case <-ctx.Done():
+		log.Info("stopping: asked to by a signal before it was ready")
+	case <-n.Failed():
+	}
+	return false
 }
 
 // newLogger logs to w: in columns for a person at a terminal, one JSON object a line otherwise. Repetitions
