@@ -82,7 +82,7 @@ func (n *Node) registered(identity storage.Identity) []effect.BrokerListener {
 	}
 	for _, v := range n.config.Cluster.Voters {
 		if v.Node == n.config.NodeID {
-			host = v.Host // as others know it
+			host, port = v.Host, strconv.Itoa(int(v.Port)) // as others know it
 		}
 	}
 	number, _ := strconv.ParseUint(port, 10, 16)
@@ -95,6 +95,8 @@ func (n *Node) nodesTransport() effect.Transport {
 		return effect.TransportTCP
 	case "tls":
 		return effect.TransportTLS
+	case "memory":
+		return effect.TransportMemory
 	}
 	return effect.TransportQUIC
 }

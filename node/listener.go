@@ -203,8 +203,8 @@ func (n *Node) acceptNodes() {
 // listenNodes binds the address for other nodes.
 func (n *Node) listenNodes() error {
 	address := n.config.Cluster.Listener
-	if address == "" {
-		return nil
+	if address == "" || len(n.inner) > 0 {
+		return nil // there are none, or they have a listener already
 	}
 	config, err := n.certificate()
 	if err != nil {

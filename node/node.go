@@ -39,6 +39,8 @@ type Options struct {
 	// Listeners are served beside those of the configuration, such as one of transport/memory. The node
 	// closes them.
 	Listeners []transport.Listener
+	// Nodes serves other nodes instead of nodes.listener, such as one of transport/memory. The node closes it.
+	Nodes transport.Listener
 	// Dialers reach other nodes, by transport, instead of those that the node makes for itself. For
 	// effect.TransportMemory there is no other.
 	Dialers map[effect.Transport]transport.Dialer
@@ -102,6 +104,7 @@ type Node struct {
 	ready      chan struct{}
 	readyOnce  sync.Once
 	isStopping atomic.Bool
+	together   atomic.Bool // all nodes of its cluster are closed with it
 	closeOnce  sync.Once
 	closed     error
 	failOnce   sync.Once
@@ -162,6 +165,9 @@ func (n *Node) start(o Options) error {
 	// Addresses are bound before recovery, so that a port that is taken is known at once; connections are
 	// accepted after it.
 	n.listeners = append(n.listeners, o.Listeners...)
+	if o.Nodes != nil {
+		n.inner, n.addresses.nodes = append(n.inner, o.Nodes), o.Nodes.Addr()
+	}
 	listener, err := n.listen()
 	if err != nil {
 		return err
@@ -322,9 +328,23 @@ func (n *Node) Close() error {
 	return n.closed
 }
 
+// CloseAll shuts down all nodes of a cluster at once. None of them has the others lead what it leads: nobody will.
+func CloseAll(nodes ...*Node) error {
+	errs := make([]error, len(nodes))
+	var all sync.WaitGroup
+	for i, n := range nodes {
+		n.together.Store(true)
+		all.Go(func() { errs[i] = n.Close() })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
 func (n *Node) shutDown() error {
 	begin := time.Now()
-	n.leave()
+	if !n.together.Load() {
+		n.leave()
+	}
 	n.isStopping.Store(true)
 	n.stopAccepting()
 	open := n.connections.all()

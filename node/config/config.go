@@ -60,7 +60,7 @@ type Cluster struct {
 	ID                string  // empty: drawn when the data directory is made
 	Voters            []Voter // ascending by node
 	Listener          string  // host:port for other nodes, on TCP and QUIC alike
-	Transport         string  // by which it reaches them
+	Transport         string  // by which it reaches them; "memory", which no property sets, is for nodes in one process
 	HeartbeatInterval time.Duration
 	SessionTimeout    time.Duration
 	LagMax            time.Duration

@@ -52,6 +52,11 @@ func LoadOrCreate(dir string, hosts ...string) (tls.Certificate, string, error) 
 	return loadOrCreate(dir, time.Now(), hosts)
 }
 
+// KeyPath is where the key of a certificate is that LoadOrCreate returned the path of.
+func KeyPath(certificatePath string) string {
+	return filepath.Join(filepath.Dir(certificatePath), keyName)
+}
+
 // ServerConfig is a TLS configuration that shows the certificate.
 func ServerConfig(c tls.Certificate) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{c}, MinVersion: tls.VersionTLS12}

@@ -21,10 +21,15 @@ func (a *app) clusterIDCommand() *cobra.Command {
 			"the address of another cluster by mistake, or a disk of another, is refused.",
 		Example: "  weir cluster id",
 		RunE: func(*cobra.Command, []string) error {
-			var id model.TopicID
-			_, _ = rand.Read(id[:])                         // never fails: crypto/rand ends the process instead
-			id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80 // a UUID of version 4
-			return a.print(map[string]string{"cluster_id": id.String()}, "%s\n", id)
+			id := newClusterID()
+			return a.print(map[string]string{"cluster_id": id}, "%s\n", id)
 		},
 	}
+}
+
+func newClusterID() string {
+	var id model.TopicID
+	_, _ = rand.Read(id[:])                         // never fails: crypto/rand ends the process instead
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80 // a UUID of version 4
+	return id.String()
 }

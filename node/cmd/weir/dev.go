@@ -15,19 +15,28 @@ import (
 func (a *app) devCommand() *cobra.Command {
 	var data, listen, http string
 	var ephemeral bool
+	var nodes int
 	var set []string
 	c := &cobra.Command{
-		Use: "dev", Short: "Start a broker for development", Args: cobra.NoArgs,
+		Use: "dev", Short: "Start a broker, or a cluster, for development", Args: cobra.NoArgs,
 		Long: `Start one broker for development: Kafka's protocol on TCP and QUIC, health and metrics on HTTP, topics made
 when they are first asked for. It is the same broker as in production: what it acknowledges is on the disk.
 
+With --nodes 3 it is a cluster of three: three brokers, each with a data directory of its own (DATA/1, DATA/2, DATA/3) and
+the next port (9092, 9093, 9094), which replicate, vote and take over from each other as three machines would. They are
+all in this process and talk to each other in memory; clients see no difference. A data directory keeps the number of
+nodes that it was made with.
+
 When it serves it prints one line, beginning with "ready", on stdout. Ctrl-C or SIGTERM stops it cleanly.`,
 		Example: `  weir dev                                   data in ./weir-data
+  weir dev --nodes 3 --data cluster-data     a cluster: three brokers in one process
   weir dev --ephemeral                       data in a directory that is removed at the end
   weir dev --listen 127.0.0.1:0 --http ""    any free port, no HTTP
   weir dev --set num.partitions=4            any property of ` + "`weir node --help`",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			settings := []config.Setting{{Name: "group.initial.rebalance.delay.ms", Value: "0", From: "weir dev"}, {Name: "listeners", Value: listen, From: "--listen"}, {Name: "http.listener", Value: http, From: "--http"}}
+			if err := checkDevNodes(nodes); err != nil {
+				return err
+			}
 			if ephemeral {
 				if cmd.Flags().Changed("data") {
 					return usage("--ephemeral keeps nothing, and --data says where to keep it: give one of them")
@@ -43,41 +52,68 @@ When it serves it prints one line, beginning with "ready", on stdout. Ctrl-C or 
 				}()
 				data = filepath.Join(dir, "data")
 			}
-			settings = append(settings, config.Setting{Name: "log.dirs", Value: data, From: "--data"})
+			cluster, err := openDevCluster(data, nodes)
+			if err != nil {
+				return err
+			}
+			settings := []config.Setting{{Name: "group.initial.rebalance.delay.ms", Value: "0", From: "weir dev"}}
+			if nodes > 1 {
+				confs, err := a.devConfigs(cluster, data, listen, http, settings, set)
+				if err != nil {
+					return err
+				}
+				return a.serveCluster(cmd.Context(), confs, data)
+			}
+			settings = append(settings, config.Setting{Name: "listeners", Value: listen, From: "--listen"},
+				config.Setting{Name: "http.listener", Value: http, From: "--http"}, config.Setting{Name: "log.dirs", Value: data, From: "--data"})
 			conf, err := a.load("", settings, set)
 			if err != nil {
 				return err
 			}
-			return a.serve(cmd.Context(), conf, func(n *node.Node) { a.hints(n) })
+			return a.serve(cmd.Context(), conf, func(n *node.Node) {
+				a.hints(n.KafkaAddr(), n.QUICAddr(), n.HTTPAddr(), n.CertificatePath(), 1)
+			})
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&data, "data", "weir-data", "directory to keep the data in")
 	f.BoolVar(&ephemeral, "ephemeral", false, "keep the data in a temporary directory and remove it at the end")
+	f.IntVar(&nodes, "nodes", 1, "how many nodes: 1, 3 or 5")
 	f.StringVar(&listen, "listen", "127.0.0.1:9092", "HOST:PORT of Kafka's protocol, on TCP and QUIC; port 0 takes a free one")
 	f.StringVar(&http, "http", "127.0.0.1:9644", `HOST:PORT of health and metrics; "" turns it off`)
 	f.StringArrayVar(&set, "set", nil, "set a property, as NAME=VALUE; may be repeated")
 	return c
 }
 
-// hints tells how to connect.
-func (a *app) hints(n *node.Node) {
-	addr := n.KafkaAddr()
-	flag := ""
-	if addr != defaultBroker {
-		flag = " --brokers " + addr
+// hints tells how to connect. Addresses are those of all nodes, with commas between them.
+func (a *app) hints(kafka, quic, http, certificatePath string, nodes int) {
+	flag, at := "", ""
+	if first, _, _ := strings.Cut(kafka, ","); first != defaultBroker {
+		flag = " --brokers " + kafka
+	}
+	if nodes > 1 {
+		at = "s"
 	}
 	a.say("")
-	a.say("  any Kafka client   bootstrap.servers=%s", addr)
+	a.say("  any Kafka client   bootstrap.servers=%s", kafka)
 	weir := asCalled(os.Args[0])
 	a.say("  try it             echo hello | %s produce greetings%s", weir, flag)
 	a.say("                     %s consume greetings --offset start%s", weir, flag)
-	if quic := n.QUICAddr(); quic != "" {
-		a.say("  QUIC               UDP port %s; clients trust the certificate in %s", port(quic), n.CertificatePath())
-		a.say("                     %s consume greetings --transport quic --ca %s%s", weir, n.CertificatePath(), flag)
+	if nodes > 1 {
+		a.say("                     %s topic describe greetings%s", weir, flag)
 	}
-	if http := n.HTTPAddr(); http != "" {
-		a.say("  health, metrics    http://%s/healthz  /readyz  /metrics", http)
+	if quic != "" && quic != "off" {
+		a.say("  QUIC               UDP port%s %s; clients trust the certificate in %s", at, ports(quic), certificatePath)
+		a.say("                     %s consume greetings --transport quic --ca %s%s", weir, certificatePath, flag)
+	}
+	if http != "" && http != "off" {
+		for i, one := range strings.Split(http, ",") {
+			label := ""
+			if i == 0 {
+				label = "health, metrics"
+			}
+			a.say("  %-17s  http://%s/healthz  /readyz  /metrics", label, one)
+		}
 	}
 	a.say("  stop               Ctrl-C")
 	a.say("")
@@ -92,10 +128,14 @@ func asCalled(arg0 string) string {
 	return "weir"
 }
 
-func port(addr string) string {
-	_, p, err := net.SplitHostPort(addr)
-	if err != nil {
-		return addr
+// ports are the ports of addresses.
+func ports(addrs string) string {
+	var all []string
+	for addr := range strings.SplitSeq(addrs, ",") {
+		if _, p, err := net.SplitHostPort(addr); err == nil {
+			addr = p
+		}
+		all = append(all, addr)
 	}
-	return p
+	return strings.Join(all, ", ")
 }

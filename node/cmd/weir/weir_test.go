@@ -190,6 +190,10 @@ func TestFailuresHaveACodeACauseAndACure(t *testing.T) {
 		{[]string{"version", "--output", "yaml"}, 2, []string{"yaml"}},
 		{[]string{"sim", "run", "--mode", "wild"}, 2, []string{"lite"}},
 		{[]string{"dev", "--ephemeral", "--data", "x"}, 2, []string{"--ephemeral"}},
+		{[]string{"dev", "--nodes", "2"}, 2, []string{"1, 3 or 5"}},
+		{[]string{"dev", "--nodes", "10"}, 2, []string{"1 to 9"}},
+		{[]string{"dev", "--nodes", "3", "--ephemeral", "--set", "log.dirs=x"}, 2, []string{"log.dirs", "--data"}},
+		{[]string{"dev", "--nodes", "3", "--ephemeral", "--listen", "127.0.0.1:65534"}, 2, []string{"no port number"}},
 		{[]string{"node", "--set", "num.partitons=3"}, 1, []string{"did you mean num.partitions?"}},
 		{[]string{"node"}, 1, []string{"log.dirs is not set"}},
 		{[]string{"node", "--data", t.TempDir(), "--listen", "192.0.2.1:9092"}, 1, []string{"error configuration:", "advertised.listeners"}}, // not ours (RFC 5737)

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weirmq/weir/jepsen/broker"
+)
+
+// weir dev --nodes 3 is a cluster: each node serves clients on an address of its own, records are on all of them, the data
+// survives kill -9 and a stop, and a directory keeps its number of nodes.
+func TestDevRunsAClusterInOneProcess(t *testing.T) {
+	t.Parallel()
+	bin, data := buildWeir(t), filepath.Join(t.TempDir(), "data")
+	start := func() *broker.Broker {
+		b, err := broker.Start(broker.Options{Binary: bin, Data: data, Listen: "127.0.0.1:0", Args: []string{"--nodes", "3", "--http", "127.0.0.1:0"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if b.Running() {
+				_ = b.Kill()
+			}
+		})
+		if err := b.Ready(30 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	do := func(stdin string, args ...string) string {
+		t.Helper()
+		code, out, errs := weir(t, stdin, args...)
+		if code != 0 {
+			t.Fatalf("weir %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, errs)
+		}
+		return out
+	}
+	b := start()
+	addrs := strings.Split(b.Kafka, ",")
+	if len(addrs) != 3 || strings.Count(b.QUIC, ",") != 2 || strings.Count(b.HTTP, ",") != 2 {
+		t.Fatalf("the line that says ready does not name three nodes: kafka=%s quic=%s http=%s", b.Kafka, b.QUIC, b.HTTP)
+	}
+	do("", "topic", "create", "orders", "--partitions", "3", "-b", addrs[0])
+	if out := do("", "topic", "describe", "orders", "--output", "json", "-b", addrs[2]); strings.Count(out, `"isr":[`) != 3 || strings.Contains(out, `"replicas":[1],`) {
+		t.Errorf("described by another node as %s", out)
+	}
+	leaders := map[string]bool{}
+	for _, line := range strings.Split(do("", "topic", "describe", "orders", "-b", addrs[1]), "\n")[2:] {
+		if f := strings.Fields(line); len(f) > 3 {
+			leaders[f[1]] = true
+			if strings.Count(f[3], ",") != 2 {
+				t.Errorf("there are not three replicas: %s", line)
+			}
+		}
+	}
+	if len(leaders) != 3 {
+		t.Errorf("three partitions are led by %d nodes", len(leaders))
+	}
+	do("one\n", "produce", "orders", "-p", "0", "-b", addrs[1])
+	do("two\n", "produce", "orders", "-p", "1", "--transport", "quic", "--ca", filepath.Join(data, "tls", "dev-certificate.pem"), "-b", addrs[2])
+	if err := b.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	b = start()
+	if out := do("", "consume", "orders", "-e", "--offset", "start", "-b", b.Kafka); out != "one\ntwo\n" && out != "two\none\n" {
+		t.Errorf("after kill -9: %q", out)
+	}
+	if err := b.Stop(20 * time.Second); err != nil {
+		t.Error(err)
+	}
+	for args, says := range map[string]string{
+		"dev --nodes 5 --data " + data: "holds the data of a cluster of 3 nodes, and --nodes is 5",
+		"dev --data " + data:           "holds the data of a cluster of 3 nodes, and --nodes is 1",
+	} {
+		code, _, errs := weir(t, "", strings.Fields(args)...)
+		if code != 1 || !strings.Contains(errs, "error wrong-data: ") || !strings.Contains(errs, says) || !strings.Contains(errs, "fix: start it with --nodes 3") {
+			t.Errorf("weir %s: exit code %d\n%s", args, code, errs)
+		}
+	}
+	single := t.TempDir()
+	if err := os.WriteFile(filepath.Join(single, "meta.properties"), []byte("version=1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := weir(t, "", "dev", "--nodes", "3", "--data", single); code != 1 || !strings.Contains(errs, "the data of a single node") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}
