@@ -230,6 +230,8 @@ func (p *process) serve() {
 const (
 	clusterID = "simulated-cluster-0001"
 	nodePort  = 9092
+	// sessionTimeout is broker.session.timeout.ms. An election takes a second at most.
+	sessionTimeout = sc
 )
 
 func (n *node) directory() model.DirectoryID { return model.DirectoryID{15: byte(n.id)} }
@@ -255,7 +257,7 @@ func (p *process) brokerConfig() broker.Config {
 				ProducerExpirationMs: k.ProducerExpiryMs,
 			},
 			OffsetsPartitionCount: 4, OffsetsSegmentBytes: int32(k.SegmentBytes),
-			ClusterID: clusterID, SessionTimeout: sc,
+			ClusterID: clusterID, SessionTimeout: sessionTimeout,
 		},
 		Groups: group.DefaultConfig(),
 		Quorum: broker.QuorumConfig{

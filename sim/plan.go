@@ -54,6 +54,7 @@ func MarksOf(mode Mode) []effect.Mark {
 			effect.MarkProduceDuplicate, effect.MarkProduceOutOfOrder, effect.MarkProduceEpochBumped, effect.MarkProduceUnknownProducer,
 			effect.MarkProduceParkedTwice, effect.MarkProduceTimedOut, effect.MarkFetchParked, effect.MarkFetchWoken, effect.MarkFetchTimedOut,
 			effect.MarkMetadataImage, effect.MarkFollowerTruncated, effect.MarkMetadataTruncated, effect.MarkBrokerFenced, effect.MarkIneligibleReplica,
+			effect.MarkLeaseOver,
 		}
 	case Lite, Swarm:
 	}
@@ -70,7 +71,7 @@ func MarksOf(mode Mode) []effect.Mark {
 var amongNodes = []effect.Mark{
 	effect.MarkFollowerTruncated, effect.MarkFollowerStartedAnew, effect.MarkTruncatedBelowWatermark, effect.MarkMetadataTruncated,
 	effect.MarkBrokerFenced, effect.MarkDiskReplaced, effect.MarkControlledShutdown, effect.MarkIneligibleReplica, effect.MarkReassigned,
-	effect.MarkVoterJoins,
+	effect.MarkVoterJoins, effect.MarkLeaseOver,
 }
 
 // Knobs are the product's settings, small enough that everything rolls over within seconds.

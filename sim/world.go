@@ -39,6 +39,7 @@ type world struct {
 	producers map[model.ProducerID]bool
 
 	history check.History
+	leaders leaders
 	settled bool
 	final   *final
 }

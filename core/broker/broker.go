@@ -191,6 +191,7 @@ func (b *Broker) Tick(now model.Time, wall model.Timestamp, out *effect.Set) {
 	b.tickVoter(now, out)
 	b.controller.Tick(out)
 	b.tickMembership(now, out)
+	b.tickLease(out)
 	b.tickFetchers(now)
 	b.tickProposals(now, out)
 	b.expected(out)
@@ -206,7 +207,7 @@ func (b *Broker) Deadline() model.Time {
 		d = r
 	}
 	for _, at := range [...]model.Time{
-		b.voterDeadline(), b.controller.Deadline(), b.membershipDeadline(), b.fetchTimers.Deadline(), b.proposalsDeadline(), b.expectationsDeadline(),
+		b.voterDeadline(), b.controller.Deadline(), b.membershipDeadline(), b.leaseDeadline(), b.fetchTimers.Deadline(), b.proposalsDeadline(), b.expectationsDeadline(),
 	} {
 		if at != 0 && (d == 0 || at < d) {
 			d = at
@@ -228,6 +229,7 @@ func (b *Broker) advance(now model.Time) {
 	if now < b.now {
 		invariant.Checkf(false, "time went back from %d to %d", b.now, now)
 	}
+	b.stoodStill(now)
 	b.now = now
 	b.controller.Now(now)
 }
@@ -342,6 +344,9 @@ func (b *Broker) produce(ev *Produce, out *effect.Set) {
 		part := &ev.Parts[i]
 		p, code := b.find(part.Topic, part.Partition)
 		why := ""
+		if code == 0 && b.cutOff() && p.replica.Leads() {
+			code, why = kerr.NotLeaderForPartition.Code, "this node has not reached the controller for so long that another may lead by now"
+		}
 		if code == 0 {
 			code, why = checkBatch(p.topic, part, ev)
 		}

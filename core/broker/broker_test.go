@@ -109,6 +109,8 @@ func (w *world) settle(out *effect.Set) {
 //	damage NAME/P        storage finds damage
 //	looked-up offset=N time=N    storage answers the last lookup
 //	tick to=N
+//	elsewhere session=N  from now on node 2 is the controller, and an election takes as long as a session
+//	heard [fenced]       it answers the heartbeat under way
 func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		w := newWorld()
@@ -118,6 +120,10 @@ func TestScenarios(t *testing.T) {
 				var config string
 				d.MaybeScanArgs(t, "config", &config)
 				return published(w.b.Published(), config)
+			}
+			if d.Cmd == "elsewhere" {
+				w.elsewhere(t, d)
+				return ""
 			}
 			var out effect.Set
 			if d.Cmd == "tick" {
@@ -287,6 +293,8 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 		return &Completed{effect.Completions{Damaged: []effect.Damaged{{
 			Partition: model.TopicPartition{Topic: topic.ID, Partition: partition}, Detail: "a bit flipped",
 		}}}}
+	case "heard":
+		return &Answered{effect.Answer{From: 2, ID: w.b.self.call, Body: &effect.BrokerHeartbeatAnswered{IsFenced: d.HasArg("fenced"), IsCaughtUp: true}}}
 	case "looked-up":
 		var offset, at int
 		d.ScanArgs(t, "offset", &offset)
@@ -297,6 +305,18 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 	}
 	t.Fatalf("%s: unknown verb %q", d.Pos, d.Cmd)
 	return nil
+}
+
+// elsewhere makes another node the controller.
+func (w *world) elsewhere(t *testing.T, d *datadriven.TestData) {
+	var session int
+	d.ScanArgs(t, "session", &session)
+	b := w.b
+	address := effect.Address{Host: "node2", Port: 9092}
+	b.config.Controller.SessionTimeout, b.members.HeartbeatInterval = model.Time(session), model.Time(session/10)
+	b.config.Quorum.Voters = append(b.config.Quorum.Voters, VoterAddress{Node: 2, Address: address})
+	b.config.Quorum.Log.Quorum.ElectionTicks, b.config.Quorum.Log.Quorum.TickInterval = 1, model.Time(session/2)
+	b.voter, b.hint, b.self.nextAt = nil, 2, w.now
 }
 
 func target(t *testing.T, d *datadriven.TestData) (string, model.Partition) {

@@ -52,11 +52,8 @@ func (b *Broker) deletePart(ev *DeleteRecords, i int, d *deletion, out *effect.S
 	part, answer := &ev.Parts[i], &d.answer.Parts[i]
 	*answer = effect.PartDeleted{Index: part.Index, LowWatermark: model.NoOffset}
 	p, code := b.find(part.Topic, part.Partition)
-	if code == 0 && p.replica.Offline() != "" {
-		code = kerr.KafkaStorageError.Code
-	}
-	if code == 0 && !p.replica.Leads() {
-		code = kerr.NotLeaderForPartition.Code
+	if code == 0 {
+		code = b.checkServes(p, model.NoLeaderEpoch)
 	}
 	if code == 0 && metadata.Internal(p.topic.Name) {
 		code = kerr.InvalidTopicException.Code

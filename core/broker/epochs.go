@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"github.com/twmb/franz-go/pkg/kerr"
-
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
 )
@@ -15,12 +13,8 @@ func (b *Broker) epochEnds(ev *EpochEnds, out *effect.Set) {
 		part, to := &ev.Parts[i], &answer.Parts[i]
 		*to = effect.EpochEnd{Index: part.Index, LeaderEpoch: model.NoLeaderEpoch, EndOffset: model.NoOffset}
 		p, code := b.find(part.Topic, part.Partition)
-		switch {
-		case code != 0:
-		case p.replica.Offline() != "":
-			code = kerr.KafkaStorageError.Code
-		default:
-			code = p.replica.CheckLeads(part.CurrentLeaderEpoch)
+		if code == 0 {
+			code = b.checkServes(p, part.CurrentLeaderEpoch)
 		}
 		if to.Code = code; code == 0 {
 			to.LeaderEpoch, to.EndOffset = p.replica.EpochEnd(part.LeaderEpoch)

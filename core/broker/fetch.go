@@ -93,6 +93,9 @@ func (b *Broker) fetchCode(p *partition, part *FetchPart, by model.NodeID) int16
 	if p.replica.Offline() != "" {
 		return kerr.KafkaStorageError.Code
 	}
+	if by == model.NoNode && b.cutOff() && p.replica.Leads() {
+		return kerr.NotLeaderForPartition.Code
+	}
 	if code := p.replica.CheckLeads(part.CurrentLeaderEpoch); code != 0 {
 		return code
 	}
@@ -178,7 +181,7 @@ func (b *Broker) leaderHint(p *partition, code int16) *effect.Leader {
 	}
 	state := p.topic.Partition(p.index())
 	leader, ok := b.shown(state.Leader)
-	if !ok {
+	if !ok || b.cutOff() && state.Leader == b.config.Advertised.ID {
 		return nil
 	}
 	return &effect.Leader{Broker: leader, Epoch: max(state.LeaderEpoch, p.replica.LeaderEpoch())}

@@ -138,10 +138,10 @@ func (b *Broker) offsetsPartition(id string) (model.TopicPartition, bool) {
 	return model.TopicPartition{Topic: t.ID, Partition: model.Partition(group.PartitionOf(id, t.PartitionCount()))}, true
 }
 
-// coordinatorOf is the coordinator of a group; nil if it is not here.
+// coordinatorOf is the coordinator of a group; nil if it is not here, or may not be here any more.
 func (b *Broker) coordinatorOf(id string) *coordinator {
 	tp, ok := b.offsetsPartition(id)
-	if !ok {
+	if !ok || b.cutOff() {
 		return nil
 	}
 	if p := b.partitions.get(tp); p != nil {

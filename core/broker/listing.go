@@ -35,12 +35,8 @@ func (b *Broker) listPart(ev *ListOffsets, i int, answer *effect.OffsetListed, o
 		Index: part.Index, Offset: model.NoOffset, Timestamp: model.NoTimestamp, LeaderEpoch: model.NoLeaderEpoch,
 	}
 	p, code := b.find(part.Topic, part.Partition)
-	switch {
-	case code != 0:
-	case p.replica.Offline() != "":
-		code = kerr.KafkaStorageError.Code
-	default:
-		code = p.replica.CheckLeads(part.CurrentLeaderEpoch)
+	if code == 0 {
+		code = b.checkServes(p, part.CurrentLeaderEpoch)
 	}
 	if answer.Code = code; code != 0 {
 		return false

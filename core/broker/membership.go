@@ -16,7 +16,7 @@ import (
 //	   └──── the controller knows another life of it, or none
 //
 // It serves what it leads while it is active; being fenced takes nothing from it by itself: what it does not lead any
-// more the image says.
+// more the image says. While it hears nothing of the controller, it serves for as long as its lease lasts.
 type membership struct {
 	epoch   model.BrokerEpoch // NoBrokerEpoch: not registered
 	call    effect.CallID     // a registration or a heartbeat under way; 0: none
@@ -25,6 +25,7 @@ type membership struct {
 	left    bool // the controller lets it go
 	failed  int  // in a row
 	refused string
+	lease   lease
 }
 
 // MembershipConfig is how a broker keeps in touch.
@@ -56,7 +57,7 @@ func (b *Broker) tickMembership(now model.Time, out *effect.Set) {
 			Broker: b.config.Advertised.ID, BrokerEpoch: m.epoch, MetadataOffset: b.view.Version() - 1, WantShutdown: m.leaving,
 		}, out, b.heartbeatAnswered)
 	}
-	m.nextAt = now + b.members.HeartbeatInterval
+	m.lease.askedAt, m.nextAt = now, now+b.members.HeartbeatInterval
 	if m.leaving {
 		m.nextAt = now + min(b.members.HeartbeatInterval, leavingInterval)
 	}
@@ -111,6 +112,7 @@ func (b *Broker) heartbeatAnswered(a *effect.Answer, out *effect.Set) {
 		m.failed++
 	default:
 		m.failed = 0
+		b.heard(a.From, body.IsFenced, out)
 		if m.leaving && body.ShouldShutdown {
 			m.left = true
 		}
@@ -174,6 +176,9 @@ func (b *Broker) brokersChanged(changes []metadata.BrokerChange, out *effect.Set
 	for _, ch := range changes {
 		if ch.After == nil {
 			continue
+		}
+		if ch.After.ID == b.config.Advertised.ID && b.Active() {
+			b.renew(out)
 		}
 		if f := b.fetchers[ch.After.ID]; f != nil {
 			f.stir() // it may have another address

@@ -23,8 +23,11 @@ type contact struct {
 	epoch  model.BrokerEpoch
 	timer  coord.Timer[*contact]
 	offset model.Offset // the metadata that it has applied
-	leave  bool         // it wants to stop
-	asked  bool         // a change of its standing is queued
+	// since is the metadata that it must have to be counted on again: what was decided when it was fenced. Before, it may
+	// take itself for the leader of what others lead by now.
+	since model.Offset
+	leave bool // it wants to stop
+	asked bool // a change of its standing is queued
 }
 
 // hear is the contact of a broker's registration, made when it is first asked for.
@@ -74,7 +77,7 @@ func (c *Controller) Heartbeat(to effect.RequestID, in *effect.HeartbeatBroker, 
 	k := c.hear(b)
 	c.silences.Set(&k.timer, c.now+c.config.SessionTimeout)
 	k.offset, k.leave = in.MetadataOffset, in.WantShutdown
-	caughtUp := int64(in.MetadataOffset) >= int64(b.Epoch)
+	caughtUp := int64(in.MetadataOffset) >= int64(b.Epoch) && in.MetadataOffset >= k.since
 	answer.IsFenced, answer.IsCaughtUp = b.Fenced, caughtUp
 	// It may go once nothing is led by it that somebody else could lead, as far as it knows itself.
 	answer.ShouldShutdown = in.WantShutdown && (b.Fenced || b.InControlledShutdown && in.MetadataOffset >= c.leftAt(b.ID))

@@ -114,7 +114,9 @@ func (c *Controller) Lead(view *metadata.View, now model.Time) {
 	c.contacts, c.leavingSince = make(map[model.NodeID]*contact), make(map[model.NodeID]model.Offset)
 	c.silences = coord.Timers[*contact]{}
 	for b := range view.Brokers {
-		c.hear(b)
+		if k := c.hear(b); b.Fenced {
+			k.since = view.Version() - 1
+		}
 	}
 }
 
@@ -158,7 +160,9 @@ func (c *Controller) Applied(view *metadata.View, changes *metadata.Changes) {
 	c.index.update(changes)
 	for _, ch := range changes.Brokers {
 		if ch.After != nil {
-			c.hear(ch.After)
+			if k := c.hear(ch.After); ch.After.Fenced {
+				k.since = view.Version() - 1
+			}
 		} else if k := c.contacts[ch.Before.ID]; k != nil {
 			c.silences.Stop(&k.timer)
 			delete(c.contacts, ch.Before.ID)

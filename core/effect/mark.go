@@ -43,6 +43,7 @@ const (
 	MarkIneligibleReplica                   // a replica was proposed as in sync whose broker is fenced, or another life of it
 	MarkReassigned                          // a reassignment came to its end
 	MarkVoterJoins                          // a disk that knows nothing of the quorum joins it as another voter
+	MarkLeaseOver                           // a leader that had not reached the controller for too long stopped serving
 	MarkCount                               // how many there are; not a mark
 )
 
@@ -66,7 +67,7 @@ var markNames = [MarkCount]string{
 	MarkMetadataTruncated:       "metadata.truncated", MarkMetadataImage: "metadata.image",
 	MarkBrokerFenced: "broker.fenced", MarkDiskReplaced: "broker.disk_replaced", MarkControlledShutdown: "broker.controlled_shutdown",
 	MarkIneligibleReplica: "partition.ineligible_replica", MarkReassigned: "partition.reassigned",
-	MarkVoterJoins: "quorum.joined",
+	MarkVoterJoins: "quorum.joined", MarkLeaseOver: "broker.lease_over",
 }
 
 // String is the mark's name in reports.

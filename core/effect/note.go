@@ -58,6 +58,8 @@ const (
 	NoteQuorumRefused                           // Detail: why a voter's message was not taken
 	NotePartitionLetGo                          // its files were removed, as no topic has it any more
 	NoteTruncated                               // Offset: where the log ends now; Count: records dropped
+	NoteCutOff                                  // Count: so many ms the controller was not reached: what this node leads is not served
+	NoteServesAgain                             // the controller was reached after NoteCutOff
 	noteKindCount
 )
 
@@ -78,6 +80,7 @@ var noteNames = [noteKindCount]string{
 	NoteBrokerSilent: "broker_silent", NoteRegistered: "registered", NoteRegistrationRefused: "registration_refused",
 	NoteControllerElected: "controller_elected",
 	NoteClusterFounded:    "cluster_founded", NoteQuorumRefused: "quorum_refused", NotePartitionLetGo: "partition_let_go",
+	NoteCutOff: "cut_off", NoteServesAgain: "serves_again",
 }
 
 // String is the note's name in logs and traces.

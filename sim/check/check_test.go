@@ -331,3 +331,38 @@ func TestCommittedOffsetsAreRegisters(t *testing.T) {
 		}
 	}
 }
+
+// TestADeposedLeaderMayBeOldForAWhile: a leader of epoch 3 that is deposed at 20 may tell for 10 more that the log ends where
+// it did at 20, and nothing older, and not later.
+func TestADeposedLeaderMayBeOldForAWhile(t *testing.T) {
+	history := func(call, ret, tail int64, epoch int32) *History {
+		h := sound()
+		h.Leaderships, h.StaleMax = []Leadership{{Key: Key{"t", 0}, Epoch: 3, Until: 20}}, 10
+		h.Ops = append(h.Ops,
+			Op{Process: 5, F: Send, Outcome: OK, Call: 21, Return: 22, Topic: "t", Producer: 5, Values: []int64{500}, Offset: 6},
+			Op{Process: 6, F: Tail, Outcome: OK, Call: call, Return: ret, Topic: "t", Tail: tail, Epoch: epoch})
+		f := &h.Finals[0]
+		f.End, f.Offsets, f.Values = 7, append(f.Offsets, 6), append(f.Values, 500)
+		return h
+	}
+	for _, c := range []struct {
+		what            string
+		call, ret, tail int64
+		epoch           int32
+		want            bool
+	}{
+		{"as it was when it was deposed", 25, 26, 6, 3, true},
+		{"asked in time, answered later", 30, 40, 6, 3, true},
+		{"asked too late", 31, 40, 6, 3, false},
+		{"older than that", 25, 26, 5, 3, false},
+		{"told by the leader that there is", 25, 26, 6, 4, false},
+	} {
+		h := history(c.call, c.ret, c.tail, c.epoch)
+		if got := len(Places(h)) == 0; got != c.want {
+			t.Errorf("%s: allowed: %t, want %t", c.what, got, c.want)
+		}
+		if len(Window(h, 10*time.Second)) > 0 && c.want {
+			t.Errorf("%s: porcupine is asked about it", c.what)
+		}
+	}
+}

@@ -71,6 +71,8 @@ type Op struct {
 	From    int64   `json:"from,omitempty"`
 	Offsets []int64 `json:"offsets,omitempty"`
 	Tail    int64   `json:"tail,omitempty"`
+	// Epoch, of a question for the end, is the leader's who answered; 0 and below are unknown or the first.
+	Epoch int32 `json:"epoch,omitempty"`
 	// Start, of a poll, is the log start offset that came with it.
 	Start int64 `json:"start,omitempty"`
 
@@ -134,6 +136,17 @@ type Final struct {
 type History struct {
 	Ops    []Op
 	Finals []Final
+	// Leaderships are those that have ended, if that is known, and StaleMax says for how long a leader whose time is over
+	// may still tell readers what it knows.
+	Leaderships []Leadership
+	StaleMax    int64
+}
+
+// Leadership is one epoch of a partition, and when it was over: the leader may not have known.
+type Leadership struct {
+	Key   Key
+	Epoch int32
+	Until int64
 }
 
 // Anomaly is one broken promise.

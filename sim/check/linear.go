@@ -23,7 +23,8 @@ func Window(h *History, limit time.Duration) []Anomaly {
 	var found []Anomaly
 	for _, k := range keys {
 		ops := slices.DeleteFunc(byKey[k], func(o placed) bool {
-			return o.call == 0 || o.ret == Never // the former overlaps everything before it
+			_, stale := h.staleSince(k, &o)
+			return stale || o.call == 0 || o.ret == Never // of unknown call overlaps everything before it
 		})
 		slices.SortStableFunc(ops, func(a, b placed) int { return cmp.Compare(a.call, b.call) })
 		ops = ops[:min(len(ops), windowOps)]

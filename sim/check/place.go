@@ -22,13 +22,14 @@ type placed struct {
 // and one pass, where a general checker searches.
 //
 // A send whose outcome is unknown is decided by the final state: found there, it happened at a known place and
-// an unknown time; absent, it did not happen. A poll counts as a read of the end by the high watermark
+// an unknown time; absent, it did not happen. A leader that was deposed and does not know it yet may tell of the end as it
+// was when another was elected, or later, for as long as StaleMax. A poll counts as a read of the end by the high watermark
 // it reported; called at 0 means that nobody knows when it was called, and it bounds only what came after.
 func Places(h *History) []Anomaly {
 	byKey, keys := placedByKey(h)
 	var found []Anomaly
 	for _, k := range keys {
-		found = append(found, checkPlaces(k, byKey[k])...)
+		found = append(found, checkPlaces(h, k, byKey[k])...)
 	}
 	return found
 }
@@ -80,7 +81,7 @@ func place(op *Op, final map[int64]int64) (placed, bool) {
 	return p, true
 }
 
-func checkPlaces(k Key, ops []placed) []Anomaly {
+func checkPlaces(h *History, k Key, ops []placed) []Anomaly {
 	byCall := slices.Clone(ops)
 	slices.SortStableFunc(byCall, func(a, b placed) int { return cmp.Compare(a.call, b.call) })
 	byReturn := slices.Clone(ops)
@@ -96,10 +97,42 @@ func checkPlaces(k Key, ops []placed) []Anomaly {
 			}
 			done++
 		}
-		if greatest != nil && greatest.to > o.from && len(found) < anomaliesMax {
+		if greatest == nil || greatest.to <= o.from {
+			continue
+		}
+		if until, over := h.staleSince(k, o); over && reached(byReturn, until) <= o.from {
+			continue
+		}
+		if len(found) < anomaliesMax {
 			found = append(found, Anomaly{NotLinear, fmt.Sprintf(
 				"%s: the log had reached %d when this was called: %s; it returned before: %s", k, greatest.to, o.op, greatest.op)})
 		}
 	}
 	return found
+}
+
+// staleSince reports whether a read of the end was answered by a leader whose time was over, though not for longer than
+// is allowed, and since when: it must know what was there then.
+func (h *History) staleSince(k Key, o *placed) (until int64, over bool) {
+	if o.op.F != Tail {
+		return 0, false
+	}
+	for i := range h.Leaderships {
+		l := &h.Leaderships[i]
+		if l.Key == k && l.Epoch == o.op.Epoch {
+			return l.Until, l.Until <= o.ret && o.call <= l.Until+h.StaleMax
+		}
+	}
+	return 0, false
+}
+
+// reached is how far a log had got before a time, as those know who had returned by then.
+func reached(byReturn []placed, before int64) (to int64) {
+	for i := range byReturn {
+		if byReturn[i].ret >= before {
+			break
+		}
+		to = max(to, byReturn[i].to)
+	}
+	return to
 }

@@ -105,7 +105,7 @@ func (t *tailer) After(now model.Time, line *Line) {
 				how = a.Offsets[0].Outcome
 			}
 			op := t.g.end(t.place, now, how)
-			op.Tail = int64(a.Offsets[0].Offset)
+			op.Tail, op.Epoch = int64(a.Offsets[0].Offset), int32(a.Offsets[0].LeaderEpoch)
 			t.place = -1
 			continue
 		}

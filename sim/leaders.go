@@ -1,0 +1,89 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/weirmq/weir/core/metadata"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/sim/check"
+)
+
+// leaders is the simulator's own account of who led which partition until when, from the committed metadata as the first
+// node applies it. What one node has applied all others must apply, so the newest of them is what is so.
+type leaders struct {
+	version model.Offset // of the newest metadata that any node has applied
+	now     map[model.TopicPartition]reign
+	over    []check.Leadership
+}
+
+// reign is one leadership.
+type reign struct {
+	leader    model.NodeID
+	epoch     model.LeaderEpoch
+	partition model.PartitionEpoch
+}
+
+// applied takes in what a node goes by now.
+func (w *world) applied(view *metadata.View) {
+	ls := &w.leaders
+	if view.Version() <= ls.version {
+		return
+	}
+	ls.version = view.Version()
+	if ls.now == nil {
+		ls.now = map[model.TopicPartition]reign{}
+	}
+	for t := range view.Topics {
+		for i, p := range t.Partitions {
+			tp := model.TopicPartition{Topic: t.ID, Partition: i}
+			was, known := ls.now[tp]
+			is := reign{p.Leader, p.LeaderEpoch, p.PartitionEpoch}
+			if is == was {
+				continue
+			}
+			ls.now[tp] = is
+			switch {
+			case !known:
+			case is.epoch < was.epoch || is.partition <= was.partition:
+				w.fail("epoch-back", fmt.Sprintf("%s/%d: epochs go from %d and %d to %d and %d", t.Name, i, was.epoch, was.partition, is.epoch, is.partition))
+			case is.epoch == was.epoch && is.leader != was.leader:
+				w.fail("two-leaders", fmt.Sprintf("%s/%d: nodes %d and %d both lead in epoch %d", t.Name, i, was.leader, is.leader, is.epoch))
+			case is.epoch != was.epoch:
+				ls.over = append(ls.over, check.Leadership{
+					Key: check.Key{Topic: t.Name, Partition: int32(i)}, Epoch: int32(was.epoch), Until: int64(w.now),
+				})
+			}
+			w.checkReplicas(t, i, p)
+		}
+	}
+}
+
+// checkReplicas verifies what must be so of who is in sync, and who may lead.
+func (w *world) checkReplicas(t *metadata.Topic, i model.Partition, p *metadata.Partition) {
+	wrong := ""
+	for _, n := range slices.Concat(p.ISR, p.ELR) {
+		if !p.IsReplica(n) {
+			wrong = fmt.Sprintf("node %d is no replica", n)
+		}
+	}
+	for _, n := range p.ELR {
+		if slices.Contains(p.ISR, n) {
+			wrong = fmt.Sprintf("node %d is in sync and only eligible", n)
+		}
+	}
+	if p.Leader != model.NoNode && !slices.Contains(p.ISR, p.Leader) {
+		wrong = "the leader is not in sync"
+	}
+	if wrong != "" {
+		w.fail("in-sync", fmt.Sprintf("%s/%d: leader %d, replicas %v, in sync %v, eligible %v: %s", t.Name, i, p.Leader, p.Replicas, p.ISR, p.ELR, wrong))
+	}
+}
+
+// leaseMax is how long a leader serves after it was last counted on: see broker.lease.
+const leaseMax = sessionTimeout + sc
+
+// staleMax is how long after another leader was elected the one before it may still tell readers what the log was: its
+// lease, less the silence for which it was deposed, with clocks that are five percent apart either way, and what it takes to
+// get round to things.
+const staleMax = leaseMax*20/19 - sessionTimeout*20/21 + 200*ms
