@@ -71,7 +71,7 @@ func MarksOf(mode Mode) []effect.Mark {
 var amongNodes = []effect.Mark{
 	effect.MarkFollowerTruncated, effect.MarkFollowerStartedAnew, effect.MarkTruncatedBelowWatermark, effect.MarkMetadataTruncated,
 	effect.MarkBrokerFenced, effect.MarkDiskReplaced, effect.MarkControlledShutdown, effect.MarkIneligibleReplica, effect.MarkReassigned,
-	effect.MarkVoterJoins, effect.MarkLeaseOver,
+	effect.MarkUncleanElection, effect.MarkVoterJoins, effect.MarkLeaseOver,
 }
 
 // Knobs are the product's settings, small enough that everything rolls over within seconds.

@@ -124,6 +124,22 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 		if !b.forwarded(ev.To, &ev.Origin, out) {
 			b.controller.Alter(ev.To, ev.Resources, ev.ValidateOnly, out)
 		}
+	case *ReassignPartitions:
+		if !b.forwarded(ev.To, &ev.Origin, out) {
+			b.controller.Reassign(ev.To, ev.Topics, ev.FactorMayChange, out)
+		}
+	case *ListReassignments:
+		if !b.forwarded(ev.To, &ev.Origin, out) {
+			b.controller.ListReassignments(ev.To, ev.All, ev.Topics, out)
+		}
+	case *ElectLeaders:
+		if !b.forwarded(ev.To, &ev.Origin, out) {
+			b.controller.ElectLeaders(ev.To, ev.Unclean, ev.All, ev.Topics, out)
+		}
+	case *UnregisterBroker:
+		if !b.forwarded(ev.To, &ev.Origin, out) {
+			b.controller.Unregister(ev.To, ev.Node, out)
+		}
 	case *DeleteRecords:
 		b.deleteRecords(ev, out)
 	case *EpochEnds:

@@ -22,8 +22,44 @@ type AlterConfigs struct {
 	Resources    []controller.AlterResource
 }
 
-func (*CreatePartitions) event() {}
-func (*AlterConfigs) event()     {}
+// ReassignPartitions asks for replicas to be moved. It is answered by one effect.PartitionsReassigned.
+type ReassignPartitions struct {
+	To              effect.RequestID
+	Origin          Origin
+	FactorMayChange bool
+	Topics          []controller.ReassignTopic
+}
+
+// ListReassignments asks which replicas are being moved. It is answered by one effect.ReassignmentsListed.
+type ListReassignments struct {
+	To     effect.RequestID
+	Origin Origin
+	All    bool // of all topics; else of Topics
+	Topics []controller.AskTopic
+}
+
+// ElectLeaders asks for elections. It is answered by one effect.LeadersElected.
+type ElectLeaders struct {
+	To      effect.RequestID
+	Origin  Origin
+	Unclean bool
+	All     bool // of all topics; else of Topics
+	Topics  []controller.AskTopic
+}
+
+// UnregisterBroker asks for a broker to be forgotten. It is answered by one effect.BrokerUnregistered.
+type UnregisterBroker struct {
+	To     effect.RequestID
+	Origin Origin
+	Node   model.NodeID
+}
+
+func (*CreatePartitions) event()   {}
+func (*AlterConfigs) event()       {}
+func (*ReassignPartitions) event() {}
+func (*ListReassignments) event()  {}
+func (*ElectLeaders) event()       {}
+func (*UnregisterBroker) event()   {}
 
 // DeleteRecords asks for the records below some offsets to be deleted. It is answered by one
 // effect.RecordsDeleted when the new log starts are durable.

@@ -3,12 +3,14 @@ package controller
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/metadata"
+	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/protocol"
 )
 
@@ -109,10 +111,14 @@ func (t *turn) alter(a *AlterResource) *refusal {
 		if _, err := t.view.Node().Topic.With(after); err != nil {
 			return &refusal{kerr.InvalidConfig, err.Error()}
 		}
-		t.configRecords(a, topic.Settings, after)
+		before := topic.Settings
+		t.configRecords(a, before, after)
+		if len(electing(before, after)) > 0 {
+			t.electAgain(t.view.Named(a.Name))
+		}
 		return nil
 	case metadata.NodeResource:
-		if why := metadata.NodeProblem(a.Name, t.c.config.NodeID); why != "" {
+		if why := t.nodeProblem(a.Name); why != "" {
 			return &refusal{kerr.InvalidRequest, why}
 		}
 		before := t.view.NodeSettings(a.Name)
@@ -123,11 +129,65 @@ func (t *turn) alter(a *AlterResource) *refusal {
 		if _, err := t.view.Static().With(after); err != nil {
 			return &refusal{kerr.InvalidRequest, err.Error()}
 		}
+		changed := electing(before, after)
+		if len(changed) > 0 && a.Name != "" {
+			return &refusal{kerr.InvalidRequest, fmt.Sprintf("%s is set for topics or for all brokers, and not for one: elections must not depend on which node decides them", changed[0])}
+		}
 		t.configRecords(a, before, after)
 		t.view = t.c.view.Of(t.image())
+		for topic := range t.image().Topics {
+			if slices.ContainsFunc(changed, func(name string) bool { _, own := metadata.SettingValue(topic.Settings, name); return !own }) {
+				t.electAgain(topic)
+			}
+		}
 		return nil
 	}
 	return &refusal{kerr.InvalidRequest, fmt.Sprintf("resources of type %d have no configuration here; topics (2) and brokers (4) have", a.Type)}
+}
+
+// nodeProblem says why a name is not that of a broker that can be configured: it is empty, for all, or the id of one that
+// is registered.
+func (t *turn) nodeProblem(name string) string {
+	if name == "" {
+		return ""
+	}
+	id, err := strconv.ParseInt(name, 10, 32)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("a broker's name is its id, a whole number, not %q", metadata.Shown(name))
+	case strconv.FormatInt(id, 10) != name || t.image().Broker(model.NodeID(id)) == nil:
+		return fmt.Sprintf("broker %q is not registered", metadata.Shown(name))
+	}
+	return ""
+}
+
+// electing names the configurations that elections go by and that are others after a change.
+func electing(before, after []metadata.ConfigSetting) (changed []string) {
+	for _, name := range []string{"min.insync.replicas", "unclean.leader.election.enable"} {
+		was, had := metadata.SettingValue(before, name)
+		is, has := metadata.SettingValue(after, name)
+		if was != is || had != has {
+			changed = append(changed, name)
+		}
+	}
+	return changed
+}
+
+// electAgain works out what follows for a topic's partitions from another min.insync.replicas, or from unclean elections
+// being allowed. Where the ISR is large enough now, it commits without those who were eligible until now (KIP-966).
+//
+// Every partition changes, be it by its epoch alone: a leader that has not heard of it yet commits by what was before,
+// and must not shrink the ISR by that.
+func (t *turn) electAgain(topic *metadata.Topic) {
+	for index, p := range topic.Partitions {
+		to := t.electorate(topic, p).settle(p)
+		tp := model.TopicPartition{Topic: topic.ID, Partition: index}
+		rec := changeRecord(tp, p, &to)
+		if rec == nil {
+			rec = unchanged(tp)
+		}
+		t.record(rec, 2)
+	}
 }
 
 // checkOps refuses what has no meaning for any resource.

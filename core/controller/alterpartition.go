@@ -6,7 +6,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/core/effect"
-	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/protocol"
 )
@@ -92,35 +91,6 @@ func (t *turn) eligible(isr []effect.BrokerState) bool {
 		}
 	}
 	return len(isr) > 0
-}
-
-// complete ends a reassignment when the replicas that it brings are in sync: the replicas that it takes go, and if one of
-// them leads, one that stays leads from then on.
-func (t *turn) complete(topic *metadata.Topic, p *metadata.Partition) {
-	if len(p.Adding) == 0 && len(p.Removing) == 0 {
-		return
-	}
-	stays := func(n model.NodeID) bool { return !slices.Contains(p.Removing, n) }
-	target := keep(p.Replicas, stays)
-	isr := keep(p.ISR, stays)
-	for _, n := range p.Adding {
-		if !slices.Contains(isr, n) {
-			return
-		}
-	}
-	if len(isr) == 0 || len(target) == 0 {
-		return
-	}
-	before := *p
-	p.Replicas, p.ISR, p.Adding, p.Removing = target, isr, nil, nil
-	p.ELR, p.LastKnownELR = keep(p.ELR, stays), keep(p.LastKnownELR, stays)
-	if !slices.Contains(isr, p.Leader) {
-		t.electorate(topic, p).elect(&before, p)
-		if !slices.Contains(target, p.Leader) {
-			p.Leader = first(target, func(n model.NodeID) bool { return slices.Contains(isr, n) })
-		}
-	}
-	t.marks.Set(effect.MarkReassigned)
 }
 
 // AllocateProducerIDs asks for producer ids that nobody else gives out; the answer is an effect.ProducerIDsAllocated.

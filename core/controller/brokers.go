@@ -210,27 +210,31 @@ func (t *turn) stand(k *contact, to standing) {
 
 // resettle works out again every partition that a broker holds.
 func (t *turn) resettle(node, lost model.NodeID) {
-	for _, tp := range append(t.c.index.of(node), t.fresh...) {
+	for _, tp := range t.heldBy(node) {
 		topic := t.image().Identified(tp.Topic)
-		if topic == nil {
-			continue
-		}
-		if p := topic.Partition(tp.Partition); p != nil && p.IsReplica(node) {
-			e := t.electorate(topic, p)
-			e.lost = lost
-			to := e.settle(p)
-			t.change(tp, p, &to)
-		}
+		p := topic.Partition(tp.Partition)
+		e := t.electorate(topic, p)
+		e.lost = lost
+		to := e.settle(p)
+		t.change(tp, p, &to)
 	}
+}
+
+// heldBy is the partitions that a broker holds, or is to, in order.
+func (t *turn) heldBy(node model.NodeID) []model.TopicPartition {
+	all := append(t.c.index.of(node), t.fresh...)
+	slices.SortFunc(all, model.TopicPartition.Compare)
+	return slices.DeleteFunc(slices.Compact(all), func(tp model.TopicPartition) bool {
+		p := t.image().Partition(tp)
+		return p == nil || !p.IsReplica(node)
+	})
 }
 
 // electorate is what an election in a partition goes by.
 func (t *turn) electorate(topic *metadata.Topic, p *metadata.Partition) *electorate {
-	return &electorate{image: t.image(), inSyncMin: t.inSyncMin(topic, p), lost: model.NoNode}
-}
-
-// inSyncMin is how many replicas must be in sync for anything to be committed.
-func (t *turn) inSyncMin(topic *metadata.Topic, p *metadata.Partition) int {
 	config := t.view.TopicConfig(topic)
-	return config.InSyncMin(len(p.Replicas) - len(p.Adding))
+	return &electorate{
+		image: t.image(), inSyncMin: config.InSyncMin(len(p.Replicas) - len(p.Adding)), unclean: config.UncleanElection,
+		lost: model.NoNode, marks: &t.marks,
+	}
 }

@@ -87,7 +87,7 @@ type turn struct {
 	bytes    int
 	requests []*request
 	answers  []effect.Body
-	fresh    []model.TopicPartition // that the turn creates
+	fresh    []model.TopicPartition // that the turn creates, or gives new replicas
 	leaving  []model.NodeID         // brokers that begin to leave
 	marks    effect.Marks
 }

@@ -13,8 +13,9 @@
 // asked meanwhile is decided together in the next. Each request of a turn is decided against a draft of the metadata that
 // has what those before it decided, so two of them may be about the same topic.
 //
-// Inputs: Lead and Resign; the requests (Create, Delete, Ensure, Extend, Alter, Register, Heartbeat, AlterPartition,
-// AllocateProducerIDs); Take, Applied and Committed; time. Outputs: a batch from Take, replies, notes and marks.
+// Inputs: Lead and Resign; the requests (Create, Delete, Ensure, Extend, Alter, Reassign, ListReassignments, ElectLeaders,
+// Register, Unregister, Heartbeat, AlterPartition, AllocateProducerIDs); Take, Applied and Committed; time. Outputs: a
+// batch from Take, replies, notes and marks.
 //
 // Invariants:
 //

@@ -3,6 +3,7 @@ package controller
 import (
 	"slices"
 
+	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/protocol"
@@ -16,7 +17,8 @@ type electorate struct {
 	// unclean lets a replica lead that may lack what was acknowledged, if there is no other.
 	unclean bool
 	// lost is a broker whose disk is not what it was; NoNode if none is.
-	lost model.NodeID
+	lost  model.NodeID
+	marks *effect.Marks
 }
 
 func (e *electorate) active(node model.NodeID) bool {
@@ -60,8 +62,14 @@ func (e *electorate) elect(p, to *metadata.Partition) {
 	if !e.unclean {
 		return
 	}
-	if leader := first(p.Replicas, e.active); leader != model.NoNode {
+	// A disk that was replaced while it was the last to have everything has nothing; the others have most.
+	leader := first(p.Replicas, func(n model.NodeID) bool { return e.active(n) && !slices.Contains(p.LastKnownELR, n) })
+	if leader == model.NoNode {
+		leader = first(p.Replicas, e.active)
+	}
+	if leader != model.NoNode {
 		to.Leader, to.ISR = leader, []model.NodeID{leader}
+		e.marks.Set(effect.MarkUncleanElection)
 	}
 }
 
@@ -111,10 +119,7 @@ const (
 
 // changeRecord is what makes of a partition what it is to be; nil if it is that. A leader is named when it is another.
 func changeRecord(tp model.TopicPartition, was, to *metadata.Partition) *protocol.PartitionChangeRecord {
-	rec := new(protocol.PartitionChangeRecord)
-	rec.Default()
-	rec.TopicID, rec.PartitionID = [16]byte(tp.Topic), int32(tp.Partition)
-	rec.Leader, rec.LeaderRecoveryState = leaderUnchanged, recoveryUnchanged
+	rec := unchanged(tp)
 	changed := false
 	if to.Leader != was.Leader {
 		rec.Leader, changed = int32(to.Leader), true
@@ -138,5 +143,14 @@ func changeRecord(tp model.TopicPartition, was, to *metadata.Partition) *protoco
 	if !changed {
 		return nil
 	}
+	return rec
+}
+
+// unchanged is a change of a partition that leaves everything but its epoch.
+func unchanged(tp model.TopicPartition) *protocol.PartitionChangeRecord {
+	rec := new(protocol.PartitionChangeRecord)
+	rec.Default()
+	rec.TopicID, rec.PartitionID = [16]byte(tp.Topic), int32(tp.Partition)
+	rec.Leader, rec.LeaderRecoveryState = leaderUnchanged, recoveryUnchanged
 	return rec
 }

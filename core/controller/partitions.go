@@ -3,6 +3,7 @@ package controller
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -195,16 +196,26 @@ func factorUpTo(wanted int, image *metadata.Image) int {
 	return max(1, min(wanted, image.BrokerCount()))
 }
 
+// cordoned reports whether a broker gets no new partitions: it said so itself, or it was set for it (cordoned.log.dirs).
+func (t *turn) cordoned(b *metadata.Broker) bool {
+	for _, name := range []string{strconv.Itoa(int(b.ID)), ""} {
+		if v, set := metadata.SettingValue(t.image().NodeSettings(name), "cordoned.log.dirs"); set {
+			return v != ""
+		}
+	}
+	return len(b.Cordoned) > 0
+}
+
 // place chooses replicas for partitions, from a number on. A broker that is down at the moment gets none.
 func (t *turn) place(id model.TopicID, from, count, factor int) ([][]model.NodeID, *refusal) {
 	var sites []site
 	for b := range t.image().Brokers {
-		if b.Active() && len(b.Cordoned) == 0 {
+		if b.Active() && !t.cordoned(b) {
 			sites = append(sites, site{b.ID, b.Rack})
 		}
 	}
 	if len(sites) < factor {
-		return nil, &refusal{kerr.InvalidReplicationFactor, fmt.Sprintf("replication factor %d, and %d brokers are running", factor, len(sites))}
+		return nil, &refusal{kerr.InvalidReplicationFactor, fmt.Sprintf("replication factor %d, and %d brokers are running and take new partitions", factor, len(sites))}
 	}
 	r := ringOf(sites)
 	start := int(xxhash.Sum64(id[:]) % uint64(len(r)))

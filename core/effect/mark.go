@@ -42,6 +42,7 @@ const (
 	MarkControlledShutdown                  // a broker was relieved of what it led, before it stopped
 	MarkIneligibleReplica                   // a replica was proposed as in sync whose broker is fenced, or another life of it
 	MarkReassigned                          // a reassignment came to its end
+	MarkUncleanElection                     // a replica leads that may lack what was acknowledged: it was asked for
 	MarkVoterJoins                          // a disk that knows nothing of the quorum joins it as another voter
 	MarkLeaseOver                           // a leader that had not reached the controller for too long stopped serving
 	MarkCount                               // how many there are; not a mark
@@ -66,7 +67,7 @@ var markNames = [MarkCount]string{
 	MarkTruncatedBelowWatermark: "follower.truncated_committed",
 	MarkMetadataTruncated:       "metadata.truncated", MarkMetadataImage: "metadata.image",
 	MarkBrokerFenced: "broker.fenced", MarkDiskReplaced: "broker.disk_replaced", MarkControlledShutdown: "broker.controlled_shutdown",
-	MarkIneligibleReplica: "partition.ineligible_replica", MarkReassigned: "partition.reassigned",
+	MarkIneligibleReplica: "partition.ineligible_replica", MarkReassigned: "partition.reassigned", MarkUncleanElection: "partition.unclean_election",
 	MarkVoterJoins: "quorum.joined", MarkLeaseOver: "broker.lease_over",
 }
 

@@ -158,6 +158,8 @@ func bodyString(body Body) string {
 		parts = append(parts, fmt.Sprintf("%s producer id %d epoch %d", CodeName(body.Code), body.ID, body.Epoch))
 	case *PartitionsAltered, *BrokerRegistered, *BrokerHeartbeatAnswered, *ProducerIDsAllocated, *QuorumMessagesTaken, *ImageFetched, *Forwarded:
 		return answerString(body.(AnswerBody))
+	case *PartitionsReassigned, *ReassignmentsListed, *LeadersElected, *BrokerUnregistered:
+		return placementString(body)
 	case *CoordinatorsFound, *GroupJoined, *GroupSynced, *HeartbeatAnswered, *GroupLeft, *OffsetsCommitted, *OffsetsFetched,
 		*GroupsDescribed, *GroupsListed, *GroupsDeleted, *OffsetsDeleted:
 		return groupBodyString(body)

@@ -21,6 +21,7 @@ type TopicConfig struct {
 	Log               effect.LogConfig
 	MessageBytesMax   int32 // max.message.bytes: a batch as it arrives, compressed
 	MinInSyncReplicas int32 // min.insync.replicas; 0 is a majority of the replicas
+	UncleanElection   bool  // unclean.leader.election.enable
 	LogAppendTime     bool  // message.timestamp.type
 	// Recompress and Codec are compression.type: records are kept in a codec of the topic's, or as they come.
 	Recompress           bool
@@ -49,6 +50,8 @@ type NodeConfig struct {
 	AutoCreateTopics bool
 	// PartitionCountDefault is for topics created without a partition count (num.partitions).
 	PartitionCountDefault int32
+	// Cordoned keeps new partitions away from the broker (cordoned.log.dirs, KIP-1066).
+	Cordoned bool
 	// ProducerExpirationMs is how long an idle producer is remembered (producer.id.expiration.ms).
 	ProducerExpirationMs int64
 }

@@ -120,7 +120,7 @@ func TestWhatTheMetadataLogCannotSayIsAnError(t *testing.T) {
 		{"a partition exists once", []protocol.Record{topic, first, first}},
 		{"a partition has a topic", []protocol.Record{partitionRecord(9, 0, 1)}},
 		{"a partition has replicas", []protocol.Record{topic, with(func(p *protocol.PartitionRecord) { p.Replicas, p.Isr, p.Leader = nil, nil, -1 })}},
-		{"a partition is not everywhere", []protocol.Record{topic, partitionRecord(1, 0, ascending(replicasMax+1)...)}},
+		{"a partition is not everywhere", []protocol.Record{topic, partitionRecord(1, 0, ascending(ReplicasMax+1)...)}},
 		{"a replica is named once", []protocol.Record{topic, partitionRecord(1, 0, 1, 1)}},
 		{"a replica is a node", []protocol.Record{topic, partitionRecord(1, 0, 1, -1)}},
 		{"the ISR are replicas", []protocol.Record{topic, with(func(p *protocol.PartitionRecord) { p.Isr = []int32{1, 4} })}},

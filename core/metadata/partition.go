@@ -33,16 +33,16 @@ func (p *Partition) IsReplica(node model.NodeID) bool { return slices.Contains(p
 // InSync reports whether a node is in the ISR.
 func (p *Partition) InSync(node model.NodeID) bool { return slices.Contains(p.ISR, node) }
 
-// replicasMax bounds the lists of a partition: they are compared with each other, member by member.
-const replicasMax = 1000
+// ReplicasMax bounds the lists of a partition: they are compared with each other, member by member.
+const ReplicasMax = 1000
 
 // fault says what cannot be so of a partition, or nothing.
 func (p *Partition) fault() string {
 	switch {
 	case len(p.Replicas) == 0:
 		return "it has no replicas"
-	case max(len(p.Replicas), len(p.ISR), len(p.ELR), len(p.LastKnownELR), len(p.Adding), len(p.Removing)) > replicasMax:
-		return fmt.Sprintf("it has more than %d replicas", replicasMax)
+	case max(len(p.Replicas), len(p.ISR), len(p.ELR), len(p.LastKnownELR), len(p.Adding), len(p.Removing)) > ReplicasMax:
+		return fmt.Sprintf("it has more than %d replicas", ReplicasMax)
 	case repeats(p.Replicas), repeats(p.ISR), repeats(p.ELR), repeats(p.LastKnownELR), repeats(p.Adding), repeats(p.Removing):
 		return "a list of nodes names one twice, or none"
 	case !within(p.ISR, p.Replicas):

@@ -148,22 +148,30 @@ var settings = []Setting{
 		Topic: "segment.ms", Node: "log.roll.ms",
 		Doc: "A segment is closed when it is this old, so that retention can delete it.",
 	}, 1, func(c *NodeConfig) *int64 { return &c.Topic.Log.SegmentMs }),
-	only(Setting{
-		Topic: "unclean.leader.election.enable", Node: "unclean.leader.election.enable", Type: effect.ConfigBoolean,
-		Doc: "Whether a replica that may lack acknowledged records can become leader: never.",
-	}, "false"),
+	truth(Setting{
+		Topic: "unclean.leader.election.enable", Node: "unclean.leader.election.enable",
+		Doc: "Whether a replica that may lack acknowledged records can become leader when no other is there: they are lost then.",
+	}, func(c *NodeConfig) *bool { return &c.Topic.UncleanElection }),
 
+	truth(Setting{
+		Node: "auto.create.topics.enable", Doc: "Create a topic when a client that allows it asks for it.",
+	}, func(c *NodeConfig) *bool { return &c.AutoCreateTopics }),
 	{
-		Node: "auto.create.topics.enable", Type: effect.ConfigBoolean, Range: "true, false",
-		Doc: "Create a topic when a client that allows it asks for it.",
+		Node: "cordoned.log.dirs", Type: effect.ConfigList, Range: "*, or nothing",
+		Doc: "Set for one broker to *, no new partitions are placed on it; those that it has stay. weir node drain sets it.",
 		set: func(c *NodeConfig, v string) error {
-			if v != "true" && v != "false" {
-				return fmt.Errorf("it is true or false, not %q", Shown(v))
+			if v != "*" && v != "" {
+				return fmt.Errorf("it is * or nothing, not %q: a broker has one directory", Shown(v))
 			}
-			c.AutoCreateTopics = v == "true"
+			c.Cordoned = v == "*"
 			return nil
 		},
-		get: func(c *NodeConfig) string { return strconv.FormatBool(c.AutoCreateTopics) },
+		get: func(c *NodeConfig) string {
+			if c.Cordoned {
+				return "*"
+			}
+			return ""
+		},
 	},
 	whole32(Setting{
 		Node: "num.partitions", Doc: "Partitions of a topic that is created without saying how many.",
@@ -203,6 +211,19 @@ func only(s Setting, value string) Setting {
 		return nil
 	}
 	s.get = func(*NodeConfig) string { return value }
+	return s
+}
+
+func truth(s Setting, at func(*NodeConfig) *bool) Setting {
+	s.Type, s.Range = effect.ConfigBoolean, "true, false"
+	s.set = func(c *NodeConfig, v string) error {
+		if v != "true" && v != "false" {
+			return fmt.Errorf("it is true or false, not %q", Shown(v))
+		}
+		*at(c) = v == "true"
+		return nil
+	}
+	s.get = func(c *NodeConfig) string { return strconv.FormatBool(*at(c)) }
 	return s
 }
 

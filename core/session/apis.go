@@ -113,7 +113,10 @@ var apis = []API{
 	{protocol.KeyAlterConfigs, 0, 0, 2, AlterConfigs, Configured, Decided, "Replaces every setting of a resource; IncrementalAlterConfigs does not."},
 	{protocol.KeyCreatePartitions, 0, 0, 3, Alter, Topic, Decided, ""},
 	{protocol.KeyDeleteGroups, 0, 0, 3, Delete, Group, Anybody, ""},
-	{protocol.KeyIncrementalAlterConfigs, 0, 0, 1, AlterConfigs, Configured, Decided, "Topics, this broker, and all brokers by the empty name."},
+	{protocol.KeyElectLeaders, 0, 0, 2, Alter, Cluster, Decided, "Preferred and unclean."},
+	{protocol.KeyIncrementalAlterConfigs, 0, 0, 1, AlterConfigs, Configured, Decided, "Topics, brokers, and all brokers by the empty name."},
+	{protocol.KeyAlterPartitionReassignments, 0, 0, 1, Alter, Cluster, Decided, "Answered when the move has begun. One that is under way is replaced or cancelled."},
+	{protocol.KeyListPartitionReassignments, 0, 0, 0, Describe, Cluster, Decided, ""},
 	{protocol.KeyOffsetDelete, 0, 0, 0, Delete, Group, Anybody, ""},
 	{protocol.KeyAlterPartition, 3, 3, 3, ClusterAction, Cluster, Nodes, ""},
 	{protocol.KeyEnvelope, 0, 0, 0, ClusterAction, Cluster, Nodes, "Takes requests that the controller decides, and no envelope inside another."},
@@ -121,6 +124,7 @@ var apis = []API{
 	{protocol.KeyDescribeCluster, 0, 0, 2, Describe, Cluster, Anybody, "Brokers; controllers are not told on a broker's listener."},
 	{protocol.KeyBrokerRegistration, 4, 4, 4, ClusterAction, Cluster, Nodes, ""},
 	{protocol.KeyBrokerHeartbeat, 1, 1, 2, ClusterAction, Cluster, Nodes, ""},
+	{protocol.KeyUnregisterBroker, 0, 0, 0, Alter, Cluster, Decided, "A broker that holds replicas is refused: they must be moved first."},
 	{protocol.KeyAllocateProducerIDs, 0, 0, 0, ClusterAction, Cluster, Nodes, ""},
 	{protocol.KeyListConfigResources, 0, 0, 1, DescribeConfigs, Cluster, Anybody, "Topics and brokers. Version 0 asks for client metrics, of which there are none."},
 	{protocol.KeyDescribeTopicPartitions, 0, 0, 0, Describe, Topic, Anybody, "Page by page."},
@@ -187,6 +191,14 @@ func (s *Session) handle(rq *request, out *Out) {
 		s.receiveDescribeTopicPartitions(rq, out)
 	case protocol.KeyDescribeCluster:
 		s.receiveDescribeCluster(rq, out)
+	case protocol.KeyElectLeaders:
+		s.receiveElectLeaders(rq, out)
+	case protocol.KeyAlterPartitionReassignments:
+		s.receiveAlterPartitionReassignments(rq, out)
+	case protocol.KeyListPartitionReassignments:
+		s.receiveListPartitionReassignments(rq, out)
+	case protocol.KeyUnregisterBroker:
+		s.receiveUnregisterBroker(rq, out)
 	case protocol.KeyAlterPartition:
 		s.receiveAlterPartition(rq, out)
 	case protocol.KeyEnvelope:
@@ -264,6 +276,14 @@ func (s *Session) respond(sl *slot, body effect.Body) protocol.Message {
 		return respondDeleteGroups(body)
 	case *effect.OffsetsDeleted:
 		return respondOffsetDelete(sl, body)
+	case *effect.PartitionsReassigned:
+		return respondAlterPartitionReassignments(sl, body)
+	case *effect.ReassignmentsListed:
+		return respondListPartitionReassignments(body)
+	case *effect.LeadersElected:
+		return respondElectLeaders(sl, body)
+	case *effect.BrokerUnregistered:
+		return respondUnregisterBroker(body)
 	case *effect.PartitionsAltered:
 		return respondAlterPartition(body)
 	case *effect.BrokerRegistered:

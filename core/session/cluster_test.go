@@ -109,6 +109,14 @@ func answerOf(ev broker.Event, code int16) (effect.RequestID, effect.Body) {
 		return ev.To, &effect.PartitionsCreated{}
 	case *broker.AlterConfigs:
 		return ev.To, &effect.ConfigsAltered{}
+	case *broker.ReassignPartitions:
+		return ev.To, &effect.PartitionsReassigned{Code: code}
+	case *broker.ListReassignments:
+		return ev.To, &effect.ReassignmentsListed{Code: code}
+	case *broker.ElectLeaders:
+		return ev.To, &effect.LeadersElected{Code: code}
+	case *broker.UnregisterBroker:
+		return ev.To, &effect.BrokerUnregistered{Code: code}
 	}
 	return effect.RequestID{}, nil
 }
@@ -255,7 +263,7 @@ func TestAnEnvelopeTakesOnlyWhatTheControllerDecides(t *testing.T) {
 	}{
 		"another envelope":         {nodeFrame(sealed(frame(createTopics("a"), 7, 1)), 0, 2), kerr.InvalidRequest.Code},
 		"a produce request":        {frame(produceRequest(1, goodBatch()), 9, 2), kerr.InvalidRequest.Code},
-		"a key that is not served": {nodeFrame(protocol.NewRequest(protocol.KeyElectLeaders), 2, 2), kerr.InvalidRequest.Code},
+		"a key that is not served": {nodeFrame(protocol.NewRequest(protocol.KeyDescribeLogDirs), 2, 2), kerr.InvalidRequest.Code},
 		"nothing":                  {nil, kerr.InvalidRequest.Code},
 		"half a request":           {frame(createTopics("orders"), 7, 2)[:20], kerr.InvalidRequest.Code},
 		"a version of the future":  {slices.Concat([]byte{0, 19, 0, 99}, frame(createTopics("a"), 7, 1)[4:]), kerr.UnsupportedVersion.Code},
