@@ -136,6 +136,8 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 		if !b.forwarded(ev.To, &ev.Origin, out) {
 			b.controller.ElectLeaders(ev.To, ev.Unclean, ev.All, ev.Topics, out)
 		}
+	case *DescribeQuorum:
+		b.describeQuorum(ev, out)
 	case *UnregisterBroker:
 		if !b.forwarded(ev.To, &ev.Origin, out) {
 			b.controller.Unregister(ev.To, ev.Node, out)

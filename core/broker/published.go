@@ -17,6 +17,8 @@ import (
 type Published struct {
 	View   *metadata.View
 	Codecs *effect.Codecs // in which codecs topics keep their records
+	// Controller is whom this node takes for the controller; NoNode if nobody.
+	Controller model.NodeID
 	// offline are partitions that cannot be used on this node, in ascending order.
 	offline []model.TopicPartition
 }
@@ -37,7 +39,7 @@ func (p *Published) OfflineCount() int { return len(p.offline) }
 func NewPublished(view *metadata.View, offline ...model.TopicPartition) *Published {
 	offline = slices.Clone(offline)
 	slices.SortFunc(offline, model.TopicPartition.Compare)
-	return &Published{View: view, offline: offline}
+	return &Published{View: view, Controller: model.NoNode, offline: offline}
 }
 
 // Published is what sessions go by from now on.
@@ -69,10 +71,14 @@ func (b *Broker) forgetOffline(tp model.TopicPartition) {
 // publish makes what sessions go by, if something in it changed.
 func (b *Broker) publish() {
 	p := b.published
-	if p != nil && p.View == b.view && len(b.recoded) == 0 && !b.offlineChanged {
+	controller, known := b.controllerNode()
+	if !known {
+		controller = model.NoNode
+	}
+	if p != nil && p.View == b.view && len(b.recoded) == 0 && !b.offlineChanged && p.Controller == controller {
 		return
 	}
-	n := &Published{View: b.view}
+	n := &Published{View: b.view, Controller: controller}
 	if p != nil {
 		n.Codecs, n.offline = p.Codecs, p.offline
 	}

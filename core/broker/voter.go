@@ -54,7 +54,8 @@ type voter struct {
 	told  map[model.NodeID]model.VoterID
 	asked map[model.NodeID]bool
 	askAt model.Time
-	term  quorum.Term // that the controller here is active in; 0: it is not
+	term  quorum.Term             // that the controller here is active in; 0: it is not
+	heard map[model.VoterID]heard // while it is active
 }
 
 // openVoter starts the voter from its disk.
@@ -206,6 +207,7 @@ func (b *Broker) quorumMessages(ev *QuorumMessages, out *effect.Set) {
 		}
 	}
 	b.voted(out)
+	v.hearVoter(ev.Ask.From, b.now)
 }
 
 // voted carries out what the quorum has come to.
@@ -249,7 +251,7 @@ func (b *Broker) committed(c *metalog.Committed, out *effect.Set) {
 	case !s.Leads || c.Term != s.Term:
 	case v.term != s.Term:
 		// Its first entry is committed: so is everything before it.
-		v.term = s.Term
+		v.term, v.heard = s.Term, make(map[model.VoterID]heard)
 		b.controller.Lead(b.view, b.now)
 		b.controllerKnown(b.config.Advertised.ID)
 	case !c.Batch.IsControl():

@@ -22,6 +22,7 @@ type contact struct {
 	node   model.NodeID
 	epoch  model.BrokerEpoch
 	timer  coord.Timer[*contact]
+	at     model.Time   // when it was last heard; 0: not by this controller
 	offset model.Offset // the metadata that it has applied
 	// since is the metadata that it must have to be counted on again: what was decided when it was fenced. Before, it may
 	// take itself for the leader of what others lead by now.
@@ -76,7 +77,7 @@ func (c *Controller) Heartbeat(to effect.RequestID, in *effect.HeartbeatBroker, 
 	}
 	k := c.hear(b)
 	c.silences.Set(&k.timer, c.now+c.config.SessionTimeout)
-	k.offset, k.leave = in.MetadataOffset, in.WantShutdown
+	k.at, k.offset, k.leave = c.now, in.MetadataOffset, in.WantShutdown
 	caughtUp := int64(in.MetadataOffset) >= int64(b.Epoch) && in.MetadataOffset >= k.since
 	answer.IsFenced, answer.IsCaughtUp = b.Fenced, caughtUp
 	// It may go once nothing is led by it that somebody else could lead, as far as it knows itself.
@@ -95,6 +96,14 @@ func (c *Controller) leftAt(id model.NodeID) model.Offset {
 		return at
 	}
 	return 0
+}
+
+// Heard is which metadata a broker said that it has, and when; false if this controller has not heard it.
+func (c *Controller) Heard(node model.NodeID) (offset model.Offset, at model.Time, ok bool) {
+	if k := c.contacts[node]; c.active && k != nil && k.at != 0 {
+		return k.offset, k.at, true
+	}
+	return 0, 0, false
 }
 
 // standing is what is to become of a broker.

@@ -22,6 +22,15 @@ func placementString(body Body) string {
 			}
 		}
 		return strings.Join(parts, "; ")
+	case *QuorumDescribed:
+		parts := []string{coded(body.Code, body.Message), fmt.Sprintf("leader %d epoch %d, committed to %d", body.Leader, body.LeaderEpoch, body.HighWatermark)}
+		for _, m := range body.Voters {
+			parts = append(parts, fmt.Sprintf("voter %d has it to %d", m.Node, m.LogEndOffset))
+		}
+		for _, m := range body.Observers {
+			parts = append(parts, fmt.Sprintf("observer %d has it to %d", m.Node, m.LogEndOffset))
+		}
+		return strings.Join(parts, "; ")
 	case *BrokerUnregistered:
 		return coded(body.Code, body.Message)
 	default:

@@ -66,7 +66,7 @@ func (s *Session) creatable(asked *topicsAsked) []string {
 func (s *Session) describeTopics(version int16, asked *topicsAsked) protocol.Message {
 	r := new(protocol.MetadataResponse)
 	r.Default()
-	r.ClusterID, r.ControllerID = protocol.String(s.config.ClusterID), int32(s.config.NodeID)
+	r.ClusterID, r.ControllerID = protocol.String(s.config.ClusterID), int32(s.controllerID())
 	if asked.clusterOperations && version <= 10 {
 		r.ClusterAuthorizedOperations = clusterOperations
 	}

@@ -31,7 +31,7 @@ func (s *Session) receiveDescribeCluster(rq *request, out *Out) {
 	}
 	r := new(protocol.DescribeClusterResponse)
 	r.Default()
-	r.ClusterID, r.ControllerID = s.config.ClusterID, int32(s.config.NodeID)
+	r.ClusterID, r.ControllerID = s.config.ClusterID, int32(s.controllerID())
 	for _, b := range s.brokers() {
 		to := protocol.Add(&r.Brokers)
 		to.BrokerID, to.Host, to.Port, to.Rack = int32(b.ID), b.Host, b.Port, messageOf(b.Rack)

@@ -118,6 +118,7 @@ var apis = []API{
 	{protocol.KeyAlterPartitionReassignments, 0, 0, 1, Alter, Cluster, Decided, "Answered when the move has begun. One that is under way is replaced or cancelled."},
 	{protocol.KeyListPartitionReassignments, 0, 0, 0, Describe, Cluster, Decided, ""},
 	{protocol.KeyOffsetDelete, 0, 0, 0, Delete, Group, Anybody, ""},
+	{protocol.KeyDescribeQuorum, 0, 0, 2, Describe, Cluster, Decided, "Voters, and brokers that do not vote as observers."},
 	{protocol.KeyAlterPartition, 3, 3, 3, ClusterAction, Cluster, Nodes, ""},
 	{protocol.KeyEnvelope, 0, 0, 0, ClusterAction, Cluster, Nodes, "Takes requests that the controller decides, and no envelope inside another."},
 	{protocol.KeyFetchSnapshot, 0, 0, 1, ClusterAction, Cluster, Nodes, "Images of the metadata log."},
@@ -197,6 +198,8 @@ func (s *Session) handle(rq *request, out *Out) {
 		s.receiveAlterPartitionReassignments(rq, out)
 	case protocol.KeyListPartitionReassignments:
 		s.receiveListPartitionReassignments(rq, out)
+	case protocol.KeyDescribeQuorum:
+		s.receiveDescribeQuorum(rq, out)
 	case protocol.KeyUnregisterBroker:
 		s.receiveUnregisterBroker(rq, out)
 	case protocol.KeyAlterPartition:
@@ -282,6 +285,8 @@ func (s *Session) respond(sl *slot, body effect.Body) protocol.Message {
 		return respondListPartitionReassignments(body)
 	case *effect.LeadersElected:
 		return respondElectLeaders(sl, body)
+	case *effect.QuorumDescribed:
+		return respondDescribeQuorum(sl, body)
 	case *effect.BrokerUnregistered:
 		return respondUnregisterBroker(body)
 	case *effect.PartitionsAltered:

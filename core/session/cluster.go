@@ -38,6 +38,19 @@ func (s *Session) reached(b *metadata.Broker) (effect.Broker, bool) {
 	return effect.Broker{ID: b.ID, Host: l.Host, Port: l.Port, Rack: b.Rack}, ok
 }
 
+// controllerID is the node that clients are told decides: any forwards to it, so this one will do while another cannot be
+// reached or is not known.
+func (s *Session) controllerID() model.NodeID {
+	if c := s.published.Controller; c != model.NoNode {
+		if b := s.published.View.Broker(c); b != nil && !b.Fenced {
+			if _, ok := s.reached(b); ok {
+				return c
+			}
+		}
+	}
+	return s.config.NodeID
+}
+
 // isAlive reports whether a node can be expected to answer.
 func (s *Session) isAlive(node model.NodeID) bool {
 	view := s.published.View

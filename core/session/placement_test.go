@@ -30,6 +30,8 @@ func converse(t *testing.T, in kmsg.Request, version int16, want broker.Event, a
 		ev.Origin = broker.Origin{}
 	case *broker.UnregisterBroker:
 		ev.Origin = broker.Origin{}
+	case *broker.DescribeQuorum:
+		ev.Origin = broker.Origin{}
 	}
 	if !reflect.DeepEqual(out.Events[0], want) {
 		t.Errorf("%T version %d:\n%+v, want\n%+v", in, version, out.Events[0], want)
@@ -123,5 +125,59 @@ func TestABrokerIsUnregistered(t *testing.T) {
 	converse(t, in, 0, &broker.UnregisterBroker{To: effect.RequestID{Conn: 7}, Node: 4}, &effect.BrokerUnregistered{Code: 102, Message: "who?"}, r)
 	if r.ErrorCode != 102 || *r.ErrorMessage != "who?" {
 		t.Errorf("%+v", r)
+	}
+}
+
+func TestTheQuorumIsDescribedInEveryVersion(t *testing.T) {
+	for version := range int16(3) {
+		in := kmsg.NewPtrDescribeQuorumRequest()
+		topic := kmsg.NewDescribeQuorumRequestTopic()
+		topic.Topic = "__cluster_metadata"
+		topic.Partitions = append(topic.Partitions, kmsg.NewDescribeQuorumRequestTopicPartition())
+		in.Topics = append(in.Topics, topic)
+		r := kmsg.NewPtrDescribeQuorumResponse()
+		converse(t, in, version, &broker.DescribeQuorum{To: effect.RequestID{Conn: 7}, Wall: 1000}, &effect.QuorumDescribed{
+			Leader: 2, LeaderEpoch: 5, HighWatermark: 77,
+			Voters:    []effect.QuorumMember{{Node: 2, Directory: model.DirectoryID{9}, LogEndOffset: 77, HeardAt: 900, CaughtUpAt: 900}},
+			Observers: []effect.QuorumMember{{Node: 4, LogEndOffset: 70, HeardAt: 800, CaughtUpAt: model.NoTimestamp}},
+			Nodes:     []effect.QuorumNode{{Node: 2, Address: effect.Address{Host: "h", Port: 9}}},
+		}, r)
+		p := r.Topics[0].Partitions[0]
+		if p.LeaderID != 2 || p.LeaderEpoch != 5 || p.HighWatermark != 77 || p.CurrentVoters[0].LogEndOffset != 77 || p.Observers[0].ReplicaID != 4 {
+			t.Errorf("version %d: %+v", version, p)
+		}
+		if version >= 1 && (p.CurrentVoters[0].LastFetchTimestamp != 900 || p.Observers[0].LastCaughtUpTimestamp != -1) {
+			t.Errorf("version %d: %+v", version, p)
+		}
+		if version >= 2 && (p.CurrentVoters[0].ReplicaDirectoryID != [16]byte{9} || len(r.Nodes) != 1 || r.Nodes[0].Listeners[0].Port != 9) {
+			t.Errorf("version %d: %+v", version, r)
+		}
+	}
+	for name, topic := range map[string]string{"another topic": "orders", "no topic": ""} {
+		in := kmsg.NewPtrDescribeQuorumRequest()
+		if topic != "" {
+			t := kmsg.NewDescribeQuorumRequestTopic()
+			t.Topic, t.Partitions = topic, append(t.Partitions, kmsg.NewDescribeQuorumRequestTopicPartition())
+			in.Topics = append(in.Topics, t)
+		}
+		s, out := newSession(), Out{}
+		s.Receive(1000, frame(in, 2, 5), &out)
+		r := kmsg.NewPtrDescribeQuorumResponse()
+		r.Version = 2
+		if len(out.Events) != 0 || r.ReadFrom(body(t, out.Frames[0], 5, true)) != nil || r.ErrorCode == 0 && r.Topics[0].Partitions[0].ErrorCode == 0 {
+			t.Errorf("%s: %d events, %+v", name, len(out.Events), r)
+		}
+	}
+}
+
+func TestClientsAreToldOfTheControllerIfTheyCanReachIt(t *testing.T) {
+	s := newSession()
+	p := *published()
+	for _, c := range []struct{ controller, want model.NodeID }{{model.NoNode, 1}, {1, 1}, {99, 1}} {
+		p.Controller = c.controller
+		s.See(&p)
+		if got := s.controllerID(); got != c.want {
+			t.Errorf("controller %d: told %d", c.controller, got)
+		}
 	}
 }
