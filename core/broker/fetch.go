@@ -60,6 +60,7 @@ func (b *Broker) fetch(ev *Fetch, out *effect.Set) {
 		b.poll(s, ev, out)
 		return
 	}
+	b.fetchedBy(ev, out)
 	f := &parkedFetch{ev: ev, deadline: b.now + ev.Wait, bytesMin: int64(min(ev.BytesMin, ev.BytesMax, fetchBytesMax))}
 	ready := ev.Wait <= 0 || f.bytesMin <= 0 || len(ev.Parts) == 0
 	b.fetchCount++
@@ -68,9 +69,6 @@ func (b *Broker) fetch(ev *Fetch, out *effect.Set) {
 		p, code := b.find(part.Topic, part.Partition)
 		if code == 0 {
 			code = b.fetchCode(p, part, ev.Replica)
-		}
-		if code == 0 && ev.Replica != model.NoNode {
-			b.fetchedBy(p, ev, part, out)
 		}
 		if code != 0 || p.fetchedBy == b.fetchCount || p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
 			ready = true
@@ -203,18 +201,26 @@ func readable(p *partition, from model.Offset, by model.NodeID) int64 {
 	return p.replica.ReadableBytes(from)
 }
 
-// fetchedBy lets a leader know how far a follower is, which may move the high watermark.
-func (b *Broker) fetchedBy(p *partition, ev *Fetch, part *FetchPart, out *effect.Set) {
-	if p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
-		return // it has something else there
+// fetchedBy lets leaders know how far a follower is, which may move high watermarks: by every part of a fetch, for a
+// follower names a partition once while it has nothing new to say of it.
+func (b *Broker) fetchedBy(ev *Fetch, out *effect.Set) {
+	if ev.Replica == model.NoNode {
+		return
 	}
-	before := p.replica.Bounds().HighWatermark
-	advanced, _ := p.replica.FetchedBy(ev.Replica, ev.BrokerEpoch, part.Offset, b.now, out)
-	if advanced {
-		b.wakeFrom(p, before, out)
-	}
-	if !p.replica.Followers().Complete() {
-		b.propose(p, out)
+	for i := range ev.Parts {
+		part := &ev.Parts[i]
+		p, code := b.find(part.Topic, part.Partition)
+		if code != 0 || b.fetchCode(p, part, ev.Replica) != 0 || p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
+			continue // refused, or it has something else there
+		}
+		before := p.replica.Bounds().HighWatermark
+		advanced, _ := p.replica.FetchedBy(ev.Replica, ev.BrokerEpoch, part.Offset, b.now, out)
+		if advanced {
+			b.wakeFrom(p, before, out)
+		}
+		if !p.replica.Followers().Complete() {
+			b.propose(p, out)
+		}
 	}
 }
 

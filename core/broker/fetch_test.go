@@ -139,3 +139,39 @@ func TestAPartitionNamedManyTimesInAFetchCostsOnceEach(t *testing.T) {
 		t.Error("something is still parked")
 	}
 }
+
+// A follower names a partition once, as long as nothing of it changes: what it says must be taken in whatever is said of
+// other partitions beside it.
+func TestLeaderTakesInEveryPartOfAFollowersFetch(t *testing.T) {
+	f := newFollows(t)
+	in := controller.CreateTopic{Name: "led", PartitionCount: -1, ReplicationFactor: -1}
+	for i := range 3 {
+		in.Assignments = append(in.Assignments, controller.Assignment{Partition: model.Partition(i), Replicas: []model.NodeID{1, 2}})
+	}
+	f.step(&CreateTopics{To: f.ask(), Topics: []controller.CreateTopic{in}})
+	id := f.b.view.Named("led").ID
+	ev := &Fetch{To: f.ask(), BytesMax: 1 << 20, BytesMin: 1, Replica: 2, BrokerEpoch: f.b.view.Broker(2).Epoch, ByID: true}
+	for i := range 3 {
+		tp := model.TopicPartition{Topic: id, Partition: model.Partition(i)}
+		var out effect.Set
+		f.b.Step(f.now, &Produce{To: f.ask(), Acks: 1, Parts: []ProducePart{{
+			Topic: TopicRef{ID: id, ByID: true}, Partition: tp.Partition, Header: record.Header{RecordCount: 1, SizeBytes: 100, ProducerID: -1},
+		}}}, &out)
+		f.inFlight = append(f.inFlight, out.Appends...)
+		f.step(&Completed{effect.Completions{Appended: f.durable(1)}})
+		ev.Parts = append(ev.Parts, FetchPart{
+			Topic: TopicRef{ID: id, ByID: true}, Partition: tp.Partition, Offset: 1, LastFetchedEpoch: 0, CurrentLeaderEpoch: 0, BytesMax: 1 << 20,
+		})
+	}
+	ev.Parts[0].CurrentLeaderEpoch = 7 // it has heard of a leader that this node has not
+	f.step(ev)
+	for i := range 3 {
+		want := model.Offset(1)
+		if i == 0 {
+			want = 0
+		}
+		if got, _ := f.b.Bounds(model.TopicPartition{Topic: id, Partition: model.Partition(i)}); got.HighWatermark != want {
+			t.Errorf("partition %d: the high watermark is %d, not %d", i, got.HighWatermark, want)
+		}
+	}
+}

@@ -136,12 +136,8 @@ func (b *Broker) poll(s *fetchSession, ev *Fetch, out *effect.Set) {
 			b.dropEntry(e)
 		}
 	}
+	b.fetchedBy(ev, out)
 	for i := range ev.Parts {
-		if ev.Replica != model.NoNode {
-			if p, code := b.find(ev.Parts[i].Topic, ev.Parts[i].Partition); code == 0 && b.fetchCode(p, &ev.Parts[i], ev.Replica) == 0 {
-				b.fetchedBy(p, ev, &ev.Parts[i], out)
-			}
-		}
 		if !b.putEntry(s, &ev.Parts[i]) {
 			b.endSession(s, out)
 			out.Reads = append(out.Reads, effect.Read{To: ev.To, Fetch: &effect.FetchReply{Code: kerr.FetchSessionIDNotFound.Code}})
