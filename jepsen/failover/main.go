@@ -109,7 +109,6 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	fmt.Printf("failover: three nodes were ready after %v\n", time.Since(begin).Round(time.Millisecond))
-	time.Sleep(2 * time.Second)
 	l, err := newLoad(ctx, c.Kafka(), o.partitions)
 	if err != nil {
 		return err
