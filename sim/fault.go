@@ -34,12 +34,15 @@ const (
 
 	FaultPartition // N9: machines cannot send to others, and connections between them are held up or lost
 	FaultOneWay    // N9: of two machines, one hears the other and is not heard
+	FaultSlowNode  // P3: everything takes a node many times as long
 
 	faultCount
 )
 
 // strikes reports whether a fault is one that a plan strikes with.
-func (f Fault) strikes() bool { return f >= FaultCrash && f <= FaultWallStep || f == FaultPartition }
+func (f Fault) strikes() bool {
+	return f >= FaultCrash && f <= FaultWallStep || f == FaultPartition || f == FaultSlowNode
+}
 
 var faultNames = [faultCount]string{
 	FaultNone: "none", FaultCrash: "crash", FaultPower: "power", FaultSyncError: "sync-error",
@@ -49,7 +52,7 @@ var faultNames = [faultCount]string{
 	FaultBitFlip: "bit-flip", FaultTornPage: "torn-page", FaultNameLost: "name-lost",
 	FaultLateDelivery: "late-delivery", FaultSegment: "segment", FaultBandwidth: "bandwidth",
 	FaultClockRate: "clock-rate", FaultHostile: "hostile",
-	FaultPartition: "partition", FaultOneWay: "one-way",
+	FaultPartition: "partition", FaultOneWay: "one-way", FaultSlowNode: "slow-node",
 }
 
 // String is the fault's name in plans and reports.

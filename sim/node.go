@@ -39,6 +39,7 @@ type node struct {
 	process     *process
 	pausedUntil model.Time
 	slowMean    model.Time // of disk operations, on top
+	slowTimes   int64      // how many times as long everything takes; 0: once
 	downUntil   model.Time
 	flips       int   // bits to turn when it is down next
 	again       int64 // kill the next start inside its so manyth disk operation
@@ -410,6 +411,9 @@ func (p *process) notes(set *effect.Set) {
 	for m := range effect.MarkCount {
 		if set.Marks.Has(m) {
 			p.n.w.marks[m]++
+			if m == effect.MarkTruncatedBelowWatermark {
+				p.n.w.fail("truncated-committed", fmt.Sprintf("node %d cut off what had been committed, and nobody asked for an unclean election", p.n.id))
+			}
 		}
 	}
 }

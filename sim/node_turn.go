@@ -151,6 +151,10 @@ func (nc *nodeConn) write() {
 
 // wait draws how long an actor takes to get going.
 func (p *process) wait(mean model.Time) model.Time {
+	if t := p.n.slowTimes; t > 0 {
+		p.n.w.fire(FaultSlowNode)
+		mean = max(mean, 10*us) * model.Time(t)
+	}
 	if mean == 0 {
 		return 0
 	}
@@ -406,7 +410,7 @@ func (p *process) cost(ops int64) model.Time {
 		p.n.w.fire(FaultDiskSlow)
 		cost += model.Time(p.n.rand.Exp(int64(p.n.slowMean)))
 	}
-	return cost
+	return cost * model.Time(max(1, p.n.slowTimes))
 }
 
 // report delivers what an engine's turn came to.
@@ -483,6 +487,7 @@ func (p *process) underway(work *storage.SyncWork, appends bool, end func(error,
 	if n.slowMean > 0 {
 		took += model.Time(n.rand.Exp(int64(4 * n.slowMean)))
 	}
+	took *= model.Time(max(1, n.slowTimes))
 	p.later(n.w.now+took, func() {
 		err := n.disk.RunSync(appends, work.Run)
 		n.note("synced", boolBit(err != nil), boolBit(appends), 0, "")

@@ -37,7 +37,7 @@ const (
 	Lite  Mode = "lite"  // one node, seconds of simulated time, thousands of seeds
 	Swarm Mode = "swarm" // longer, more clients, more of everything
 	Calm  Mode = "calm"  // lite without any fault: then nothing may fail or be retried
-	// Cluster is three nodes, each a voter and a broker, and what happens between them.
+	// Cluster is one to seven nodes, each a voter and a broker, and what happens between them.
 	Cluster Mode = "cluster"
 )
 
@@ -131,6 +131,8 @@ type Load struct {
 	Records    int64      // greatest number of records in a batch
 	Codec      int64      // 0 to 4 as on the wire, or -1: each batch draws one
 	Linger     model.Time
+	Replicas   int64 // of each partition; 0: one on every node
+	InSyncMin  int64 // min.insync.replicas; 0: as the broker has it
 }
 
 // Strike is one fault at one time. Which fields matter depends on the kind.
@@ -149,6 +151,7 @@ type Strike struct {
 	Room    int64      // disk-full: bytes left
 	Mean    model.Time // disk-slow: mean of an operation
 	By      model.Time // wall-step: how far
+	Times   int64      // slow-node: how many times as long everything takes
 	Evict   bool       // sync-error: failed pages are read back after a restart
 	Cuts    string     // partition: the directions in which nothing arrives, such as 1>2,2>1; 0 is where clients are
 }
@@ -221,7 +224,8 @@ func (p *Plan) validate() error {
 	}
 	for _, l := range p.Loads {
 		if l.Clients < 1 || l.Clients > 1000 || l.Topics < 1 || l.Topics > 1000 || l.Partitions < 1 || l.Partitions > 1000 ||
-			l.ValueBytes < 0 || l.ValueBytes > 1<<26 || l.Records < 1 || l.Records > 1<<20 || l.Gap <= 0 || l.Codec < -1 || l.Codec > 4 || l.Linger < 0 {
+			l.ValueBytes < 0 || l.ValueBytes > 1<<26 || l.Records < 1 || l.Records > 1<<20 || l.Gap <= 0 || l.Codec < -1 || l.Codec > 4 || l.Linger < 0 ||
+			l.Replicas < 0 || l.Replicas > int64(len(p.Nodes)) || l.InSyncMin < 0 || l.InSyncMin > int64(len(p.Nodes)) {
 			return fmt.Errorf("plan: load %d is out of bounds", l.ID)
 		}
 	}
@@ -229,7 +233,7 @@ func (p *Plan) validate() error {
 		if !s.Kind.strikes() {
 			return fmt.Errorf("plan: strike %d: %s is not a fault that strikes at a time", s.ID, s.Kind)
 		}
-		if s.At < 0 || s.For < 0 || s.Ops < 0 || s.Again < 0 || s.Flips < 0 || s.Percent < 0 || s.Percent > 100 || s.Late < 0 || s.Room < 0 || s.Mean < 0 {
+		if s.At < 0 || s.For < 0 || s.Ops < 0 || s.Again < 0 || s.Flips < 0 || s.Percent < 0 || s.Percent > 100 || s.Late < 0 || s.Room < 0 || s.Mean < 0 || s.Times < 0 || s.Times > 1_000_000 {
 			return fmt.Errorf("plan: strike %d is out of bounds", s.ID)
 		}
 		if s.Kind == FaultPartition {

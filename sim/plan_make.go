@@ -103,7 +103,7 @@ func (m *planner) environment() {
 	if p.Mode != Cluster {
 		return
 	}
-	for id := int64(2); id <= clusterNodes; id++ {
+	for id := int64(2); id <= m.nodeCount(); id++ {
 		n, r := NodePlan{ID: id}, m.stream("node", uint64(id))
 		if r.Percent(50) {
 			n.WallOffset = model.Time(r.Between(-int64(300*sc), int64(300*sc)))
@@ -112,6 +112,18 @@ func (m *planner) environment() {
 		}
 		p.Nodes = append(p.Nodes, n)
 	}
+}
+
+// nodeCount draws how many nodes a cluster has: three in most.
+func (m *planner) nodeCount() int64 {
+	const percent = 100
+	n := m.stream("nodes", 0).Intn(percent)
+	for _, c := range []struct{ count, below int }{{1, 5}, {2, 15}, {3, 65}, {4, 75}, {5, 90}} {
+		if n < c.below {
+			return int64(c.count)
+		}
+	}
+	return nodesMax
 }
 
 // loadKinds are the workloads; a load's place in the list is its number.
@@ -156,10 +168,30 @@ func (m *planner) load(i int, kind string) Load {
 	} else if kind != "log" {
 		l.Clients, l.Gap = r.Between(1, 2), model.Time(r.LogUniform(int64(10*ms), int64(60*ms)))
 	}
+	if m.p.Mode == Cluster {
+		m.spread(&l)
+	}
 	if m.p.Mode == Swarm {
 		l.Clients, l.Topics, l.Partitions = l.Clients*r.Between(1, 3), r.Between(1, 3), r.Between(1, 6)
 	}
 	return l
+}
+
+// spread draws how a load's topics are replicated: as on three nodes people have it in half of the plans.
+func (m *planner) spread(l *Load) {
+	r, nodes := m.stream("spread", uint64(l.ID)), int64(len(m.p.Nodes))
+	const replicasMax = 5
+	l.Replicas = min(3, nodes)
+	if r.Percent(50) {
+		l.Replicas = r.Between(1, min(nodes, replicasMax))
+	}
+	if r.Percent(50) {
+		l.InSyncMin = r.Between(1, l.Replicas)
+	}
+	l.Topics = r.LogUniform(1, 3)
+	if r.Percent(30) {
+		l.Partitions = r.Between(1, 8)
+	}
 }
 
 // strikes draws every class on its own, then keeps a quarter of the timeline free of new faults, so that
@@ -170,7 +202,7 @@ func (m *planner) strikes() {
 	seconds := max(1, int64(p.Until/sc))
 	for kind := FaultCrash; kind <= FaultWallStep; kind++ {
 		r := m.stream("strike", uint64(kind))
-		if r.Percent(50) || p.Mode == Cluster && !slices.Contains(clusterFaults, kind) {
+		if r.Percent(50) {
 			continue
 		}
 		most := seconds
@@ -190,17 +222,26 @@ func (m *planner) strikes() {
 		}
 	}
 	m.partitions(seconds)
+	m.slowNodes(seconds)
 	slices.SortStableFunc(p.Strikes, func(a, b Strike) int { return int(a.At - b.At) })
 	for i := range p.Strikes {
 		p.Strikes[i].ID = int64(i + 1)
 	}
 }
 
-// clusterNodes is how many nodes a cluster has.
-const clusterNodes = 3
-
-// clusterFaults are the classes that strike clusters, beside partitions.
-var clusterFaults = []Fault{FaultCrash, FaultPower, FaultPause, FaultReset}
+// slowNodes draws who is slow, and when: in clusters only, where others need not be.
+func (m *planner) slowNodes(seconds int64) {
+	p, r := m.p, m.stream("strike", uint64(FaultSlowNode))
+	if p.Mode != Cluster || r.Percent(50) {
+		return
+	}
+	for range r.LogUniform(1, max(2, seconds/2)) {
+		p.Strikes = append(p.Strikes, Strike{
+			Kind: FaultSlowNode, Node: r.Between(1, int64(len(p.Nodes))), At: model.Time(r.Between(0, int64(p.Until))),
+			For: model.Time(r.LogUniform(int64(100*ms), int64(10*sc))), Times: r.LogUniform(5, 300),
+		})
+	}
+}
 
 // struck draws a node. Now and then it is all of them.
 func (m *planner) struck(r *draw.Stream) int64 {
@@ -266,6 +307,9 @@ func (m *planner) details(s *Strike, r *draw.Stream) {
 	switch s.Kind {
 	case FaultCrash, FaultPower:
 		s.For = model.Time(r.LogUniform(int64(ms), int64(500*ms)))
+		if m.p.Mode == Cluster && r.Percent(50) {
+			s.For = model.Time(r.LogUniform(int64(500*ms), int64(8*sc))) // long enough to be taken for dead
+		}
 		if r.Percent(60) {
 			s.Ops = r.LogUniform(1, 60)
 		}

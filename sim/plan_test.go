@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,24 +58,36 @@ func TestPlansMixTheirFaults(t *testing.T) {
 	if MakePlan(5, Calm).Strikes != nil {
 		t.Error("a calm plan has faults")
 	}
-	struck := map[Fault]int{}
-	for seed := range uint64(200) {
-		p := MakePlan(seed, Lite)
-		if err := p.validate(); err != nil {
-			t.Fatal(err)
+	for _, mode := range []Mode{Lite, Cluster} {
+		struck := map[Fault]int{}
+		for seed := range uint64(200) {
+			p := MakePlan(seed, mode)
+			if err := p.validate(); err != nil {
+				t.Fatal(err)
+			}
+			for f := FaultNone + 1; f < faultCount; f++ {
+				if p.Has(f) {
+					struck[f]++
+				}
+			}
 		}
 		for f := FaultNone + 1; f < faultCount; f++ {
-			if p.Has(f) {
-				struck[f]++
+			n := struck[f]
+			if slices.Contains(ofSeveral, f) && mode != Cluster || slices.Contains(ofOne, f) && mode == Cluster {
+				if n > 0 {
+					t.Errorf("%s is in %d plans of mode %s", f, n, mode)
+				}
+				continue
+			}
+			if n < 10 || n > 190 && f != FaultClockRate {
+				t.Errorf("%s is in %d of 200 plans of mode %s", f, n, mode)
 			}
 		}
 	}
-	for f := FaultNone + 1; f < faultCount; f++ {
-		if f == FaultPartition || f == FaultOneWay {
-			continue // of several nodes
-		}
-		if n := struck[f]; n < 10 || n > 190 {
-			t.Errorf("%s is in %d of 200 plans", f, n)
-		}
-	}
 }
+
+// ofSeveral are the faults that one node alone does not have, and ofOne those that clusters have not yet.
+var (
+	ofSeveral = []Fault{FaultPartition, FaultOneWay, FaultSlowNode}
+	ofOne     = []Fault{FaultBitFlip, FaultHostile}
+)

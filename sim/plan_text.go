@@ -83,6 +83,8 @@ func (l *Load) fields() []field {
 		{"records", &l.Records},
 		{"codec", &l.Codec},
 		{"linger", &l.Linger},
+		{"replicas", &l.Replicas},
+		{"in_sync_min", &l.InSyncMin},
 	}
 }
 
@@ -101,6 +103,7 @@ func (s *Strike) fields() []field {
 		{"room", &s.Room},
 		{"mean", &s.Mean},
 		{"by", &s.By},
+		{"times", &s.Times},
 		{"evict", &s.Evict},
 		{"cuts", &s.Cuts},
 	}

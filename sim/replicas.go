@@ -41,7 +41,7 @@ func (w *world) apart() string {
 		if first == nil {
 			return fmt.Sprintf("node %d does not know %v", w.nodes[0].id, tp)
 		}
-		end, ok := w.nodes[0].process.broker.Bounds(tp)
+		end := model.NoOffset
 		for _, n := range w.nodes {
 			p := n.state(tp)
 			if p == nil || p.Leader != first.Leader || p.PartitionEpoch != first.PartitionEpoch {
@@ -50,8 +50,18 @@ func (w *world) apart() string {
 			if len(p.ISR) < len(p.Replicas) {
 				return fmt.Sprintf("%v has replicas %v and %v are in sync, led by %d", tp, p.Replicas, p.ISR, p.Leader)
 			}
-			if b, here := n.process.broker.Bounds(tp); !here || !ok || b.HighWatermark != end.HighWatermark {
-				return fmt.Sprintf("%v: the high watermark of node 1 is %d, that of node %d %d", tp, end.HighWatermark, n.id, b.HighWatermark)
+			b, here := n.process.broker.Bounds(tp)
+			if here != p.IsReplica(model.NodeID(n.id)) {
+				return fmt.Sprintf("%v has replicas %v; node %d has one: %t", tp, p.Replicas, n.id, here)
+			}
+			if !here {
+				continue
+			}
+			if end == model.NoOffset {
+				end = b.HighWatermark
+			}
+			if b.HighWatermark != end {
+				return fmt.Sprintf("%v: a replica's high watermark is %d, that of node %d %d", tp, end, n.id, b.HighWatermark)
 			}
 		}
 	}
@@ -112,19 +122,23 @@ func (w *world) compare() {
 	}
 	for _, tp := range w.judged() {
 		var want []ghostBatch
-		for i, n := range w.nodes {
+		first := (*node)(nil)
+		for _, n := range w.nodes {
+			if p := n.state(tp); p == nil || !p.IsReplica(model.NodeID(n.id)) {
+				continue
+			}
 			got, err := n.batches(tp)
 			switch {
 			case err != nil:
 				w.fail("final-read", fmt.Sprintf("%v on node %d: %v", tp, n.id, err))
 				return
-			case i == 0:
-				want = got
+			case first == nil:
+				want, first = got, n
 			default:
 				for k := range max(len(want), len(got)) {
 					if k >= len(want) || k >= len(got) || want[k] != got[k] {
 						w.fail("replicas-differ", fmt.Sprintf("%v: batch %d of node %d is %v, of node %d %v", tp, k,
-							w.nodes[0].id, batchAt(want, k), n.id, batchAt(got, k)))
+							first.id, batchAt(want, k), n.id, batchAt(got, k)))
 						return
 					}
 				}

@@ -148,7 +148,7 @@ func (w *world) populate() error {
 		load, err := workload.New(env, workload.Spec{
 			ID: l.ID, Kind: l.Kind, Clients: int(l.Clients), Topics: int(l.Topics), Partitions: int(l.Partitions),
 			ValueBytes: int(l.ValueBytes), Gap: l.Gap, Records: int(l.Records), Codec: int(l.Codec), Linger: l.Linger,
-			Addrs: w.addrs(), Calm: w.plan.Mode == Calm,
+			Replicas: int(l.Replicas), InSyncMin: int(l.InSyncMin), Addrs: w.addrs(), Calm: w.plan.Mode == Calm,
 		})
 		if err != nil {
 			return err

@@ -65,6 +65,9 @@ func (n *node) strike(s *Strike, until model.Time) {
 	case FaultDiskSlow:
 		n.slowMean = s.Mean
 		n.w.at(until, func() { n.slowMean = 0 })
+	case FaultSlowNode:
+		n.slowTimes = s.Times
+		n.w.at(until, func() { n.slowTimes = 0 })
 	case FaultPause:
 		if n.process != nil {
 			n.w.fire(FaultPause)
@@ -110,7 +113,7 @@ func (w *world) heal() {
 		n.disk.SetCapacity(-1)
 		n.disk.FailSyncs(0, false)
 		n.disk.CrashAfter(0, false)
-		n.flips, n.again, n.slowMean = 0, 0, 0
+		n.flips, n.again, n.slowMean, n.slowTimes = 0, 0, 0, 0
 	}
 	w.plan.Disk = DiskPlan{OpMean: us, SyncMin: 50 * us, SyncMean: 200 * us}
 	for _, h := range w.hosts {

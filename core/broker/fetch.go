@@ -71,8 +71,10 @@ func (b *Broker) fetch(ev *Fetch, out *effect.Set) {
 			code = b.fetchCode(p, part, ev.Replica)
 		}
 		if code != 0 || p.fetchedBy == b.fetchCount || p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
-			ready = true
-			break
+			if ready = true; ev.Replica == model.NoNode {
+				break
+			}
+			continue // how far it is with the others it may not tell again
 		}
 		p.fetchedBy = b.fetchCount
 		f.readableBytes += readable(p, part.Offset, ev.Replica)

@@ -133,6 +133,12 @@ func (b *Broker) leave(out *effect.Set) {
 // Left reports whether nothing is led here any more, and the broker may stop.
 func (b *Broker) Left() bool { return b.self.left }
 
+// isRegistered reports whether the image knows this life of the broker.
+func (b *Broker) isRegistered() bool {
+	r := b.view.Broker(b.config.Advertised.ID)
+	return r != nil && r.Epoch == b.self.epoch
+}
+
 // Active reports whether the controller counts on this broker: it is registered, has caught up with the metadata and is
 // not fenced.
 func (b *Broker) Active() bool {

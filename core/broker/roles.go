@@ -101,11 +101,13 @@ func (b *Broker) partitionChanged(t *topic, ch *metadata.PartitionChange, out *e
 	b.assign(p, ch.After, out)
 }
 
-// assign lets a replica lead or follow, as the image says.
+// assign lets a replica lead or follow, as the image says. What an earlier life of this broker led it does not lead any more,
+// but an image from the disk does not know that: who was in sync then may not be all who are now. Only what nobody else has
+// a replica of is led on.
 func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set) {
 	led, epoch := p.replica.Leads(), p.replica.LeaderEpoch()
 	before := p.replica.Bounds().HighWatermark
-	if state.Leader == b.config.Advertised.ID {
+	if state.Leader == b.config.Advertised.ID && (len(state.Replicas) == 1 || b.isRegistered()) {
 		b.unfollow(p)
 		advanced := p.replica.Lead(b.leadership(p.topic, state), b.now, out)
 		for _, node := range state.Replicas {
@@ -126,7 +128,11 @@ func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set
 		return
 	}
 	failed := len(out.Produced)
-	p.replica.Follow(state.Leader, state.LeaderEpoch, out)
+	leader := state.Leader
+	if leader == b.config.Advertised.ID {
+		leader = model.NoNode
+	}
+	p.replica.Follow(leader, state.LeaderEpoch, out)
 	b.hintLeader(p, failed, out)
 	p.proposing, p.proposeAt = false, 0
 	if led {
@@ -134,7 +140,7 @@ func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set
 		b.deletedBelow(p, 0, kerr.NotLeaderForPartition.Code, out)
 		b.wake(p, out)
 	}
-	b.followNode(p, state.Leader)
+	b.followNode(p, leader)
 }
 
 // leadership is what the image says of a partition that this node leads.

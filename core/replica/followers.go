@@ -134,6 +134,9 @@ func (f *Followers) Fetched(node model.NodeID, brokerEpoch model.BrokerEpoch, of
 	if offset > f.end {
 		invariant.Checkf(false, "node %d has the log to %d, and its leader to %d", node, offset, f.end)
 	}
+	if brokerEpoch == r.brokerEpoch && offset < r.end {
+		return false, true // sent before another that has been here: a process does not lose what it said to have
+	}
 	r.brokerEpoch, r.end = brokerEpoch, offset
 	switch {
 	case offset >= f.end:

@@ -154,6 +154,24 @@ func TestAFollowerThatLostItsLogLeaves(t *testing.T) {
 	}
 }
 
+// TestALateFetchSaysNothing: a connection that is dead for the follower may bring a fetch of its to the leader yet, behind
+// those that were sent after it.
+func TestALateFetchSaysNothing(t *testing.T) {
+	f := newFollowers([]model.NodeID{1, 2, 3}, 1)
+	f.Appended(10, 10, 2)
+	f.Fetched(2, 1, 10, 3)
+	f.Fetched(3, 1, 10, 3)
+	if _, ok := f.Fetched(2, 1, 4, 5); !ok {
+		t.Error("it is refused")
+	}
+	if r := f.find(2); r.end != 10 || r.fetchedAt != 3 {
+		t.Errorf("the leader goes by it: %+v", r)
+	}
+	proposes(t, f, 6)
+	f.Fetched(2, 2, 4, 7) // another life, which has lost something
+	proposes(t, f, 8, 1, 3)
+}
+
 func TestTheFencedAreNotProposed(t *testing.T) {
 	f := newFollowers([]model.NodeID{1, 2}, 1)
 	f.Alive(3, false)

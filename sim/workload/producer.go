@@ -50,9 +50,6 @@ func newProducer(g *group) *producer {
 	case 1:
 		cfg.Acks = client.AcksLeader
 	}
-	if len(g.spec.Addrs) > 1 {
-		cfg.Acks = client.AcksAll // what only the leader has may be lost with it
-	}
 	p.cfg, p.machine = cfg, client.NewProducer(cfg)
 	p.line.Machine = p.machine
 	p.at = model.Time(r.Between(1, int64(20*millisecond)))
@@ -151,7 +148,11 @@ func (p *producer) acked(now model.Time, at int, j int64, a *client.Ack) {
 			return
 		}
 	}
-	op := p.g.end(at, now, how)
+	told := how
+	if how.OK() && p.cfg.Acks == client.AcksLeader && p.g.replicas() > 1 {
+		told = client.Outcome{Reason: client.Lost} // what only the leader has may be lost with it
+	}
+	op := p.g.end(at, now, told)
 	if a.Topic != op.Topic || int32(a.Partition) != op.Partition {
 		p.g.Fail("client", fmt.Sprintf("acknowledged for %s/%d: %s", a.Topic, a.Partition, op))
 	}
@@ -159,7 +160,7 @@ func (p *producer) acked(now model.Time, at int, j int64, a *client.Ack) {
 		return
 	}
 	k := check.Key{Topic: op.Topic, Partition: op.Partition}
-	if a.BaseOffset != model.NoOffset {
+	if a.BaseOffset != model.NoOffset && told.OK() {
 		op.Offset = int64(a.BaseOffset) + j
 		p.g.ends[k] = max(p.g.ends[k], op.Offset+1)
 	}

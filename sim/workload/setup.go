@@ -38,7 +38,7 @@ func (s *setup) Wake(now model.Time) {
 	}
 	s.busy = true
 	s.admin.CreateTopics(now, []client.NewTopic{{
-		Name: s.g.topics[s.next], PartitionCount: int32(s.g.spec.Partitions), ReplicationFactor: int16(len(s.g.spec.Addrs)), Configs: s.g.configs,
+		Name: s.g.topics[s.next], PartitionCount: int32(s.g.spec.Partitions), ReplicationFactor: s.g.replicas(), Configs: s.g.configs,
 	}}, false, &s.line.Out)
 }
 

@@ -68,7 +68,9 @@ type Spec struct {
 	Records    int
 	Codec      int
 	Linger     model.Time
-	// Addrs are the nodes. With several, topics have as many replicas, and everybody waits for all of them.
+	Replicas   int // of each partition; 0: one on every node
+	InSyncMin  int // min.insync.replicas; 0: as the broker has it
+	// Addrs are the nodes. With several, what is not acknowledged by all that are in sync may be lost with a leader.
 	Addrs []string
 	// Calm promises that there are no faults: timeouts are generous, and nothing may fail.
 	Calm bool
@@ -164,6 +166,9 @@ func New(w *World, spec Spec) (*Load, error) {
 		if r.Percent(25) {
 			g.configs = append(g.configs, client.TopicConfig{Name: "message.timestamp.type", Value: "LogAppendTime"})
 		}
+		if spec.InSyncMin > 0 {
+			g.configs = append(g.configs, client.TopicConfig{Name: "min.insync.replicas", Value: fmt.Sprint(spec.InSyncMin)})
+		}
 		l.Programs = append(l.Programs, newSetup(g))
 		for range spec.Clients {
 			p := newProducer(g)
@@ -218,6 +223,14 @@ func New(w *World, spec Spec) (*Load, error) {
 		return nil, fmt.Errorf("there is no workload %q", spec.Kind)
 	}
 	return l, nil
+}
+
+// replicas is how many each partition has.
+func (g *group) replicas() int16 {
+	if g.spec.Replicas > 0 {
+		return int16(g.spec.Replicas)
+	}
+	return int16(len(g.spec.Addrs))
 }
 
 // process hands out a number.
