@@ -9,6 +9,7 @@ SEEDS    ?= 1:200
 MODE     ?= lite
 FUZZTIME ?= 10s
 ROUNDS   ?= 100
+FOR      ?= 1m
 CLASS    ?= A
 BENCH    ?= .
 
@@ -104,6 +105,10 @@ mutants: ## put known bugs into copies of the tree; the simulator must catch eac
 .PHONY: crash
 crash: build ## kill -9 a broker under load, ROUNDS=100 times, and look for lost writes
 	$(GO) run ./jepsen/crash --rounds $(ROUNDS) --weir bin/weir $(ARGS)
+
+.PHONY: chaos
+chaos: build ## kill, pause and cut off the nodes of a cluster under load, FOR=1m: is anything lost? ARGS='--seed 7 --rate 5000'
+	bin/weir dev --nodes 3 --chaos --for $(FOR) --listen 127.0.0.1:0 --http "" $(ARGS)
 
 .PHONY: scale
 scale: build ## what 100,000 partitions cost: memory, start, stop, kill; ARGS='--bytes 20GiB --partitions 100' for much data

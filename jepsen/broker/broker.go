@@ -65,7 +65,7 @@ func Start(o Options) (*Broker, error) {
 		args = []string{"node", "--config", o.Config}
 	}
 	b.cmd = exec.Command(o.Binary, append(args, o.Args...)...)
-	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: o.OwnGroup}
+	b.cmd.SysProcAttr = attributes(o.OwnGroup)
 	b.cmd.Stderr = b.stderr
 	stdout, err := b.cmd.StdoutPipe()
 	if err != nil {

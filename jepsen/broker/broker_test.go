@@ -66,7 +66,7 @@ func TestStopWantsExitCodeZero(t *testing.T) {
 
 func TestPausedProcessDoesNothingUntilItIsResumed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ticks")
-	b, err := Start(Options{Binary: program(t, `trap 'exit 0' TERM; echo "ready kafka=$3"; while :; do echo . >>"`+path+`"; sleep 0.01; done`), Config: "a.properties"})
+	b, err := Start(Options{Binary: program(t, `trap 'exit 0' TERM; echo . >"`+path+`"; echo "ready kafka=$3"; while :; do echo . >>"`+path+`"; sleep 0.01; done`), Config: "a.properties"})
 	if err != nil {
 		t.Fatal(err)
 	}

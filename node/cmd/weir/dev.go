@@ -16,6 +16,7 @@ func (a *app) devCommand() *cobra.Command {
 	var data, listen, http string
 	var ephemeral bool
 	var nodes int
+	var breaking chaosRun
 	var set []string
 	c := &cobra.Command{
 		Use: "dev", Short: "Start a broker, or a cluster, for development", Args: cobra.NoArgs,
@@ -27,30 +28,62 @@ the next port (9092, 9093, 9094), which replicate, vote and take over from each 
 all in this process and talk to each other in memory; clients see no difference. A data directory keeps the number of
 nodes that it was made with.
 
+With --chaos the nodes are processes of their own, and one of them at a time is broken and mended, while a producer
+(idempotent, acks=all) and a consumer use a topic with three replicas:
+
+  kill        kill -9, and a start after 0 to 5 s
+  restart     SIGTERM, and a start at once
+  pause       SIGSTOP for up to 8 s, then SIGCONT
+  cut         the others and the node do not hear each other, for up to 8 s; clients reach it
+  cut-sends   the node hears the others, and they do not hear it
+  cut-hears   they hear the node, and it does not hear them
+  cut-link    two nodes do not hear each other, and the third hears both
+
+Every record that was acknowledged must be read once, in order. Lines on stderr say what happens, and how it stands: lost and
+duplicated must be 0, and the worst gap is the longest time in which a partition acknowledged nothing. The report in the end
+has the gaps of each kind of fault; the exit code is 1 if any promise was broken, and then the directory is kept and named.
+The data is in a temporary directory unless --data is given.
+
 When it serves it prints one line, beginning with "ready", on stdout. Ctrl-C or SIGTERM stops it cleanly.`,
 		Example: `  weir dev                                   data in ./weir-data
   weir dev --nodes 3 --data cluster-data     a cluster: three brokers in one process
   weir dev --ephemeral                       data in a directory that is removed at the end
+  weir dev --nodes 3 --chaos --for 1m        break it for a minute: is anything lost?
   weir dev --listen 127.0.0.1:0 --http ""    any free port, no HTTP
   weir dev --set num.partitions=4            any property of ` + "`weir node --help`",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (failed error) {
 			if err := checkDevNodes(nodes); err != nil {
 				return err
 			}
-			if ephemeral {
-				if cmd.Flags().Changed("data") {
-					return usage("--ephemeral keeps nothing, and --data says where to keep it: give one of them")
+			isKept := cmd.Flags().Changed("data")
+			if ephemeral && isKept {
+				return usage("--ephemeral keeps nothing, and --data says where to keep it: give one of them")
+			}
+			if breaking.on || cmd.Flags().Changed("for") || cmd.Flags().Changed("seed") || cmd.Flags().Changed("rate") {
+				if !breaking.on {
+					return usage("--for, --seed and --rate are of --chaos")
 				}
+				if nodes == 1 && !cmd.Flags().Changed("nodes") {
+					nodes = 3
+				}
+			}
+			if ephemeral || breaking.on && !isKept {
 				dir, err := os.MkdirTemp("", "weir-dev-")
 				if err != nil {
 					return err
 				}
 				defer func() {
+					if breaking.on && failed != nil {
+						return // somebody wants to look at it
+					}
 					if err := os.RemoveAll(dir); err != nil {
 						a.say("the ephemeral data directory could not be removed: %v", err)
 					}
 				}()
 				data = filepath.Join(dir, "data")
+			}
+			if breaking.on {
+				return a.runChaos(cmd.Context(), &breaking, data, isKept, nodes, listen, http, set)
 			}
 			cluster, err := openDevCluster(data, nodes)
 			if err != nil {
@@ -79,6 +112,10 @@ When it serves it prints one line, beginning with "ready", on stdout. Ctrl-C or 
 	f.StringVar(&data, "data", "weir-data", "directory to keep the data in")
 	f.BoolVar(&ephemeral, "ephemeral", false, "keep the data in a temporary directory and remove it at the end")
 	f.IntVar(&nodes, "nodes", 1, "how many nodes: 1, 3 or 5")
+	f.BoolVar(&breaking.on, "chaos", false, "break the nodes one after the other, and check that nothing is lost; see above")
+	f.DurationVar(&breaking.time, "for", 0, "of --chaos: how long; 0 until Ctrl-C")
+	f.Uint64Var(&breaking.seed, "seed", 0, "of --chaos: which faults come, in which order, and for how long; 0 draws one")
+	f.IntVar(&breaking.rate, "rate", 1000, "of --chaos: records a second")
 	f.StringVar(&listen, "listen", "127.0.0.1:9092", "HOST:PORT of Kafka's protocol, on TCP and QUIC; port 0 takes a free one")
 	f.StringVar(&http, "http", "127.0.0.1:9644", `HOST:PORT of health and metrics; "" turns it off`)
 	f.StringArrayVar(&set, "set", nil, "set a property, as NAME=VALUE; may be repeated")

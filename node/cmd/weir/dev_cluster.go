@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -146,15 +147,21 @@ var owned = []string{
 	"nodes.transport", "controller.quorum.voters", "quic.certificate.file", "quic.key.file",
 }
 
-// devConfigs makes the configuration of every node. settings are those of all.
-func (a *app) devConfigs(c devCluster, data, listen, http string, settings []config.Setting, set []string) ([]config.Config, error) {
+// checkOwned refuses settings of such properties.
+func checkOwned(set []string) error {
 	for _, s := range set {
 		name, _, _ := strings.Cut(s, "=")
-		for _, o := range owned {
-			if name == o {
-				return nil, usage("--set %s: with --nodes each node has its own; --data, --listen and --http say where they begin", name)
-			}
+		if slices.Contains(owned, name) {
+			return usage("--set %s: with --nodes each node has its own; --data, --listen and --http say where they begin", name)
 		}
+	}
+	return nil
+}
+
+// devConfigs makes the configuration of every node. settings are those of all.
+func (a *app) devConfigs(c devCluster, data, listen, http string, settings []config.Setting, set []string) ([]config.Config, error) {
+	if err := checkOwned(set); err != nil {
+		return nil, err
 	}
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/weirmq/weir/jepsen/broker"
+	"github.com/weirmq/weir/jepsen/chaos"
 )
 
 // weir dev --nodes 3 is a cluster: each node serves clients on an address of its own, records are on all of them, the data
@@ -86,5 +90,52 @@ func TestDevRunsAClusterInOneProcess(t *testing.T) {
 	}
 	if code, _, errs := weir(t, "", "dev", "--nodes", "3", "--data", single); code != 1 || !strings.Contains(errs, "the data of a single node") {
 		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}
+
+// weir dev --chaos breaks nodes that are processes, and nothing that was acknowledged is lost. Its report is for people, or JSON,
+// and is in the directory when one was given.
+func TestChaosLosesNothing(t *testing.T) {
+	t.Parallel()
+	bin, data := buildWeir(t), filepath.Join(t.TempDir(), "data")
+	c := child(t, 2*time.Minute, bin, "dev", "--nodes", "3", "--chaos", "--for", "8s", "--seed", "3", "--rate", "300", "--data", data,
+		"--listen", "127.0.0.1:0", "--http", "", "--output", "json")
+	out, err := c.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("%v\n%s%s", err, out, exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	var r chaos.Report
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if r.Acked < 2000 || r.Read != r.Sent || r.Acked != r.Sent || r.Wrong() != 0 || len(r.Faults) == 0 || len(r.Kinds) == 0 || r.WorstGapMs <= 0 || r.Latency == nil {
+		t.Errorf("%s", out)
+	}
+	kept, err := os.ReadFile(filepath.Join(data, "report.json"))
+	if err != nil || !strings.Contains(string(kept), `"seed": 3,`) {
+		t.Errorf("the report in the directory: %v\n%s", err, kept)
+	}
+	for _, name := range []string{"node-1.log", "node-3.properties", "2/meta.properties", "cluster.properties"} {
+		if _, err := os.Stat(filepath.Join(data, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	// The directory is that of a cluster of three: it can be looked at, without faults.
+	b, err := broker.Start(broker.Options{Binary: bin, Data: data, Listen: "127.0.0.1:0", Args: []string{"--nodes", "3", "--http", ""}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Ready(30 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := weir(t, "", "topic", "ls", "-b", b.Kafka); code != 0 || !strings.Contains(out, "chaos-") {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+	if err := b.Stop(20 * time.Second); err != nil {
+		t.Error(err)
 	}
 }

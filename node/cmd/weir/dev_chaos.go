@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/weirmq/weir/jepsen/chaos"
+	"github.com/weirmq/weir/jepsen/cluster"
+)
+
+// chaosRun is `weir dev --chaos`.
+type chaosRun struct {
+	on   bool
+	time time.Duration
+	seed uint64
+	rate int
+}
+
+const (
+	chaosReport = "report.json"
+	// plainEvery is how often progress is told where nobody looks at a terminal.
+	plainEvery = 10 * time.Second
+)
+
+// runChaos breaks a cluster of nodes, each a process, and says what became of what they had promised.
+func (a *app) runChaos(ctx context.Context, c *chaosRun, data string, keep bool, nodes int, listen, http string, set []string) (err error) {
+	if c.rate < 1 || c.time < 0 {
+		return usage("--rate is at least 1, and --for not negative")
+	}
+	if nodes < 3 {
+		return usage("--chaos takes one node away after the other: with less than --nodes 3 nothing would be left to serve")
+	}
+	if err := checkOwned(set); err != nil {
+		return err
+	}
+	binary, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	dev, err := openDevCluster(data, nodes)
+	if err != nil {
+		return err
+	}
+	if c.seed == 0 {
+		c.seed = uint64(time.Now().UnixNano())
+	}
+	if data, err = filepath.Abs(data); err != nil {
+		return err
+	}
+	a.say("chaos: %d nodes as processes, seed %d, data and logs in %s", nodes, c.seed, data)
+	screen := &chaosScreen{app: a, live: isTerminal(a.stderr) || a.showProgress}
+	defer screen.end()
+	run, err := chaos.Start(ctx, chaos.Options{
+		Cluster: cluster.Options{
+			Binary: binary, Dir: data, ClusterID: dev.id, Nodes: nodes, Listen: listen, HTTP: http,
+			Set: append([]string{"group.initial.rebalance.delay.ms=0"}, set...),
+		},
+		Seed: c.seed, Rate: c.rate, For: c.time, Tell: screen.line,
+		Ready: func(brokers []string) {
+			screen.line("ready: brokers " + strings.Join(brokers, ",") + "; Ctrl-C ends it with a report")
+			screen.begin()
+		},
+	})
+	if err != nil {
+		return err
+	}
+	screen.run = run
+	report, err := run.Finish(ctx)
+	screen.end()
+	text, jsonErr := json.MarshalIndent(report, "", "  ")
+	err = errors.Join(err, jsonErr, os.WriteFile(filepath.Join(data, chaosReport), append(text, '\n'), 0o644))
+	if a.json() {
+		err = errors.Join(err, a.printJSON(report))
+	} else {
+		err = errors.Join(err, report.Write(a.stdout))
+	}
+	if err = errors.Join(err, report.Err()); err != nil || keep {
+		a.say("kept: %s has %s, the nodes' logs, configurations and data", data, chaosReport)
+	}
+	return err
+}
+
+// chaosScreen shows what happens: one line that changes on a terminal, and lines now and then elsewhere.
+type chaosScreen struct {
+	app  *app
+	live bool
+	run  *chaos.Run
+
+	mu    sync.Mutex
+	quit  chan struct{} // nil: nothing is shown
+	ended sync.WaitGroup
+}
+
+// line tells of something that happened.
+func (s *chaosScreen) line(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live {
+		text = "\r\033[K" + text
+	}
+	s.app.say("%s", text)
+}
+
+func (s *chaosScreen) begin() {
+	every := plainEvery
+	if s.live {
+		every = 500 * time.Millisecond
+	}
+	s.quit = make(chan struct{})
+	s.ended.Go(func() {
+		t := time.NewTicker(every)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+			case <-s.quit:
+				return
+			}
+			text := s.run.Progress().String()
+			s.mu.Lock()
+			if s.live {
+				_, _ = fmt.Fprintf(s.app.stderr, "\r\033[K%s", text)
+			} else {
+				s.app.say("%s", text)
+			}
+			s.mu.Unlock()
+		}
+	})
+}
+
+// end stops showing. It may be called again.
+func (s *chaosScreen) end() {
+	if s.quit == nil {
+		return
+	}
+	close(s.quit)
+	s.ended.Wait()
+	s.quit = nil
+	if s.live {
+		_, _ = fmt.Fprint(s.app.stderr, "\r\033[K")
+	}
+}
