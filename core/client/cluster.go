@@ -37,8 +37,13 @@ type cluster struct {
 }
 
 // slowAfter is when an answer is late: a broker that froze or was cut off says nothing, and its
-// partitions have other leaders long before the request times out.
-const slowAfter = second
+// partitions have other leaders long before the request times out. From then on we ask every slowAgain whether it is so.
+const (
+	slowAfter = second / 2
+	slowAgain = second / 4
+	// patienceFirst is when another broker is asked what any of them can answer.
+	patienceFirst = second
+)
 
 // owner is the machine around a cluster.
 type owner interface {
@@ -148,7 +153,7 @@ func (c *cluster) init(cfg Config, o owner) {
 	invariant.Checkf(cfg.Validate() == nil, "a machine is made with a valid configuration: %v", cfg.Validate())
 	c.cfg, c.owner = cfg, o
 	c.controller = anyNode
-	c.patience = slowAfter
+	c.patience = patienceFirst
 	for i, addr := range cfg.Bootstrap {
 		c.setEndpoint(firstBootstrap-model.NodeID(i), addr)
 	}
@@ -303,6 +308,9 @@ func (c *cluster) send(now model.Time, k *conn, q call, timeout model.Time, out 
 		q.failed(now, Unsupported, false, out)
 		return false
 	}
+	if _, ok := q.(*refreshCall); ok {
+		c.refresh.asked = k.endpoint.addr
+	}
 	c.transmit(now, k, q, v, timeout, out)
 	return true
 }
@@ -390,7 +398,7 @@ func (c *cluster) received(now model.Time, id ConnID, frame []byte, out *Out) {
 	}
 	k.endpoint.failures = 0
 	if k.traffic == control && p.key != protocol.KeyAPIVersions {
-		c.patience = slowAfter
+		c.patience = patienceFirst
 	}
 	// The request was answered, so its bytes have left; nobody looks at them any more.
 	c.recycle(p.writer)
@@ -482,14 +490,14 @@ func (c *cluster) tick(now model.Time, out *Out) {
 		if len(k.pending) > 0 && now >= k.pending[0].slowAt && k.state == ready {
 			p := &k.pending[0]
 			k.slow = true
-			p.slowAt = now + slowAfter
+			p.slowAt = now + slowAgain
 			if k.traffic == control && p.call.misplaced() {
 				c.patience = min(2*c.patience, c.cfg.RequestTimeout)
 				c.lose(now, k, "no answer so far, others may", Lost, true, out)
 				i = 0
 				continue
 			}
-			c.wantRefresh()
+			c.doubt(k.endpoint.addr)
 		}
 		i++
 	}

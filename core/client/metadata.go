@@ -77,6 +77,9 @@ type refresh struct {
 	started  bool       // at least one was sent
 	at       model.Time // when the last one was sent
 	streak   int        // wanted again soon after the last: pauses grow
+	asked    string     // the address that the last one went to, or that is not to be asked now
+	doubted  bool       // asked is silent, and not because of the last refresh
+	heldTo   model.Time // not before: a connection to somebody else is being made
 }
 
 // wantRefresh asks for fresh metadata as soon as the backoff allows.
@@ -87,6 +90,8 @@ func (c *cluster) refreshAt() (at model.Time, ok bool) {
 	switch r := &c.refresh; {
 	case r.underway || c.closed:
 		return 0, false
+	case r.heldTo != 0:
+		return r.heldTo, true
 	case r.wanted && !r.started:
 		return 0, true
 	case r.wanted && r.streak == 0:
@@ -102,6 +107,15 @@ func (c *cluster) refreshAt() (at model.Time, ok bool) {
 	return 0, false
 }
 
+// doubt asks for fresh metadata, and not from a broker that says nothing at the moment.
+func (c *cluster) doubt(addr string) {
+	c.refresh.asked, c.refresh.doubted = addr, true
+	c.wantRefresh()
+}
+
+// heldFor is how long a refresh waits for a connection to a broker that is not in doubt.
+const heldFor = second / 20
+
 func (c *cluster) refreshDeadline() model.Time {
 	at, ok := c.refreshAt()
 	if !ok {
@@ -116,14 +130,52 @@ func (c *cluster) tickRefresh(now model.Time, out *Out) {
 		return
 	}
 	r := &c.refresh
+	var elsewhere *conn
+	if r.doubted || r.started && now-r.at < 2*c.cfg.RetryBackoffMax {
+		// Who was asked may be cut off from the others, and know nothing of what has happened since.
+		var underway bool
+		if elsewhere, underway = c.another(now, r.asked, out); underway && r.doubted && r.heldTo == 0 {
+			r.heldTo = now + heldFor
+			return
+		}
+	}
 	// A refresh soon after another means that the first did not help.
 	if r.started && now-r.at < 2*c.cfg.RetryBackoffMax {
 		r.streak++
 	} else {
 		r.streak = 0
 	}
-	r.wanted, r.underway, r.started, r.at = false, true, true, now
+	r.wanted, r.underway, r.started, r.at, r.doubted, r.heldTo = false, true, true, now, false, 0
+	if elsewhere != nil {
+		c.send(now, elsewhere, &refreshCall{cluster: c}, c.cfg.RequestTimeout, out)
+		return
+	}
 	c.submit(now, anyNode, &refreshCall{cluster: c}, out)
+}
+
+// another is a ready control connection to a broker at another address. If there is none it arranges for one, which is
+// then under way.
+func (c *cluster) another(now model.Time, addr string, out *Out) (k *conn, underway bool) {
+	first := slices.IndexFunc(c.endpoints, func(e *endpoint) bool { return e.addr == addr })
+	var idle *endpoint
+	for i := range c.endpoints {
+		e := c.endpoints[(first+1+i)%len(c.endpoints)]
+		if e.addr == addr {
+			continue
+		}
+		switch k := e.conns[control]; {
+		case k != nil && k.state == ready:
+			return k, false
+		case k != nil:
+			idle = e // it is on its way
+		case idle == nil && now >= e.retryAt:
+			idle = e
+		}
+	}
+	if idle != nil {
+		c.open(now, idle, control, out)
+	}
+	return nil, idle != nil
 }
 
 // refreshCall asks for the topics that the machine follows.

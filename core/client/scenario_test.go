@@ -131,6 +131,22 @@ func TestScenarioLeaderFreezes(t *testing.T) {
 	}
 }
 
+func TestScenarioLeaderIsCutOff(t *testing.T) {
+	w, p, part := warm(t, nil)
+	w.cluster.Behind = []model.NodeID{1}
+	part.Move(2)
+	begin := w.now
+	w.burst(p, 1, 3)
+	w.settle(t, p)
+	w.golden(t, "The leader, through which we also ask for metadata, is cut off from the others: it serves no more, and knows of no other leader. When its word did not help the client asks another broker.")
+	if got := fmt.Sprint(values(part)); got != "[value 0 value 1 value 2]" {
+		t.Errorf("the log holds %s", got)
+	}
+	if took := w.now - begin; took > 1000*ms {
+		t.Errorf("it took %d ms", took/ms)
+	}
+}
+
 func TestScenarioThrottled(t *testing.T) {
 	w, p, _ := warm(t, nil)
 	w.cluster.ThrottleMs = 250

@@ -46,6 +46,8 @@ type Cluster struct {
 	BatchBytesMax int
 	// ThrottleMs is what answers to Produce and Fetch ask clients to pause (KIP-219).
 	ThrottleMs int32
+	// Behind are brokers that are cut off from the others: in what they say of partitions, the last move has not happened.
+	Behind []model.NodeID
 	// Hints answers NOT_LEADER with the leader's name (KIP-951).
 	Hints bool
 
@@ -80,6 +82,11 @@ type Partition struct {
 	Aborted    []Aborted
 	LastStable model.Offset // -1: the end
 	producers  map[model.ProducerID]*producerState
+	former     struct {
+		leader model.NodeID
+		epoch  model.LeaderEpoch
+		moved  bool
+	}
 }
 
 // Aborted is an aborted transaction.
@@ -173,6 +180,7 @@ func (p *Partition) End() model.Offset {
 
 // Move makes another broker the leader.
 func (p *Partition) Move(to model.NodeID) {
+	p.former.leader, p.former.epoch, p.former.moved = p.Leader, p.Epoch, true
 	p.Leader = to
 	p.Epoch++
 }
@@ -264,7 +272,7 @@ func (c *Cluster) Handle(at model.NodeID, frame []byte) (answer []byte, empty bo
 		var m protocol.MetadataRequest
 		m.Decode(&r, h.Version)
 		must(r.Finish())
-		body = c.metadata(&m, h.Version)
+		body = c.metadata(at, &m, h.Version)
 	case protocol.KeyCreateTopics:
 		var m protocol.CreateTopicsRequest
 		m.Decode(&r, h.Version)
@@ -591,7 +599,7 @@ func (c *Cluster) listOffsets(at model.NodeID, m *protocol.ListOffsetsRequest, v
 	return &a
 }
 
-func (c *Cluster) metadata(m *protocol.MetadataRequest, version int16) *protocol.MetadataResponse {
+func (c *Cluster) metadata(at model.NodeID, m *protocol.MetadataRequest, version int16) *protocol.MetadataResponse {
 	var a protocol.MetadataResponse
 	a.Default()
 	for _, id := range c.Brokers {
@@ -608,6 +616,9 @@ func (c *Cluster) metadata(m *protocol.MetadataRequest, version int16) *protocol
 		for i, p := range t.Partitions {
 			y := protocol.Add(&x.Partitions)
 			y.PartitionIndex, y.LeaderID, y.LeaderEpoch = int32(i), int32(p.Leader), int32(p.Epoch)
+			if p.former.moved && slices.Contains(c.Behind, at) {
+				y.LeaderID, y.LeaderEpoch = int32(p.former.leader), int32(p.former.epoch)
+			}
 			if version < 7 {
 				y.LeaderEpoch = -1
 			}
