@@ -93,7 +93,7 @@ func (r *Run) prepare(ctx context.Context) error {
 	for _, node := range r.cluster.Nodes {
 		r.nemesis.each = append(r.nemesis.each, oneNode(node.Kafka))
 	}
-	return r.nemesis.whole(ctx, startPatience)
+	return r.nemesis.whole(ctx, time.Time{}, startPatience)
 }
 
 // oneNode asks the node at an address, each time anew: a client that has asked once knows the others, too.

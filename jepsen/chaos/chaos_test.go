@@ -31,7 +31,16 @@ func TestAGapIsChargedToTheLastFault(t *testing.T) {
 	if p, since := g.silent(); p != 1 || since < 250*time.Millisecond || g.worstNow() < since {
 		t.Errorf("partition %d is silent for %v, the worst gap is %v", p, since, g.worstNow())
 	}
-	if l := g.longest(); len(l) != 1 || l[0].Partition != 0 || l[0].Fault != 1 || l[0].Ms < 250 {
+	before := time.Now()
+	g.acked(0, before)
+	if p, found := g.silentSince(before); !found || p != 1 {
+		t.Errorf("partition %d has been silent, %v", p, found)
+	}
+	g.acked(1, before)
+	if p, found := g.silentSince(before); found {
+		t.Errorf("partition %d has been silent", p)
+	}
+	if l := g.longest(); len(l) != 2 || l[1].Partition != 0 || l[1].Fault != 1 || l[1].Ms < 250 {
 		t.Errorf("%+v", l)
 	}
 }

@@ -98,6 +98,18 @@ func (g *gaps) silent() (p int32, since time.Duration) {
 	return p, since
 }
 
+// silentSince is a partition that has acknowledged nothing since then, if there is one.
+func (g *gaps) silentSince(then time.Time) (p int32, found bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i, last := range g.last {
+		if !last.After(then) {
+			return int32(i), true
+		}
+	}
+	return 0, false
+}
+
 // of is the worst gap of a fault.
 func (g *gaps) of(fault int) time.Duration {
 	g.mu.Lock()

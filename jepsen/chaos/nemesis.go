@@ -107,7 +107,7 @@ func (n *nemesis) run(ctx context.Context, stop <-chan struct{}) error {
 			return fmt.Errorf("fault %d, %v: %w", f.Number, &f, err)
 		}
 		mended := time.Now()
-		err = n.whole(ctx, wholePatience)
+		err = n.whole(ctx, mended, wholePatience)
 		f.WholeMs = ms(time.Since(mended))
 		n.note(f)
 		n.tell(fmt.Sprintf("%5.0f s  fault %d: %v for %.1f s; in sync again after %.1f s; worst gap %.2f s",
@@ -246,8 +246,9 @@ func (n *nemesis) start(node *cluster.Node) error {
 	return node.Ready(startPatience)
 }
 
-// whole waits until every partition has a leader and all of its replicas in sync, and no process has ended by itself.
-func (n *nemesis) whole(ctx context.Context, patience time.Duration) error {
+// whole waits until every partition has a leader and all of its replicas in sync and has acknowledged something since it was
+// mended, and no process has ended by itself.
+func (n *nemesis) whole(ctx context.Context, mended time.Time, patience time.Duration) error {
 	what := ""
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		for _, node := range n.cluster.Nodes {
@@ -255,7 +256,12 @@ func (n *nemesis) whole(ctx context.Context, patience time.Duration) error {
 				return fmt.Errorf("node %d ended by itself:\n%s", node.ID, node.Log())
 			}
 		}
-		if what = n.missing(ctx); what == "" || ctx.Err() != nil {
+		if what = n.missing(ctx); what == "" {
+			if p, silent := n.gaps.silentSince(mended); silent {
+				what = fmt.Sprintf("partition %d has acknowledged nothing since", p)
+			}
+		}
+		if what == "" || ctx.Err() != nil {
 			return nil
 		}
 	}
