@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"slices"
+
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/invariant"
 	"github.com/weirmq/weir/core/model"
@@ -12,6 +14,13 @@ type calls struct {
 	last    effect.CallID
 	waiting map[effect.CallID]func(*effect.Answer, *effect.Set)
 	local   []localCall // to be carried out in this step
+	asked   []asked     // of another node that was taken for the controller
+}
+
+// asked is a call to a node that was taken for the controller.
+type asked struct {
+	id effect.CallID
+	of model.NodeID
 }
 
 // localCall is what this node asks of itself.
@@ -47,12 +56,24 @@ func (b *Broker) askController(lane effect.Lane, timeout model.Time, body effect
 	}
 	if ok {
 		if address, known := b.controllerAddress(node); known {
-			return b.call(node, address, lane, timeout, body, out, answered)
+			id := b.call(node, address, lane, timeout, body, out, answered)
+			b.calls.asked = append(b.calls.asked, asked{id, node})
+			return id
 		}
 	}
 	id := b.newCall(answered)
 	b.calls.local = append(b.calls.local, localCall{id, nil})
 	return id
+}
+
+// giveUpCalls gives up what was asked of nodes that are not the controller any more: one that died would be waited for
+// until time is up, while the new controller takes this broker for dead.
+func (b *Broker) giveUpCalls(controller model.NodeID) {
+	for _, c := range b.calls.asked {
+		if c.of != controller {
+			b.calls.local = append(b.calls.local, localCall{c.id, nil})
+		}
+	}
 }
 
 // answered gives an answer to whoever asked.
@@ -62,6 +83,7 @@ func (b *Broker) answered(a *effect.Answer, out *effect.Set) {
 		return
 	}
 	delete(b.calls.waiting, a.ID)
+	b.calls.asked = slices.DeleteFunc(b.calls.asked, func(c asked) bool { return c.id == a.ID })
 	f(a, out)
 }
 
@@ -72,7 +94,7 @@ func (b *Broker) settleCalls(out *effect.Set) (any bool) {
 		c := b.calls.local[0]
 		b.calls.local = b.calls.local[1:]
 		if c.body == nil {
-			b.answered(&effect.Answer{ID: c.id, Failure: effect.CallUnreachable, Detail: "no controller is known"}, out)
+			b.answered(&effect.Answer{ID: c.id, Failure: effect.CallUnreachable, Detail: "no controller is known, or it is another by now"}, out)
 			continue
 		}
 		to := effect.RequestID{Conn: localConn, Request: uint64(c.id)}

@@ -6,13 +6,14 @@ import (
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/quorum"
 )
 
 // membership is this broker's standing in the cluster, from its own side.
 //
-//	unknown ──registered──► fenced ──caught up──► active ──Leave──► leaving ──nothing led──► left
-//	   ▲                       ▲                    │
-//	   │                       └──── not heard ─────┘
+//	unknown ──registered──► fenced ──caught up──► active ──Leave──► leaving ──nothing led──► relieved ──► left
+//	   ▲                       ▲                    │                                           │
+//	   │                       └──── not heard ─────┘                  another leads the quorum ┘
 //	   └──── the controller knows another life of it, or none
 //
 // It serves what it leads while it is active; being fenced takes nothing from it by itself: what it does not lead any
@@ -22,10 +23,12 @@ type membership struct {
 	call    effect.CallID     // a registration or a heartbeat under way; 0: none
 	nextAt  model.Time        // of the next
 	leaving bool
-	left    bool // the controller lets it go
-	failed  int  // in a row
-	refused string
-	lease   lease
+	left    bool // the controller lets it go: nothing is led here but the quorum, perhaps
+	// handOverBy is until when another voter has to take over the quorum's leadership.
+	handOverBy model.Time
+	failed     int // in a row
+	refused    string
+	lease      lease
 }
 
 // MembershipConfig is how a broker keeps in touch.
@@ -43,6 +46,9 @@ type MembershipConfig struct {
 // tickMembership registers, or says that this broker lives.
 func (b *Broker) tickMembership(now model.Time, out *effect.Set) {
 	m := &b.self
+	if m.left && now >= m.nextAt {
+		b.handOver(out)
+	}
 	if m.call != 0 || now < m.nextAt || m.left || b.members.HeartbeatInterval == 0 {
 		return
 	}
@@ -114,7 +120,8 @@ func (b *Broker) heartbeatAnswered(a *effect.Answer, out *effect.Set) {
 		m.failed = 0
 		b.heard(a.From, body.IsFenced, out)
 		if m.leaving && body.ShouldShutdown {
-			m.left = true
+			m.left, m.handOverBy = true, b.now+handOverPatience
+			b.handOver(out)
 		}
 	}
 }
@@ -130,8 +137,35 @@ func (b *Broker) leave(out *effect.Set) {
 	b.tickMembership(b.now, out)
 }
 
-// Left reports whether nothing is led here any more, and the broker may stop.
-func (b *Broker) Left() bool { return b.self.left }
+const (
+	handOverRetry    model.Time = 50e6
+	handOverPatience model.Time = 1e9
+)
+
+// handOver has another voter lead the quorum, so that nobody has to find out by silence that its leader is gone.
+func (b *Broker) handOver(out *effect.Set) {
+	if b.Left() {
+		return
+	}
+	v := b.voter
+	best, match := quorum.VoterID(0), quorum.Index(0)
+	for _, p := range v.log.Progress() {
+		if p.Voter != v.id && p.Active && !p.Learner && p.Match > match {
+			best, match = p.Voter, p.Match
+		}
+	}
+	if b.self.nextAt = b.now + handOverRetry; best != 0 {
+		v.log.HandOver(best, out, &v.out)
+		b.voted(out)
+	}
+}
+
+// Left reports whether nothing is led here any more, and the broker may stop. It waits no longer than some time for
+// another voter to lead the quorum: there may be none.
+func (b *Broker) Left() bool {
+	m := &b.self
+	return m.left && (b.now >= m.handOverBy || b.voter == nil || b.voter.log == nil || !b.voter.log.State().Leads)
+}
 
 // isRegistered reports whether the image knows this life of the broker.
 func (b *Broker) isRegistered() bool {
@@ -171,6 +205,9 @@ func (b *Broker) Standing() Standing {
 // membershipDeadline is when tickMembership has something to do.
 func (b *Broker) membershipDeadline() model.Time {
 	m := &b.self
+	if m.left && !b.Left() {
+		return min(max(1, m.nextAt), m.handOverBy)
+	}
 	if m.call != 0 || m.left || b.members.HeartbeatInterval == 0 {
 		return 0
 	}

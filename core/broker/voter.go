@@ -54,8 +54,10 @@ type voter struct {
 	told  map[model.NodeID]model.VoterID
 	asked map[model.NodeID]bool
 	askAt model.Time
-	term  quorum.Term             // that the controller here is active in; 0: it is not
-	heard map[model.VoterID]heard // while it is active
+	term  quorum.Term // that the controller here is active in; 0: it is not
+	// ledBefore is the last leader that was another voter; NoNode: none was heard of.
+	ledBefore model.NodeID
+	heard     map[model.VoterID]heard // while it is active
 }
 
 // openVoter starts the voter from its disk.
@@ -68,7 +70,7 @@ func (b *Broker) openVoter(store metalog.Store, found metalog.Found) (*metalog.S
 	if err != nil {
 		return nil, fmt.Errorf("load the metadata log: %w", err)
 	}
-	b.voter = &voter{id: VoterOf(b.config.Advertised.ID, q.Directory), told: map[model.NodeID]model.VoterID{}, asked: map[model.NodeID]bool{}}
+	b.voter = &voter{id: VoterOf(b.config.Advertised.ID, q.Directory), ledBefore: model.NoNode, told: map[model.NodeID]model.VoterID{}, asked: map[model.NodeID]bool{}}
 	return saved, nil
 }
 
@@ -233,6 +235,9 @@ func (b *Broker) voted(out *effect.Set) {
 func (b *Broker) led(s quorum.State, out *effect.Set) {
 	v := b.voter
 	if s.Leader != 0 {
+		if !s.Leads {
+			v.ledBefore = voterNode(s.Leader)
+		}
 		b.controllerKnown(voterNode(s.Leader))
 		out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteControllerElected, Count: int64(voterNode(s.Leader)), Offset: model.Offset(s.Term)})
 	}
@@ -252,7 +257,7 @@ func (b *Broker) committed(c *metalog.Committed, out *effect.Set) {
 	case v.term != s.Term:
 		// Its first entry is committed: so is everything before it.
 		v.term, v.heard = s.Term, make(map[model.VoterID]heard)
-		b.controller.Lead(b.view, b.now)
+		b.controller.Lead(b.view, v.ledBefore, b.now)
 		b.controllerKnown(b.config.Advertised.ID)
 	case !c.Batch.IsControl():
 		b.controller.Committed(out)
@@ -348,9 +353,9 @@ func (b *Broker) controllerNode() (model.NodeID, bool) {
 
 // controllerKnown takes in who the controller is.
 func (b *Broker) controllerKnown(node model.NodeID) {
-	if b.hint = node; b.self.epoch == model.NoBrokerEpoch {
-		b.self.nextAt = min(b.self.nextAt, b.now)
-	}
+	b.hint = node
+	b.giveUpCalls(node)
+	b.self.nextAt = min(b.self.nextAt, b.now) // it wants to hear of everybody
 }
 
 // controllerUnknown says that whom this node took for the controller is not, or cannot be reached. Another voter is asked

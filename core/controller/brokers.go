@@ -31,6 +31,9 @@ type contact struct {
 	asked bool // a change of its standing is queued
 }
 
+// formerShare divides the time of a session that a deposed controller's broker has to show that it lives.
+const formerShare = 2
+
 // hear is the contact of a broker's registration, made when it is first asked for.
 func (c *Controller) hear(b *metadata.Broker) *contact {
 	k := c.contacts[b.ID]

@@ -301,3 +301,27 @@ func sortedKeys(m map[model.NodeID]bool) (out []model.NodeID) {
 	slices.Sort(out)
 	return out
 }
+
+// Who led the quorum before was not heard by it for as long as an election takes already.
+func TestTheControllerBeforeIsMissedSooner(t *testing.T) {
+	l := newLife(t, 3)
+	var out effect.Set
+	l.c.Resign(&out)
+	l.c.Lead(l.view, 2, l.now)
+	pass := func() {
+		for range 4 { // a long step would be a pause of the controller's own
+			l.now += 140
+			l.run(t, l.c.Tick)
+		}
+	}
+	pass()
+	for id := model.NodeID(1); id <= 3; id++ {
+		if fenced := l.view.Broker(id).Fenced; fenced != (id == 2) {
+			t.Errorf("broker %d is fenced: %t", id, fenced)
+		}
+	}
+	pass()
+	if !l.view.Broker(3).Fenced {
+		t.Error("broker 3 was silent for the time of a session")
+	}
+}

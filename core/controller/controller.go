@@ -104,8 +104,11 @@ func New(config Config, view *metadata.View) *Controller {
 func (c *Controller) Active() bool { return c.active }
 
 // Lead makes the controller the cluster's. The view is of everything that was committed before its leadership, so that
-// no decision rests on less.
-func (c *Controller) Lead(view *metadata.View, now model.Time) {
+// no decision rests on less. before is who led last, NoNode if that is not known.
+//
+// Everybody is given the time of a session to be heard, but for who led before: the quorum has not heard of it for as long
+// as an election takes, or it has handed over and soon shows that it lives.
+func (c *Controller) Lead(view *metadata.View, before model.NodeID, now model.Time) {
 	c.active, c.view, c.now, c.stood = true, view, now, false
 	c.index = indexOf(view.Image)
 	if c.rebalanceAt = 0; c.config.RebalanceInterval > 0 {
@@ -114,8 +117,12 @@ func (c *Controller) Lead(view *metadata.View, now model.Time) {
 	c.contacts, c.leavingSince = make(map[model.NodeID]*contact), make(map[model.NodeID]model.Offset)
 	c.silences = coord.Timers[*contact]{}
 	for b := range view.Brokers {
-		if k := c.hear(b); b.Fenced {
+		k := c.hear(b)
+		if b.Fenced {
 			k.since = view.Version() - 1
+		}
+		if b.ID == before && b.ID != c.config.NodeID {
+			c.silences.Set(&k.timer, now+c.config.SessionTimeout/formerShare)
 		}
 	}
 }

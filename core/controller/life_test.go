@@ -40,7 +40,7 @@ func newLifeOf(t fataler, brokers int, static metadata.NodeConfig) *life {
 	config := testConfig()
 	config.Node = static
 	l := &life{c: New(config, view), view: view, now: 1, answers: map[uint64]effect.Body{}, epochs: map[model.NodeID]model.BrokerEpoch{}}
-	l.c.Lead(view, l.now)
+	l.c.Lead(view, model.NoNode, l.now)
 	for id := model.NodeID(1); id <= model.NodeID(brokers); id++ {
 		l.register(t, id, byte(id), byte(id))
 		l.beat(t, id)

@@ -131,7 +131,7 @@ func (l *life) command(t *testing.T, d *datadriven.TestData) string {
 		var out effect.Set
 		l.c.Resign(&out)
 		l.c = New(l.c.config, l.view)
-		l.c.Lead(l.view, l.now)
+		l.c.Lead(l.view, model.NoNode, l.now)
 		return ""
 	}
 	t.Fatalf("%s: unknown command %s", d.Pos, d.Cmd)

@@ -18,6 +18,10 @@ const topic = "failover"
 // own default, 5 s, would be all that is measured when a connection breaks.
 const metadataMinAge = 100 * time.Millisecond
 
+// idleMax is how long the client keeps a connection that it does not use. It finds out only when it uses one that the node at
+// the other end was restarted since, and then waits 250 ms before it connects again: that is not the cluster's, either.
+const idleMax = 200 * time.Millisecond
+
 // load is the client that writes, one record at a time to each partition.
 type load struct {
 	kafka   []string
@@ -40,7 +44,7 @@ type writer struct {
 
 func newLoad(ctx context.Context, kafka []string, partitions int) (*load, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(kafka...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.MetadataMinAge(metadataMinAge))
+		kgo.MetadataMinAge(metadataMinAge), kgo.ConnIdleTimeout(idleMax))
 	if err != nil {
 		return nil, err
 	}
