@@ -43,6 +43,11 @@ build: ## build bin/weir: broker, command line and simulator in one static binar
 run: build ## build, then start a broker for development: bin/weir dev
 	@exec bin/weir dev $(ARGS)
 
+.PHONY: run-cluster
+run-cluster: build ## build, then run a cluster: three nodes over QUIC, configured in weir-cluster/*.properties
+	@test -e weir-cluster/node-1.properties || bin/weir cluster init --dir weir-cluster --port 19092 --nodes-port 19192 --http-port 19644 >/dev/null
+	@exec bash docs/examples/cluster/run.sh bin/weir weir-cluster
+
 .PHONY: generate
 generate: ## regenerate what is generated: the protocol's messages, pages of docs/
 	$(GO) generate ./...
@@ -108,7 +113,7 @@ crash: build ## kill -9 a broker under load, ROUNDS=100 times, and look for lost
 
 .PHONY: chaos
 chaos: build ## kill, pause and cut off the nodes of a cluster under load, FOR=1m: is anything lost? ARGS='--seed 7 --rate 5000'
-	bin/weir dev --nodes 3 --chaos --for $(FOR) --listen 127.0.0.1:0 --http "" $(ARGS)
+	bin/weir dev --nodes 3 --chaos --for $(FOR) $(ARGS)
 
 .PHONY: scale
 scale: build ## what 100,000 partitions cost: memory, start, stop, kill; ARGS='--bytes 20GiB --partitions 100' for much data
@@ -130,8 +135,8 @@ interop-table: build ## the same with all of them, and write what was found into
 readme: ## run the shell blocks of README.md and docs/ as a reader would
 	@mkdir -p bin
 	@$(GO) build -C .ci/lint -o $(CURDIR)/bin/shellblocks ./cmd/shellblocks
-	@test ! -e weir-data || { echo "readme: weir-data is in the way; the blocks start a broker with new data there"; exit 1; }
-	@trap 'rm -rf weir-data quickstart' EXIT; bin/shellblocks README.md $(wildcard docs/*.md)
+	@for dir in weir-data weir-cluster; do test ! -e $$dir || { echo "readme: $$dir is in the way; the blocks start brokers with new data there"; exit 1; }; done
+	@trap 'rm -rf weir-data weir-cluster quickstart' EXIT; bin/shellblocks README.md $(wildcard docs/*.md)
 
 ##@ Look at the source
 

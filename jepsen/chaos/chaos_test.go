@@ -40,8 +40,13 @@ func TestAGapIsChargedToTheLastFault(t *testing.T) {
 	if p, found := g.silentSince(before); found {
 		t.Errorf("partition %d has been silent", p)
 	}
-	if l := g.longest(); len(l) != 2 || l[1].Partition != 0 || l[1].Fault != 1 || l[1].Ms < 250 {
-		t.Errorf("%+v", l)
+	for _, l := range g.longest() {
+		if l.Fault != 1 || l.Ms < 250 || l.Partition > 1 {
+			t.Errorf("%+v", l)
+		}
+	}
+	if n := len(g.longest()); n != 2 {
+		t.Errorf("%d gaps", n)
 	}
 }
 

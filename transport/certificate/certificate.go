@@ -11,7 +11,10 @@
 //  4. The certificate signs nothing but itself (it is no authority): a stolen key impersonates this
 //     node, not other sites to the people who trusted the file.
 //
-// Deliberately absent: authorities, client certificates, production use. Operators bring their own.
+// For the nodes of a cluster, which must trust each other, there is a small authority (Authority): its certificate is what
+// everybody trusts, and each node's is signed by it. Its key signs new nodes and renewals, and is needed for nothing else.
+//
+// Deliberately absent: client certificates, revocation, requests for certificates. Operators with an authority bring theirs.
 package certificate
 
 import (

@@ -10,7 +10,7 @@ import (
 
 func (a *app) clusterCommand() *cobra.Command {
 	c := &cobra.Command{Use: "cluster", Short: "Begin a cluster of several nodes"}
-	c.AddCommand(a.clusterIDCommand())
+	c.AddCommand(a.clusterInitCommand(), a.clusterCertificateCommand(), a.clusterIDCommand())
 	return c
 }
 

@@ -42,7 +42,8 @@ With --chaos the nodes are processes of their own, and one of them at a time is 
 Every record that was acknowledged must be read once, in order. Lines on stderr say what happens, and how it stands: lost and
 duplicated must be 0, and the worst gap is the longest time in which a partition acknowledged nothing. The report in the end
 has the gaps of each kind of fault; the exit code is 1 if any promise was broken, and then the directory is kept and named.
-The data is in a temporary directory unless --data is given.
+The data is in a temporary directory unless --data is given, the ports are any that are free unless --listen is, and there is no HTTP
+unless --http says where.
 
 When it serves it prints one line, beginning with "ready", on stdout. Ctrl-C or SIGTERM stops it cleanly.`,
 		Example: `  weir dev                                   data in ./weir-data
@@ -83,6 +84,12 @@ When it serves it prints one line, beginning with "ready", on stdout. Ctrl-C or 
 				data = filepath.Join(dir, "data")
 			}
 			if breaking.on {
+				if !cmd.Flags().Changed("listen") {
+					listen = "127.0.0.1:0" // beside whatever runs
+				}
+				if !cmd.Flags().Changed("http") {
+					http = ""
+				}
 				return a.runChaos(cmd.Context(), &breaking, data, isKept, nodes, listen, http, set)
 			}
 			cluster, err := openDevCluster(data, nodes)

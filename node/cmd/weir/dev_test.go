@@ -98,8 +98,7 @@ func TestDevRunsAClusterInOneProcess(t *testing.T) {
 func TestChaosLosesNothing(t *testing.T) {
 	t.Parallel()
 	bin, data := buildWeir(t), filepath.Join(t.TempDir(), "data")
-	c := child(t, 2*time.Minute, bin, "dev", "--nodes", "3", "--chaos", "--for", "8s", "--seed", "3", "--rate", "300", "--data", data,
-		"--listen", "127.0.0.1:0", "--http", "", "--output", "json")
+	c := child(t, 2*time.Minute, bin, "dev", "--nodes", "3", "--chaos", "--for", "8s", "--seed", "3", "--rate", "300", "--data", data, "--output", "json")
 	out, err := c.Output()
 	if err != nil {
 		var exit *exec.ExitError

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weirmq/weir/jepsen/broker"
+	"github.com/weirmq/weir/node/config"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the examples in docs anew instead of comparing them")
+
+// What weir cluster init writes starts as it is: three processes that trust each other over QUIC.
+func TestWhatClusterInitWritesIsACluster(t *testing.T) {
+	t.Parallel()
+	bin, dir := buildWeir(t), filepath.Join(t.TempDir(), "cluster")
+	code, out, errs := weir(t, "", "cluster", "init", "--dir", dir, "--port", "31310", "--nodes-port", "31320", "--http-port", "31330", "--output", "json")
+	if code != 0 {
+		t.Fatal(errs)
+	}
+	var made struct {
+		Configurations []string
+		Authority      string
+		Brokers        []string
+	}
+	if err := json.Unmarshal([]byte(out), &made); err != nil || len(made.Configurations) != 3 || len(made.Brokers) != 3 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var nodes []*broker.Broker
+	for _, file := range made.Configurations {
+		b, err := broker.Start(broker.Options{Binary: bin, Config: file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if b.Running() {
+				_ = b.Kill()
+			}
+		})
+		nodes = append(nodes, b)
+	}
+	for i, b := range nodes {
+		if err := b.Ready(30 * time.Second); err != nil {
+			t.Fatalf("node %d: %v", i+1, err)
+		}
+	}
+	do := func(stdin string, args ...string) string {
+		t.Helper()
+		code, out, errs := weir(t, stdin, args...)
+		if code != 0 {
+			t.Fatalf("weir %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, errs)
+		}
+		return out
+	}
+	do("", "topic", "create", "orders", "-b", made.Brokers[0])
+	do("hello\n", "produce", "orders", "-b", made.Brokers[1])
+	// A client over QUIC trusts the cluster's authority, and with it every node.
+	for _, addr := range made.Brokers {
+		if out := do("", "consume", "orders", "-e", "--offset", "start", "--transport", "quic", "--ca", made.Authority, "-b", addr); out != "hello\n" {
+			t.Errorf("%s: %q", addr, out)
+		}
+	}
+	// A node with a renewed certificate is trusted by those that run.
+	if err := nodes[2].Kill(); err != nil {
+		t.Fatal(err)
+	}
+	do("", "cluster", "certificate", "3", "--dir", dir)
+	third, err := broker.Start(broker.Options{Binary: bin, Config: made.Configurations[2]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = third.Kill() }()
+	if err := third.Ready(30 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	// A second cluster in the same place would be the end of the first.
+	if code, _, errs := weir(t, "", "cluster", "init", "--dir", dir); code != 1 || !strings.Contains(errs, "nothing was changed") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+}
+
+// The examples in docs are what the command writes.
+func TestTheExamplesAreWhatClusterInitWrites(t *testing.T) {
+	examples, err := filepath.Abs("../../../docs/examples/cluster")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	code, _, errs := weir(t, "", "cluster", "init", "--dir", "weir-cluster", "--cluster-id", "u8j--kmgQcmi28nj_Rlaaw", "--port", "19092", "--nodes-port", "19192", "--http-port", "19644")
+	if code != 0 {
+		t.Fatal(errs)
+	}
+	for _, name := range []string{"node-1.properties", "node-2.properties", "node-3.properties"} {
+		want, err := os.ReadFile(filepath.Join("weir-cluster", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *rewrite {
+			if err := os.WriteFile(filepath.Join(examples, name), want, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := os.ReadFile(filepath.Join(examples, name)); err != nil || string(got) != string(want) {
+			t.Errorf("docs/examples/cluster/%s is not what weir cluster init writes (go test -run TestTheExamples -rewrite ./node/cmd/weir): %v\n%s", name, err, got)
+		}
+	}
+}
+
+// Nodes on machines of their own listen on all addresses, say which is theirs, and have the same ports; those that share
+// a machine do not.
+func TestConfigurationsForSeveralMachines(t *testing.T) {
+	dir := t.TempDir()
+	code, _, errs := weir(t, "", "cluster", "init", "--dir", dir, "--hosts", "a.example,b.example,b.example", "--data", "/var/lib/weir", "--transport", "tls")
+	if code != 0 {
+		t.Fatal(errs)
+	}
+	var all []config.Config
+	for _, name := range []string{"node-1.properties", "node-2.properties", "node-3.properties"} {
+		c, ignored, err := config.Load(filepath.Join(dir, name), nil, nil)
+		if err == nil {
+			err = c.Validate()
+		}
+		if err != nil || len(ignored) > 0 {
+			t.Fatalf("%s: %v, ignored %v", name, err, ignored)
+		}
+		all = append(all, c)
+	}
+	one, three := &all[0], &all[2]
+	if one.Listener != "0.0.0.0:9092" || one.Advertised != "a.example:9092" || one.Cluster.Listener != "0.0.0.0:9192" || one.HTTP != "127.0.0.1:9644" || one.DataDir != "/var/lib/weir" || one.Cluster.Transport != "tls" {
+		t.Errorf("%+v", one)
+	}
+	if three.Advertised != "b.example:9093" || three.Cluster.Listener != "0.0.0.0:9193" || three.Cluster.Voters[2].Port != 9193 || three.Cluster.Voters[1].Port != 9192 {
+		t.Errorf("%+v", three)
+	}
+	if one.Cluster.ID == "" || one.Cluster.ID != three.Cluster.ID {
+		t.Errorf("ids %q and %q", one.Cluster.ID, three.Cluster.ID)
+	}
+	for args, says := range map[string]string{
+		"--nodes 2":                     "1, 3 or 5",
+		"--hosts a.example,b.example":   "names 2 machines, and there are 3 nodes",
+		"--transport carrier-pigeon":    "quic, tls or tcp",
+		"--port 65534":                  "no port",
+		"--hosts a,b,c --nodes-port -1": "no port",
+	} {
+		if code, _, errs := weir(t, "", append([]string{"cluster", "init", "--dir", filepath.Join(dir, "other")}, strings.Fields(args)...)...); code != 2 || !strings.Contains(errs, says) {
+			t.Errorf("%s: exit code %d: %s", args, code, errs)
+		}
+	}
+}
