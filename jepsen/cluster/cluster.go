@@ -22,6 +22,8 @@ type Options struct {
 	Nodes     int    // all of them vote
 	Listen    string // HOST:PORT of the first node for clients, the others' are the next ones; port 0: any
 	HTTP      string // the same of health and metrics; empty: none
+	// Transport, if set, is what the nodes reach each other by (nodes.transport), without a Network between them.
+	Transport string
 	// Set are further properties of every node, as NAME=VALUE.
 	Set []string
 	// Line, if set, is given every line that a node logs, beside the file.
@@ -58,9 +60,12 @@ func New(o Options) (*Cluster, error) {
 		if inner[i], err = broker.FreeAddr(); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
-		outer, err := c.Network.expose(i+1, inner[i])
-		if err != nil {
-			return nil, errors.Join(err, c.Close())
+		outer := inner[i]
+		if o.Transport == "" {
+			var err error
+			if outer, err = c.Network.expose(i+1, inner[i]); err != nil {
+				return nil, errors.Join(err, c.Close())
+			}
 		}
 		voters = append(voters, fmt.Sprintf("%d@%s", i+1, outer))
 	}
@@ -91,9 +96,13 @@ func newNode(o Options, id int, inner, voters string) (*Node, error) {
 	lines := append([]string{
 		"node.id=" + strconv.Itoa(id), "cluster.id=" + o.ClusterID, "log.dirs=" + filepath.Join(o.Dir, strconv.Itoa(id)),
 		"listeners=" + n.Kafka, "http.listener=" + n.HTTP,
-		"# The others reach this node through a proxy, which is what the voters' addresses are.",
-		"nodes.listener=" + inner, "nodes.transport=tcp", "controller.quorum.voters=" + voters,
+		"nodes.listener=" + inner, "controller.quorum.voters=" + voters,
 	}, o.Set...)
+	if o.Transport != "" {
+		lines = append(lines, "nodes.transport="+o.Transport)
+	} else {
+		lines = append(lines, "# The others reach this node through a proxy, which is what the voters' addresses are.", "nodes.transport=tcp")
+	}
 	if err := os.WriteFile(n.config, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		return nil, err
 	}

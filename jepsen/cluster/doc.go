@@ -1,5 +1,5 @@
 // Package cluster runs several nodes as processes of their own, for tests from outside, with a network between them that
-// can be cut.
+// can be cut; or, for measurements, with nothing between them.
 //
 //	          ┌── node 1 ◄──┐                      each node listens for clients at an address of its own, and for the
 //	clients ──┼── node 2 ◄──┼── Network ◄── nodes  others behind a TCP proxy, which asks who calls: the first request on

@@ -27,26 +27,27 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/weirmq/weir/jepsen/broker"
+	"github.com/weirmq/weir/jepsen/cluster"
 )
 
 type options struct {
 	weir, data, transport string
 	keep, hold            bool
-	set                   map[string]string
+	set                   []string
 	kills, stops, rolls   int
 	partitions            int
 	gapMax                time.Duration
 }
 
 func main() {
-	o := options{set: map[string]string{}}
+	var o options
 	flag.StringVar(&o.weir, "weir", "bin/weir", "the binary to test")
 	flag.StringVar(&o.data, "data", "", "a new directory for configurations, data and logs; by default a temporary one, removed if all is well")
 	flag.BoolVar(&o.keep, "keep", false, "keep that directory in any case")
@@ -58,11 +59,10 @@ func main() {
 	flag.DurationVar(&o.gapMax, "gap-max", 10*time.Second, "a longer gap is a failure")
 	flag.BoolVar(&o.hold, "hold", false, "when something fails, leave the processes as they are until a signal comes, to be looked at")
 	flag.Func("set", "a property of every node, as NAME=VALUE; may be repeated", func(s string) error {
-		name, value, ok := strings.Cut(s, "=")
-		if !ok {
+		if !strings.Contains(s, "=") {
 			return errors.New("not NAME=VALUE")
 		}
-		o.set[name] = value
+		o.set = append(o.set, s)
 		return nil
 	})
 	flag.Parse()
@@ -92,7 +92,13 @@ func run(ctx context.Context, o options) (err error) {
 		return fmt.Errorf("--data names a directory that is made for this run: %w", err)
 	}
 	fmt.Printf("failover: kills=%d stops=%d rolls=%d partitions=%d transport=%s dir=%s\n", o.kills, o.stops, o.rolls, o.partitions, o.transport, dir)
-	c, err := broker.NewCluster(broker.ClusterOptions{Binary: o.weir, Dir: dir, Nodes: 3, Transport: o.transport, Properties: o.set})
+	id, err := exec.Command(o.weir, "cluster", "id").Output()
+	if err != nil {
+		return fmt.Errorf("%s cluster id: %w", o.weir, err)
+	}
+	c, err := cluster.New(cluster.Options{
+		Binary: o.weir, Dir: dir, ClusterID: strings.TrimSpace(string(id)), Nodes: 3, Listen: "127.0.0.1:0", Transport: o.transport, Set: o.set,
+	})
 	if err != nil {
 		return err
 	}
@@ -105,11 +111,11 @@ func run(ctx context.Context, o options) (err error) {
 		fmt.Printf("failover: kept %s\n", dir)
 	}()
 	begin := time.Now()
-	if err := c.StartAll(startPatience); err != nil {
+	if err := c.Start(startPatience); err != nil {
 		return err
 	}
 	fmt.Printf("failover: three nodes were ready after %v\n", time.Since(begin).Round(time.Millisecond))
-	l, err := newLoad(ctx, c.Kafka(), o.partitions)
+	l, err := newLoad(ctx, c.Brokers(), o.partitions)
 	if err != nil {
 		return err
 	}
@@ -120,7 +126,7 @@ func run(ctx context.Context, o options) (err error) {
 		err = l.verify(ctx)
 	}
 	if err != nil && o.hold {
-		fmt.Printf("failover: %v\nfailover: the processes stay as they are until a signal comes: %v\n", err, c.Kafka())
+		fmt.Printf("failover: %v\nfailover: the processes stay as they are until a signal comes: %v\n", err, c.Brokers())
 		<-ctx.Done()
 	}
 	return err

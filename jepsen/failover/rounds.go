@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/weirmq/weir/jepsen/broker"
+	"github.com/weirmq/weir/jepsen/cluster"
 )
 
 const (
@@ -28,7 +28,7 @@ var bars = map[string]struct{ p50, p99 time.Duration }{
 // rounds take nodes away and bring them back.
 type rounds struct {
 	o       options
-	cluster *broker.Cluster
+	cluster *cluster.Cluster
 	load    *load
 	gaps    map[string][]time.Duration
 	count   int
@@ -53,16 +53,16 @@ func (r *rounds) all(ctx context.Context) error {
 }
 
 func (r *rounds) kill(ctx context.Context) error {
-	return r.without(ctx, "kill", r.leading, func(b *broker.Broker) error { return b.Kill() })
+	return r.without(ctx, "kill", r.leading, func(n *cluster.Node) error { return n.Kill() })
 }
 
 func (r *rounds) stop(ctx context.Context) error {
-	return r.without(ctx, "stop", r.leading, func(b *broker.Broker) error { return b.Stop(stopPatience) })
+	return r.without(ctx, "stop", r.leading, func(n *cluster.Node) error { return n.Stop(stopPatience) })
 }
 
 func (r *rounds) roll(ctx context.Context) error {
 	for node := 1; node <= 3; node++ {
-		err := r.without(ctx, "roll", func(context.Context) (int, error) { return node, nil }, func(b *broker.Broker) error { return b.Stop(stopPatience) })
+		err := r.without(ctx, "roll", func(context.Context) (int, error) { return node, nil }, func(n *cluster.Node) error { return n.Stop(stopPatience) })
 		if err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ func (r *rounds) leading(ctx context.Context) (node int, err error) {
 }
 
 // without is one round: it takes a node away, sees every partition written again, and brings the node back.
-func (r *rounds) without(ctx context.Context, kind string, which func(context.Context) (int, error), end func(*broker.Broker) error) error {
+func (r *rounds) without(ctx context.Context, kind string, which func(context.Context) (int, error), end func(*cluster.Node) error) error {
 	if err := ctx.Err(); err != nil {
 		return errors.New("stopped by a signal")
 	}
@@ -92,7 +92,7 @@ func (r *rounds) without(ctx context.Context, kind string, which func(context.Co
 	}
 	r.count++
 	from := time.Now()
-	if err := end(r.cluster.Node(node)); err != nil {
+	if err := end(r.cluster.Nodes[node-1]); err != nil {
 		return fmt.Errorf("node %d: %w", node, err)
 	}
 	gone := time.Now()
@@ -104,10 +104,11 @@ func (r *rounds) without(ctx context.Context, kind string, which func(context.Co
 			return err
 		}
 	}
-	if err := r.cluster.Start(node); err != nil {
+	started := time.Now()
+	if err := r.cluster.Nodes[node-1].Start(); err != nil {
 		return err
 	}
-	if err := r.cluster.Node(node).Ready(startPatience); err != nil {
+	if err := r.cluster.Nodes[node-1].Ready(startPatience); err != nil {
 		return fmt.Errorf("node %d: %w", node, err)
 	}
 	back := time.Now()
@@ -117,7 +118,7 @@ func (r *rounds) without(ctx context.Context, kind string, which func(context.Co
 	gap := r.load.gap(from)
 	r.gaps[kind] = append(r.gaps[kind], gap)
 	fmt.Printf("%4d %s node=%d gap=%v end=%v back=%v in_sync=%v\n", r.count, kind, node, gap.Round(time.Millisecond),
-		gone.Sub(from).Round(time.Millisecond), r.cluster.Node(node).StartUp.Round(time.Millisecond), time.Since(back).Round(time.Millisecond))
+		gone.Sub(from).Round(time.Millisecond), back.Sub(started).Round(time.Millisecond), time.Since(back).Round(time.Millisecond))
 	if err := r.load.failed(); err != nil {
 		return err
 	}
