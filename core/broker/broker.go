@@ -46,7 +46,8 @@ type Broker struct {
 	// recovered are partitions on the disk of which no topic is known yet.
 	recovered map[model.TopicPartition]*storage.Recovered
 	self      membership
-	// caughtUp says that the metadata has been that of this life: the broker was counted on.
+	// caughtUp says that the metadata has been that of this life: the broker was counted on. Until then no partitions are
+	// taken up.
 	caughtUp     bool
 	members      MembershipConfig
 	calls        calls

@@ -99,7 +99,9 @@ type FetchPart struct {
 type ListOffsets struct {
 	To            effect.RequestID
 	ReadCommitted bool
-	Parts         []ListOffsetsPart
+	// OfReplica asks for this node's own log, whoever leads: where it begins and where it ends, committed or not.
+	OfReplica bool
+	Parts     []ListOffsetsPart
 }
 
 // ListOffsetsPart is one partition of a ListOffsets. Timestamp is a time, or one of the constants below.

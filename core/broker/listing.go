@@ -28,6 +28,22 @@ func (b *Broker) listOffsets(ev *ListOffsets, out *effect.Set) {
 	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: l.answer})
 }
 
+// listReplica answers for the log that is here, whoever leads: where it begins, and where it ends, committed or not.
+func listReplica(p *partition, at model.Timestamp, answer *effect.OffsetListed) (code int16) {
+	switch {
+	case p.replica.Offline() != "":
+		return kerr.KafkaStorageError.Code
+	case at == LatestTimestamp:
+		answer.Offset = p.replica.LogEndOffset()
+	case at == EarliestTimestamp:
+		answer.Offset = p.replica.Bounds().LogStartOffset
+	default:
+		return kerr.InvalidRequest.Code // what clients may read is for the leader to say
+	}
+	answer.LeaderEpoch = p.replica.EpochOf(answer.Offset - 1)
+	return 0
+}
+
 // listPart answers one part, or asks storage and reports that it did.
 func (b *Broker) listPart(ev *ListOffsets, i int, answer *effect.OffsetListed, out *effect.Set) (asked bool) {
 	part := &ev.Parts[i]
@@ -35,6 +51,10 @@ func (b *Broker) listPart(ev *ListOffsets, i int, answer *effect.OffsetListed, o
 		Index: part.Index, Offset: model.NoOffset, Timestamp: model.NoTimestamp, LeaderEpoch: model.NoLeaderEpoch,
 	}
 	p, code := b.find(part.Topic, part.Partition)
+	if code == 0 && ev.OfReplica {
+		answer.Code = listReplica(p, part.Timestamp, answer)
+		return false
+	}
 	if code == 0 {
 		code = b.checkServes(p, part.CurrentLeaderEpoch)
 	}

@@ -65,13 +65,17 @@ func metadataLog() effect.LogConfig {
 	return c
 }
 
-// catchUp takes up what had to wait until the metadata was that of this life: groups are loaded, and the partitions
-// removed that recovery found and no topic has any more.
+// catchUp takes up what had to wait until the metadata was that of this life: partitions, of which those are removed that
+// recovery found and this node is no replica of any more, and groups.
+//
+// What was in between is not acted upon. A partition that was taken from this node and given to it again was removed and
+// filled anew then; to remove it once more would remove what is there now.
 func (b *Broker) catchUp(out *effect.Set) {
 	if b.caughtUp || !b.Active() {
 		return
 	}
 	b.caughtUp = true
+	b.metadataReplaced(b.view.Of(metadata.NewImage()), out)
 	for _, tp := range sortedPartitions(b.recovered) {
 		out.Deletes = append(out.Deletes, effect.Delete{Partition: tp})
 		out.Notes = append(out.Notes, effect.Note{Kind: effect.NotePartitionLetGo, Partition: tp})

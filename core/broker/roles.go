@@ -201,6 +201,12 @@ func (b *Broker) removePartition(p *partition, code int16, out *effect.Set) {
 // checkPartitions verifies that what is here is what the image gives this node.
 func (b *Broker) checkPartitions() error {
 	ps := &b.partitions
+	if !b.caughtUp {
+		if len(ps.order) != 0 || len(b.topics) != 0 {
+			return fmt.Errorf("%d partitions are taken up before the metadata is that of this life", len(ps.order))
+		}
+		return nil
+	}
 	if len(ps.byID) != len(ps.order) {
 		return fmt.Errorf("%d partitions by id, %d in order", len(ps.byID), len(ps.order))
 	}

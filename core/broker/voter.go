@@ -119,9 +119,7 @@ func (b *Broker) vote(saved *metalog.Saved, out *effect.Set) error {
 	}
 	v.log = log
 	if !saved.IsEmpty() {
-		before := b.view
 		b.restore(saved.Image())
-		b.metadataReplaced(before, out)
 	}
 	log.Stand(out, &v.out)
 	b.voted(out)
@@ -220,7 +218,9 @@ func (b *Broker) voted(out *effect.Set) {
 	if o.Restored != nil {
 		before := b.view
 		b.restore(o.Restored.Batches, o.Restored.Next)
-		b.metadataReplaced(before, out)
+		if b.caughtUp {
+			b.metadataReplaced(before, out)
+		}
 	}
 	for i := range o.Committed {
 		b.committed(&o.Committed[i], out)
@@ -273,7 +273,9 @@ func (b *Broker) applyMetadata(batch record.Batch, out *effect.Set) {
 	before := b.view
 	b.view = b.view.Of(image)
 	b.controller.Applied(b.view, changes)
-	b.metadataChanged(before, changes, out)
+	if b.caughtUp {
+		b.metadataChanged(before, changes, out)
+	}
 }
 
 // restore begins anew with an image.

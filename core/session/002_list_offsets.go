@@ -15,6 +15,10 @@ type offsetsAsked struct {
 	places   []place
 }
 
+// debuggingReplica in a ListOffsets asks the replica that gets the request for its own log, as Kafka's tools do that
+// compare replicas.
+const debuggingReplica = -2
+
 // named is a partition as a request names it.
 type named struct {
 	topic     string
@@ -28,7 +32,7 @@ func (s *Session) receiveListOffsets(rq *request, out *Out) {
 	}
 	asked := &offsetsAsked{response: new(protocol.ListOffsetsResponse)}
 	asked.response.Default()
-	ev := &broker.ListOffsets{To: rq.id, ReadCommitted: in.IsolationLevel == 1}
+	ev := &broker.ListOffsets{To: rq.id, ReadCommitted: in.IsolationLevel == 1, OfReplica: in.ReplicaID == debuggingReplica}
 	seen := make(map[named]bool)
 	for t := range in.Topics {
 		topic := &in.Topics[t]
