@@ -497,6 +497,11 @@ func (c *cluster) tick(now model.Time, out *Out) {
 				i = 0
 				continue
 			}
+			if k.traffic == data && p.call.misplaced() {
+				c.lose(now, k, "no answer so far, and others lead", Lost, true, out)
+				i = 0
+				continue
+			}
 			c.doubt(k.endpoint.addr)
 		}
 		i++

@@ -131,7 +131,7 @@ func (p *Producer) fill(now model.Time, k *conn, q *nodeQueue, out *Out) bool {
 			p.enqueue(now, l)
 			continue
 		}
-		b := p.next(now, l, out)
+		b := p.next(now, l, q.node, out)
 		if b == nil {
 			if now < l.retryAt {
 				p.enqueue(now, l) // to rest

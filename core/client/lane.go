@@ -24,6 +24,9 @@ import (
 // failed as indefinite), and begins a new epoch at sequence 0 with the rest (KIP-360). Epochs are a
 // lane's own: brokers fence producers per partition, so other lanes are not disturbed.
 //
+// A new leader is sent nothing while the one before has not answered, or its connection is given up: batches are in flight
+// to one node at a time.
+//
 // Until the first batch of an epoch is acknowledged only one is in flight. Leaders without state for
 // a producer may accept any sequence, so a second batch could otherwise pass a first that was refused.
 type lane struct {
@@ -133,9 +136,14 @@ func (p *Producer) compress(b *batch) {
 	record.PatchProducer(b.bytes, model.NoProducerID, model.NoProducerEpoch, model.NoSequence) // and the CRC
 }
 
-// next is the batch that the lane would send now, or nil.
-func (p *Producer) next(now model.Time, l *lane, out *Out) *batch {
+// next is the batch that the lane would send to a node now, or nil.
+func (p *Producer) next(now model.Time, l *lane, node model.NodeID, out *Out) *batch {
 	if now < l.retryAt {
+		return nil
+	}
+	if l.inFlight > 0 && l.sentTo != node {
+		// The leader of before may never answer, and the new one have what it was sent. Behind InFlightMax others it would
+		// not recognise that when it is sent again.
 		return nil
 	}
 	if l.gap {

@@ -78,7 +78,11 @@ func values(p *clienttest.Partition) (out []string) {
 
 // warm makes a world with a producer that has written one record, so that five may be in flight.
 func warm(t *testing.T, edit func(*client.ProducerConfig)) (*world, *client.Producer, *clienttest.Partition) {
-	c := clienttest.New(2)
+	return warmOn(t, 2, edit)
+}
+
+func warmOn(t *testing.T, brokers int, edit func(*client.ProducerConfig)) (*world, *client.Producer, *clienttest.Partition) {
+	c := clienttest.New(brokers)
 	part := c.Create("t", 1).Partitions[0]
 	w := newWorld(t, c)
 	p := producerFor(c, func(cfg *client.ProducerConfig) {
@@ -144,6 +148,46 @@ func TestScenarioLeaderIsCutOff(t *testing.T) {
 	}
 	if took := w.now - begin; took > 1000*ms {
 		t.Errorf("it took %d ms", took/ms)
+	}
+}
+
+func TestScenarioNewLeaderWaitsForWhatTheOldOneHas(t *testing.T) {
+	w, p, part := warmOn(t, 3, nil)
+	other := w.cluster.Create("u", 1).Partitions[0]
+	other.Move(2)
+	w.produce(p, "u", 0, "", "of u", 100)
+	w.step(p, func(out *client.Out) { p.Flush(w.now, out) })
+	w.settle(t, p)
+	w.fault = func(_ client.ConnID, node model.NodeID, key protocol.Key) fault {
+		if node == 1 && key == protocol.KeyProduce {
+			return mute
+		}
+		return deliver
+	}
+	w.burst(p, 1, 3)
+	w.run(20*ms, func() bool { return false }, p)
+	part.Move(2)
+	other.Move(3) // by this the client learns of both
+	w.produce(p, "u", 0, "", "of u", 101)
+	w.step(p, func(out *client.Out) { p.Flush(w.now, out) })
+	w.run(150*ms, func() bool { return false }, p)
+	for i := 3; i < 20; i++ {
+		w.run(10*ms, func() bool { return false }, p)
+		w.burst(p, i, i+1)
+	}
+	w.settle(t, p)
+	w.golden(t, "The leader has two batches, and so has the new one, but the old one, cut off, answers nothing. What comes after them waits: behind five others the new leader would not recognise them.")
+	var want []string
+	for i := range 20 {
+		want = append(want, fmt.Sprint("value ", i))
+	}
+	if got := values(part); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("the log holds %s", got)
+	}
+	for _, a := range w.acks {
+		if a.Reason != 0 {
+			t.Errorf("not written: %+v", a)
+		}
 	}
 }
 

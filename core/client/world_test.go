@@ -51,6 +51,7 @@ const (
 	dropAfter        // the broker handles it, the connection dies before the answer
 	lateAfter        // the client's side dies; the broker handles it a second later
 	hang             // nothing ever comes back
+	mute             // the broker handles it, and nothing ever comes back
 )
 
 type link struct {
@@ -200,7 +201,7 @@ func (w *world) send(m client.Machine, s client.Send) {
 	if w.fault != nil {
 		what = w.fault(s.Conn, k.node, key)
 	}
-	w.logf("send #%d %s v%d to %d%s", s.Conn, key, version, k.node, [...]string{"", " (lost)", " (answer lost)", " (late)", " (hangs)"}[what])
+	w.logf("send #%d %s v%d to %d%s", s.Conn, key, version, k.node, [...]string{"", " (lost)", " (answer lost)", " (late)", " (hangs)", " (no answer)"}[what])
 	lost := func(d model.Time) {
 		k.dead = true
 		w.after(d, func() {
@@ -209,6 +210,9 @@ func (w *world) send(m client.Machine, s client.Send) {
 	}
 	switch what {
 	case hang:
+		return
+	case mute:
+		w.after(ms, func() { w.cluster.Handle(k.node, frame) })
 		return
 	case dropBefore:
 		lost(ms)
