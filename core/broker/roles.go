@@ -143,13 +143,16 @@ func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set
 	b.followNode(p, leader)
 }
 
+// silentTimeMax is four times what a follower's fetch waits when there is nothing for it.
+const silentTimeMax = 4 * fetchWait
+
 // leadership is what the image says of a partition that this node leads.
 func (b *Broker) leadership(t *topic, state *metadata.Partition) replica.Leadership {
 	return replica.Leadership{
 		Epoch:      state.LeaderEpoch,
 		Assignment: replica.Assignment{Replicas: state.Replicas, ISR: state.ISR, PartitionEpoch: state.PartitionEpoch},
 		Config: replica.FollowersConfig{
-			Self: b.config.Advertised.ID, InSyncMin: t.Config.InSyncMin(len(state.Replicas) - len(state.Adding)), LagTimeMax: b.config.LagTimeMax,
+			Self: b.config.Advertised.ID, InSyncMin: t.Config.InSyncMin(len(state.Replicas) - len(state.Adding)), LagTimeMax: b.config.LagTimeMax, SilentTimeMax: silentTimeMax,
 		},
 	}
 }

@@ -14,7 +14,8 @@ import (
 //	out of sync ───────────────────────────────────────► joining ─────────────────────► in sync
 //	     ▲                                                  │                              │
 //	     │◄──────────── the controller refuses ─────────────┘        not caught up for     │
-//	     │                                                           replica.lag.time.max.ms
+//	     │                                                           replica.lag.time.max.ms,
+//	     │                                                           or silent             │
 //	     └──────────── the controller commits ◄─────────────── leaving ◄───────────────────┘
 //
 // The high watermark waits for everybody who is in sync, who may be by now for all that the leader knows (joining:
@@ -39,6 +40,9 @@ type FollowersConfig struct {
 	Self model.NodeID
 	// LagTimeMax is how long a follower may be behind (replica.lag.time.max.ms).
 	LagTimeMax model.Time
+	// SilentTimeMax is how long a follower may ask for nothing while there is something for it: one that is only slow asks.
+	// 0: as long as it may be behind.
+	SilentTimeMax model.Time
 	// InSyncMin is min.insync.replicas.
 	InSyncMin int
 }
@@ -73,6 +77,9 @@ type LeaderStart struct {
 
 // NewFollowers begins a leadership. In-sync followers have the time of a lag to show themselves.
 func NewFollowers(config FollowersConfig, a Assignment, start LeaderStart, now model.Time) *Followers {
+	if config.SilentTimeMax == 0 || config.SilentTimeMax > config.LagTimeMax {
+		config.SilentTimeMax = config.LagTimeMax
+	}
 	f := &Followers{
 		config: config, epochStart: start.End, end: start.End, durable: start.Durable, watermark: start.HighWatermark,
 	}
@@ -95,7 +102,7 @@ func (f *Followers) assign(a Assignment, now model.Time) {
 		}
 		isIn := slices.Contains(a.ISR, node)
 		if isIn && !r.inSync {
-			r.caughtUpAt = max(r.caughtUpAt, now-f.config.LagTimeMax/2)
+			f.spare(&r, now)
 		}
 		r.inSync = isIn
 		f.all = append(f.all, r)
@@ -224,10 +231,10 @@ func (f *Followers) Propose(now model.Time) (p Proposal, ok bool) {
 	if f.asked {
 		return Proposal{}, false
 	}
-	if d := f.Deadline(); d != 0 && now-d > f.config.LagTimeMax/2 {
+	if d := f.Deadline(); d != 0 && now-d > f.config.SilentTimeMax/2 {
 		// This process stood still when it should have looked. Nobody is to blame for what it did not take in.
 		for i := range f.all {
-			f.all[i].caughtUpAt = max(f.all[i].caughtUpAt, now-f.config.LagTimeMax/2)
+			f.spare(&f.all[i], now)
 		}
 	}
 	if f.proposed == nil {
@@ -269,7 +276,18 @@ func (f *Followers) lags(r *follower, now model.Time) bool {
 	if r.end != model.NoOffset && r.end < f.watermark {
 		return true
 	}
-	return r.end != f.end && now-r.caughtUpAt > f.config.LagTimeMax
+	return r.end != f.end && now > f.patience(r)
+}
+
+// patience is until when a follower that is behind stays in sync.
+func (f *Followers) patience(r *follower) model.Time {
+	return min(r.caughtUpAt+f.config.LagTimeMax, max(r.caughtUpAt, r.fetchedAt)+f.config.SilentTimeMax)
+}
+
+// spare gives a follower half of its time anew.
+func (f *Followers) spare(r *follower, now model.Time) {
+	r.caughtUpAt = max(r.caughtUpAt, now-f.config.LagTimeMax/2)
+	r.fetchedAt = max(r.fetchedAt, now-f.config.SilentTimeMax/2)
 }
 
 // mayJoin reports whether a follower has all that is committed, and all from before this leadership. One that has
@@ -297,7 +315,7 @@ func (f *Followers) Deadline() model.Time {
 	for i := range f.all {
 		r := &f.all[i]
 		if r.inSync && r.end != f.end {
-			if at := r.caughtUpAt + f.config.LagTimeMax + 1; d == 0 || at < d {
+			if at := f.patience(r) + 1; d == 0 || at < d {
 				d = at
 			}
 		}

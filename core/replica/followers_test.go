@@ -104,6 +104,62 @@ func TestNobodyJoinsBelowTheLeadersStart(t *testing.T) {
 	proposes(t, f, 5, 1, 2)
 }
 
+// A follower that is slow asks again and again; one that is cut off from its leader asks for nothing, although the
+// controller may hear both.
+func TestASilentFollowerIsNotWaitedForAsLongAsASlowOne(t *testing.T) {
+	f := NewFollowers(FollowersConfig{Self: 1, LagTimeMax: lag, SilentTimeMax: 200, InSyncMin: 2},
+		Assignment{Replicas: []model.NodeID{1, 2, 3}, ISR: []model.NodeID{1, 2, 3}, PartitionEpoch: 5}, LeaderStart{}, 1)
+	f.Fetched(2, 1, 0, 2)
+	f.Fetched(3, 1, 0, 2)
+	if d := f.Deadline(); d != 0 {
+		t.Errorf("nothing is there to ask for, and it looks at %d", d)
+	}
+	f.Appended(10, 10, 1000)
+	if d := f.Deadline(); d != 1201 {
+		t.Errorf("it looks at %d", d)
+	}
+	for now := model.Time(1000); now <= 1200; now += 50 {
+		f.Fetched(2, 1, model.Offset(now-1000)/50, now) // a record at a time
+		proposes(t, f, now)
+	}
+	p := proposes(t, f, 1201, 1, 2)
+	if p.PartitionEpoch != 5 {
+		t.Errorf("%+v", p)
+	}
+	f.Assigned(Assignment{Replicas: []model.NodeID{1, 2, 3}, ISR: []model.NodeID{1, 2}, PartitionEpoch: 6}, 1210)
+	if f.HighWatermark() != 4 {
+		t.Errorf("%d", f.HighWatermark())
+	}
+	// The slow one has the time of a lag.
+	for now := model.Time(1250); now <= 2000; now += 50 {
+		f.Fetched(2, 1, 5, now)
+		proposes(t, f, now)
+	}
+	f.Appended(20, 20, 2000)
+	f.Fetched(2, 1, 5, 2000)
+	proposes(t, f, 2001, 1)
+	// One that comes back is in sync again, and has half of its time to show itself.
+	f.Assigned(Assignment{Replicas: []model.NodeID{1, 2, 3}, ISR: []model.NodeID{1}, PartitionEpoch: 7}, 2010)
+	f.Fetched(3, 1, 20, 3100)
+	proposes(t, f, 3100, 1, 3)
+	f.Appended(30, 30, 3101)
+	f.Assigned(Assignment{Replicas: []model.NodeID{1, 2, 3}, ISR: []model.NodeID{1, 3}, PartitionEpoch: 8}, 3110)
+	if d := f.Deadline(); d != 3302 {
+		t.Errorf("it looks at %d", d)
+	}
+}
+
+// A leader that stood still longer than a follower may be silent does not hold that against it.
+func TestALeaderThatStoodStillGivesTheSilentTimeToAsk(t *testing.T) {
+	f := NewFollowers(FollowersConfig{Self: 1, LagTimeMax: lag, SilentTimeMax: 200, InSyncMin: 2},
+		Assignment{Replicas: []model.NodeID{1, 2, 3}, ISR: []model.NodeID{1, 2, 3}, PartitionEpoch: 5}, LeaderStart{}, 1)
+	f.Appended(10, 10, 10)
+	proposes(t, f, 500)
+	f.Fetched(2, 1, 10, 510)
+	f.Fetched(3, 1, 10, 510)
+	proposes(t, f, 700)
+}
+
 func TestAFollowerUnderLoadIsInSyncIfItHadWhatThereWasWhenItAsked(t *testing.T) {
 	f := newFollowers([]model.NodeID{1, 2, 3}, 2)
 	f.Fetched(3, 1, 0, 1)

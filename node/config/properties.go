@@ -151,7 +151,7 @@ var properties = []Property{
 		func(c *Config) *string { return &c.QUICKey }),
 	number("record.bytes.max", "134217728", "Batches of one request that decompress to more than this, together, are refused.",
 		1<<10, 1<<32, func(c *Config) *int64 { return &c.Limits.RecordBytesMax }),
-	millis("replica.lag.time.max.ms", "10000", "A follower that has been behind its leader for so long is not in sync any more.",
+	millis("replica.lag.time.max.ms", "10000", "A follower that has been behind its leader for so long is not in sync any more. One that does not even ask for what there is, because it hangs or its leader does not hear it, is not after 2 s.",
 		100, math.MaxInt32, func(c *Config) *time.Duration { return &c.Cluster.LagMax }),
 	millis("request.read.timeout.ms", "30000", "A request that has begun to arrive must be complete after so long.",
 		100, math.MaxInt32, func(c *Config) *time.Duration { return &c.Limits.FrameTimeout }),
