@@ -246,7 +246,7 @@ func TestWhatMayBeReadIsOnEverybodyInSync(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		nodes := []model.NodeID{1, 2, 3, 4}[:rapid.IntRange(2, 4).Draw(t, "replicas")]
 		committed := Assignment{Replicas: nodes, ISR: slices.Clone(nodes[:rapid.IntRange(1, len(nodes)).Draw(t, "in sync")])}
-		config := FollowersConfig{Self: 1, LagTimeMax: lag, InSyncMin: rapid.IntRange(1, 2).Draw(t, "minimum")}
+		config := FollowersConfig{Self: 1, LagTimeMax: lag, SilentTimeMax: model.Time(rapid.SampledFrom([]int{0, 100, 300}).Draw(t, "silent")), InSyncMin: rapid.IntRange(1, 2).Draw(t, "minimum")}
 		now := model.Time(1)
 		f := NewFollowers(config, committed, LeaderStart{}, now)
 		durable := map[model.NodeID]model.Offset{}

@@ -97,7 +97,7 @@ func (m *machine) hear() {
 		if w.leader == m.id {
 			m.r.Lead(Leadership{
 				Epoch: w.epoch, Assignment: Assignment{Replicas: replicas, ISR: slices.Clone(w.isr), PartitionEpoch: w.partition},
-				Config: FollowersConfig{Self: m.id, LagTimeMax: 100, InSyncMin: 2},
+				Config: FollowersConfig{Self: m.id, LagTimeMax: 100, SilentTimeMax: 40, InSyncMin: 2},
 			}, w.now, out)
 			for _, id := range replicas {
 				m.r.Alive(id, w.node(id).r != nil)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +23,7 @@ type Options struct {
 	Seed    uint64
 	Rate    int           // records a second
 	For     time.Duration // of load and faults; 0: until the context ends
+	Kinds   []string      // of faults; empty: all
 	// Tell is told what happens, a line at a time.
 	Tell func(line string)
 	// Ready is called when the nodes serve and the load begins.
@@ -49,6 +52,11 @@ type Run struct {
 
 // Start starts the nodes and makes the topic.
 func Start(ctx context.Context, o Options) (*Run, error) {
+	for _, kind := range o.Kinds {
+		if !slices.Contains(Kinds, kind) {
+			return nil, fmt.Errorf("there is no fault %q; there are %s", kind, strings.Join(Kinds, ", "))
+		}
+	}
 	r := &Run{o: o, gaps: newGaps(partitionCount), errors: map[int]string{}}
 	o.Cluster.Line = r.line
 	var err error
@@ -88,7 +96,7 @@ func (r *Run) prepare(ctx context.Context) error {
 		topic: topic, partitions: partitionCount, seed: r.o.Seed, rate: r.o.Rate, cl: cl, ledger: ledger.New(partitionCount), gaps: r.gaps,
 	}
 	r.nemesis = &nemesis{
-		cluster: r.cluster, admin: asks, topic: topic, rand: rand.New(rand.NewPCG(r.o.Seed, 0)), gaps: r.gaps, tell: r.o.Tell,
+		cluster: r.cluster, admin: asks, topic: topic, rand: rand.New(rand.NewPCG(r.o.Seed, 0)), gaps: r.gaps, tell: r.o.Tell, kinds: r.o.Kinds,
 	}
 	for _, node := range r.cluster.Nodes {
 		r.nemesis.each = append(r.nemesis.each, oneNode(node.Kafka))

@@ -68,12 +68,27 @@ func TestASeedIsAPlan(t *testing.T) {
 	}
 	for seed := range uint64(50) {
 		all, has, nodes := plan(seed)
-		if len(has) != len(kinds) || len(nodes) != 3 {
+		if len(has) != len(Kinds) || len(nodes) != 3 {
 			t.Errorf("seed %d: kinds %v, nodes %v", seed, has, nodes)
 		}
 		if again, _, _ := plan(seed); strings.Join(all, "\n") != strings.Join(again, "\n") {
 			t.Errorf("seed %d: another plan the second time", seed)
 		}
+	}
+}
+
+func TestFaultsCanBeChosen(t *testing.T) {
+	t.Parallel()
+	n := &nemesis{cluster: &cluster.Cluster{Nodes: make([]*cluster.Node, 3)}, rand: rand.New(rand.NewPCG(1, 0)), kinds: []string{Pause, CutLink}}
+	seen := map[string]int{}
+	for range 30 {
+		seen[n.draw().Kind]++
+	}
+	if len(seen) != 2 || seen[Pause] == 0 || seen[CutLink] == 0 {
+		t.Errorf("%v", seen)
+	}
+	if _, err := Start(t.Context(), Options{Kinds: []string{"pauze"}}); err == nil || !strings.Contains(err.Error(), "cut-link") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,9 +23,9 @@ const (
 	CutLink  = "cut-link"  // two nodes do not hear each other; the third hears both
 )
 
-// kinds are all of them, in the order of reports. Those that end a process come twice as often.
+// Kinds are all of them, in the order of reports. What ends a process, and what cuts it off, comes more often than the rest.
 var (
-	kinds = []string{Kill, Restart, Pause, Cut, CutSends, CutHears, CutLink}
+	Kinds = []string{Kill, Restart, Pause, Cut, CutSends, CutHears, CutLink}
 	deck  = []string{Kill, Kill, Kill, Restart, Pause, Pause, Cut, Cut, CutSends, CutHears, CutLink}
 )
 
@@ -73,7 +74,8 @@ type nemesis struct {
 	zero    time.Time
 	tell    func(string)
 
-	deck []string // shuffled, what is left of it
+	kinds []string // that come; empty: all
+	deck  []string // shuffled, what is left of it
 
 	mu     sync.Mutex
 	faults []Fault
@@ -165,6 +167,9 @@ func (n *nemesis) sleep(ctx context.Context, stop <-chan struct{}, d time.Durati
 func (n *nemesis) draw() Fault {
 	if len(n.deck) == 0 {
 		n.deck = append(n.deck, deck...)
+		if len(n.kinds) > 0 {
+			n.deck = slices.DeleteFunc(n.deck, func(kind string) bool { return !slices.Contains(n.kinds, kind) })
+		}
 		n.rand.Shuffle(len(n.deck), func(i, j int) { n.deck[i], n.deck[j] = n.deck[j], n.deck[i] })
 	}
 	f := Fault{Kind: n.deck[0], Node: 1 + n.rand.IntN(len(n.cluster.Nodes))}

@@ -59,7 +59,7 @@ func (r *Run) report(took time.Duration) *Report {
 		}
 	}
 	r.mu.Unlock()
-	for _, kind := range kinds {
+	for _, kind := range Kinds {
 		var gap, whole []float64
 		for i := range rep.Faults {
 			if f := &rep.Faults[i]; f.Kind == kind {

@@ -18,13 +18,20 @@ import (
 	"github.com/weirmq/weir/transport/certificate"
 )
 
-// TestMain keeps the profiles of whoever runs the tests out of them.
+// TestMain keeps the profiles of whoever runs the tests out of them, and a place for what they build.
 func TestMain(m *testing.M) {
 	for _, s := range profileSettings {
 		_ = os.Unsetenv(s.variable)
 	}
 	_ = os.Setenv("WEIR_CONFIG", filepath.Join(os.TempDir(), "weir-test-has-no-such-file", "profiles.json"))
-	os.Exit(m.Run())
+	var err error
+	if buildDir, err = os.MkdirTemp("", "weir-test-"); err != nil {
+		_, _ = os.Stderr.WriteString(err.Error() + "\n")
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(buildDir) // it holds the binary at most
+	os.Exit(code)
 }
 
 // answer serves TCP connections with a function.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ type chaosRun struct {
 	time time.Duration
 	seed uint64
 	rate int
+	only []string // kinds of faults
 }
 
 const (
@@ -36,6 +38,11 @@ func (a *app) runChaos(ctx context.Context, c *chaosRun, data string, keep bool,
 	}
 	if nodes < 3 {
 		return usage("--chaos takes one node away after the other: with less than --nodes 3 nothing would be left to serve")
+	}
+	for _, kind := range c.only {
+		if !slices.Contains(chaos.Kinds, kind) {
+			return usage("--faults: there is no %q; there are %s", kind, strings.Join(chaos.Kinds, ", "))
+		}
 	}
 	if err := checkOwned(set); err != nil {
 		return err
@@ -62,7 +69,7 @@ func (a *app) runChaos(ctx context.Context, c *chaosRun, data string, keep bool,
 			Binary: binary, Dir: data, ClusterID: dev.id, Nodes: nodes, Listen: listen, HTTP: http,
 			Set: append([]string{"group.initial.rebalance.delay.ms=0"}, set...),
 		},
-		Seed: c.seed, Rate: c.rate, For: c.time, Tell: screen.line,
+		Seed: c.seed, Rate: c.rate, For: c.time, Kinds: c.only, Tell: screen.line,
 		Ready: func(brokers []string) {
 			screen.line("ready: brokers " + strings.Join(brokers, ",") + "; Ctrl-C ends it with a report")
 			screen.begin()

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -44,12 +46,24 @@ func buildWeir(t *testing.T) string {
 	if testing.Short() {
 		t.Skip("it builds and starts processes")
 	}
-	path := filepath.Join(t.TempDir(), "weir")
-	if out, err := child(t, 5*time.Minute, "go", "build", "-trimpath", "-buildvcs=false", "-o", path, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
+
+// built is the path of the binary, in a directory that TestMain removes.
+var built = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(buildDir, "weir")
+	out, err := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", path, ".").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, err
+})
+
+var buildDir string // TestMain's
 
 // examples are the lines of a command's examples, and of those below it.
 func examples(c *cobra.Command) []string {

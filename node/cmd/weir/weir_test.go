@@ -192,6 +192,7 @@ func TestFailuresHaveACodeACauseAndACure(t *testing.T) {
 		{[]string{"dev", "--ephemeral", "--data", "x"}, 2, []string{"--ephemeral"}},
 		{[]string{"dev", "--nodes", "2"}, 2, []string{"1, 3 or 5"}},
 		{[]string{"dev", "--chaos", "--nodes", "1"}, 2, []string{"less than --nodes 3"}},
+		{[]string{"dev", "--chaos", "--faults", "kill,pauze"}, 2, []string{"pauze", "cut-link"}},
 		{[]string{"dev", "--for", "3s"}, 2, []string{"of --chaos"}},
 		{[]string{"dev", "--chaos", "--rate", "0"}, 2, []string{"--rate"}},
 		{[]string{"dev", "--nodes", "10"}, 2, []string{"1 to 9"}},
