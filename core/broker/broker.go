@@ -70,6 +70,8 @@ type Broker struct {
 	offline        map[model.TopicPartition]bool
 	offlineChanged bool
 	retention      retention
+	observer       observer
+	observers      observers
 	timeouts       produceTimeouts
 	groups         groups
 }
@@ -190,6 +192,7 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 	case *Disconnected:
 		b.fetches.drop(ev.Conn)
 		b.dropSessions(ev.Conn)
+		b.observers.drop(ev.Conn)
 	case *Completed:
 		b.completed(ev, out)
 	default:
@@ -208,6 +211,7 @@ func (b *Broker) Tick(now model.Time, wall model.Timestamp, out *effect.Set) {
 	b.timeOutDeletions(out)
 	b.timeouts.tick(now, out)
 	b.tickVoter(now, out)
+	b.tickObserver(now, out)
 	b.controller.Tick(out)
 	b.tickMembership(now, out)
 	b.tickLease(out)
@@ -226,7 +230,7 @@ func (b *Broker) Deadline() model.Time {
 		d = r
 	}
 	for _, at := range [...]model.Time{
-		b.voterDeadline(), b.controller.Deadline(), b.membershipDeadline(), b.leaseDeadline(), b.fetchTimers.Deadline(), b.proposalsDeadline(), b.expectationsDeadline(),
+		b.voterDeadline(), b.observerDeadline(), b.controller.Deadline(), b.membershipDeadline(), b.leaseDeadline(), b.fetchTimers.Deadline(), b.proposalsDeadline(), b.expectationsDeadline(),
 	} {
 		if at != 0 && (d == 0 || at < d) {
 			d = at
@@ -262,6 +266,7 @@ func (b *Broker) settle(out *effect.Set) {
 		if !b.settleCalls(out) {
 			b.catchUp(out)
 			b.runFetchers(out)
+			b.tellObservers(out)
 			b.publish()
 			return
 		}

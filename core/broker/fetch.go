@@ -51,6 +51,10 @@ type fetches struct {
 
 // fetch answers at once if anything is wrong, if enough is there, or if the client will not wait.
 func (b *Broker) fetch(ev *Fetch, out *effect.Set) {
+	if isMetadataFetch(ev) {
+		b.fetchMetadata(ev, out)
+		return
+	}
 	s, code := b.sessionFor(ev, out)
 	switch {
 	case code != 0:

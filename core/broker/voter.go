@@ -9,7 +9,6 @@ import (
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/invariant"
-	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/metalog"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/quorum"
@@ -250,7 +249,9 @@ func (b *Broker) led(s quorum.State, out *effect.Set) {
 // committed applies what the quorum has committed.
 func (b *Broker) committed(c *metalog.Committed, out *effect.Set) {
 	v := b.voter
-	b.applyMetadata(c.Batch, out)
+	if err := b.applyMetadata(c.Batch, out); err != nil {
+		invariant.Checkf(false, "metadata was committed that cannot be applied: %v", err)
+	}
 	s := v.log.State()
 	switch {
 	case !s.Leads || c.Term != s.Term:
@@ -265,10 +266,10 @@ func (b *Broker) committed(c *metalog.Committed, out *effect.Set) {
 }
 
 // applyMetadata goes on to the next image.
-func (b *Broker) applyMetadata(batch record.Batch, out *effect.Set) {
+func (b *Broker) applyMetadata(batch record.Batch, out *effect.Set) error {
 	image, changes, err := b.view.Apply(batch)
 	if err != nil {
-		invariant.Checkf(false, "metadata was committed that cannot be applied: %v", err)
+		return err
 	}
 	before := b.view
 	b.view = b.view.Of(image)
@@ -276,22 +277,15 @@ func (b *Broker) applyMetadata(batch record.Batch, out *effect.Set) {
 	if b.caughtUp {
 		b.metadataChanged(before, changes, out)
 	}
+	return nil
 }
 
 // restore begins anew with an image.
 func (b *Broker) restore(batches []byte, next model.Offset) {
-	draft := metadata.NewImage().Edit()
-	for rest := batches; len(rest) > 0; {
-		batch, more, err := record.Next(rest)
-		if err == nil {
-			err = draft.Apply(batch)
-		}
-		if err != nil {
-			invariant.Checkf(false, "an image of the metadata cannot be applied: %v", err)
-		}
-		rest = more
+	image, err := imageFrom(batches, next)
+	if err != nil {
+		invariant.Checkf(false, "an image of the metadata cannot be applied: %v", err)
 	}
-	image, _ := draft.Seal(next)
 	b.view = b.view.Of(image)
 }
 
@@ -417,11 +411,4 @@ func (b *Broker) voterDeadline() model.Time {
 	default:
 		return v.log.Deadline()
 	}
-}
-
-// fetchImage gives out a piece of an image: to brokers that do not vote.
-func (b *Broker) fetchImage(ev *FetchImage, out *effect.Set) {
-	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: &effect.ImageFetched{
-		Code: kerr.SnapshotNotFound.Code, ID: ev.Ask.ID, Leader: model.NoNode, LeaderEpoch: model.NoLeaderEpoch, Position: ev.Ask.Position,
-	}})
 }

@@ -88,8 +88,8 @@ func (l *Log) makeImage(set *effect.Set) {
 	set.Marks.Set(effect.MarkMetadataImage)
 }
 
-// imageWritten forgets the entries that a durable image stands for. Those behind the image before it stay in memory for voters
-// that are a little behind.
+// imageWritten forgets the entries that a durable image stands for. Those behind the image before it stay, in memory for
+// voters and in storage for brokers that are a little behind.
 func (l *Log) imageWritten(set *effect.Set) {
 	m := l.making
 	if m == nil || m.end > l.images.durable || m.next > l.entries.durable {
@@ -98,9 +98,10 @@ func (l *Log) imageWritten(set *effect.Set) {
 	l.making = nil
 	set.Retains = append(set.Retains,
 		effect.Retain{Partition: ImagesPartition, HighWatermark: l.images.durable, Below: m.from},
-		effect.Retain{Partition: EntriesPartition, HighWatermark: l.entries.durable, Below: m.next})
+		effect.Retain{Partition: EntriesPartition, HighWatermark: l.entries.durable, Below: l.imageBeforeNext})
 	l.compact(l.imageBefore)
-	l.imageBefore = m.index
+	l.start = max(l.start, l.imageBeforeNext)
+	l.imageBefore, l.imageBeforeNext = m.index, m.next
 }
 
 // compact forgets entries up to an index.

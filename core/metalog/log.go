@@ -72,6 +72,8 @@ type Log struct {
 	sinceImageBytes int64        // of entries that were committed
 	imageBytes      int64        // of the newest that was made: another is worth it after as many of entries
 	imageBefore     quorum.Index // of the newest image that is durable
+	imageBeforeNext model.Offset // where that ends in the entries
+	start           model.Offset // where the entries begin in storage, or are about to
 	making          *imageMade   // is being written
 	hardFrom        model.Offset // what is before it may go
 }
@@ -149,6 +151,17 @@ type Committed struct {
 	Index quorum.Index
 	Term  quorum.Term
 	Batch record.Batch
+}
+
+// Start is the offset of the oldest entry that storage has, or is about to have.
+func (l *Log) Start() model.Offset { return l.start }
+
+// Epoch is the leader epoch of the last committed record; 0 if it is not known any more.
+func (l *Log) Epoch() model.LeaderEpoch {
+	if l.committed < l.base {
+		return 0
+	}
+	return epochOf(l.q.TermOf(l.committed))
 }
 
 // Next is the offset behind the last committed record.

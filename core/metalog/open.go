@@ -196,7 +196,10 @@ func Open(config Config, s *Saved, machine Machine, now model.Time, set *effect.
 	if s.IsEmpty() {
 		return l, nil
 	}
-	l.imageBefore = s.quorum.Image.Index
+	l.imageBefore, l.imageBeforeNext, l.start = s.quorum.Image.Index, s.next, s.next
+	if e := s.found.Entries; e != nil && !s.startAt {
+		l.start = e.StartOffset()
+	}
 	if s.startAt {
 		p := pendingWrite{write: quorum.Write{Image: &s.quorum.Image}, image: imageDurable}
 		if s.founds {

@@ -128,7 +128,7 @@ func (l *Log) startAt(p *pendingWrite, set *effect.Set) {
 	invariant.Check(err == nil, "an image was checked when it came")
 	set.StartAts = append(set.StartAts, effect.StartAt{Partition: EntriesPartition, Offset: next})
 	l.barred = barCut
-	l.entries.end = next
+	l.entries.end, l.start = next, next
 }
 
 // resume writes what waited, as one write: what of it is there is written over.

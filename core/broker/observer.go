@@ -1,0 +1,192 @@
+package broker
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
+	"github.com/weirmq/weir/core/metalog"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
+)
+
+// observer is how a broker that does not vote comes by the metadata: it fetches what is committed from one voter, and from
+// the next if that fails. It keeps nothing of it on its disk, and begins with an image after a restart.
+//
+//	             its records are gone there             all of it came
+//	fetching ────────────────────────────► imaging ────────────────────► fetching
+//	   ▲                                       │
+//	   └──── it is given out no more ──────────┘
+type observer struct {
+	call     effect.CallID // 0: none is under way
+	voter    int           // whom it asks, of the voters that are configured
+	retryAt  model.Time
+	failures int // in a row
+	image    effect.ImageID
+	bytes    []byte // of the image so far
+}
+
+const (
+	observeWait     model.Time = 500e6
+	observeTimeout  model.Time = 2e9
+	observeRetryMin model.Time = 20e6
+	observeRetryMax model.Time = 1e9
+	observeBytes               = 4 << 20
+)
+
+// observes reports whether this broker follows the metadata log from outside.
+func (b *Broker) observes() bool { return b.voter == nil && len(b.config.Quorum.Voters) > 0 }
+
+// tickObserver asks for what comes next.
+func (b *Broker) tickObserver(now model.Time, out *effect.Set) {
+	b.tickObservers(out)
+	o := &b.observer
+	if !b.observes() || o.call != 0 || now < o.retryAt {
+		return
+	}
+	voters := b.config.Quorum.Voters
+	// Brokers begin with different voters.
+	at := voters[(int(b.config.Advertised.ID)+o.voter)%len(voters)]
+	if o.imaging() {
+		o.call = b.call(at.Node, at.Address, effect.LaneMetadata, observeTimeout, &effect.FetchImage{
+			Replica: b.config.Advertised.ID, ClusterID: b.config.ClusterID, Partition: metalog.EntriesPartition.Partition,
+			CurrentLeaderEpoch: model.NoLeaderEpoch, ID: o.image, Position: int64(len(o.bytes)), BytesMax: imagePieceBytes,
+		}, out, b.imageObserved)
+		return
+	}
+	o.call = b.call(at.Node, at.Address, effect.LaneMetadata, observeWait+observeTimeout, &effect.ReplicaFetch{
+		Replica: b.config.Advertised.ID, BrokerEpoch: b.self.epoch, ClusterID: b.config.ClusterID,
+		WaitMax: observeWait, BytesMin: 1, BytesMax: observeBytes, SessionEpoch: sessionEnds,
+		Parts: []effect.ReplicaFetchPart{{
+			Partition: metalog.EntriesPartition, CurrentLeaderEpoch: model.NoLeaderEpoch, Offset: b.view.Version(),
+			LastFetchedEpoch: model.NoLeaderEpoch, LogStartOffset: model.NoOffset, BytesMax: observeBytes,
+		}},
+	}, out, b.observed)
+}
+
+func (o *observer) imaging() bool { return o.image.EndOffset > 0 }
+
+// observed takes in what was committed.
+func (b *Broker) observed(a *effect.Answer, out *effect.Set) {
+	o := &b.observer
+	o.call = 0
+	body, _ := a.Body.(*effect.ReplicaFetched)
+	if a.Failure != effect.CallOK || body.Code != 0 || len(body.Parts) != 1 || body.Parts[0].Code != 0 {
+		o.next(b)
+		return
+	}
+	part := &body.Parts[0]
+	if node, known := b.controllerNode(); part.Leader != model.NoNode && (!known || node != part.Leader) {
+		b.controllerKnown(part.Leader)
+	}
+	switch {
+	case part.Image.EndOffset > b.view.Version():
+		o.image, o.bytes = part.Image, nil
+	case len(part.Batches) == 0 && part.HighWatermark > b.view.Version():
+		o.next(b) // it has something, and does not give it
+		return
+	default:
+		for i := range part.Batches {
+			if err := b.applyObserved(record.Batch(part.Batches[i].Batch), out); err != nil {
+				b.refuseMetadata(err, out)
+				return
+			}
+		}
+	}
+	if part.Leader == model.NoNode {
+		o.next(b) // a voter that hears of no leader hears of nothing that is committed
+		return
+	}
+	o.failures, o.retryAt = 0, b.now
+}
+
+// applyObserved goes on by one batch of the log.
+func (b *Broker) applyObserved(batch record.Batch, out *effect.Set) error {
+	if batch.BaseOffset() != b.view.Version() {
+		return fmt.Errorf("a batch at offset %d comes where one at %d was to", batch.BaseOffset(), b.view.Version())
+	}
+	return b.applyMetadata(batch, out)
+}
+
+// imageObserved takes in a piece of an image, and the image when it is whole.
+func (b *Broker) imageObserved(a *effect.Answer, out *effect.Set) {
+	o := &b.observer
+	o.call = 0
+	body, _ := a.Body.(*effect.ImageFetched)
+	switch {
+	case a.Failure != effect.CallOK:
+		o.forget() // another voter has another
+		o.next(b)
+		return
+	case body.Code == kerr.SnapshotNotFound.Code:
+		o.forget()
+		o.retryAt = b.now + observeRetryMin
+		return
+	case body.Code != 0 || body.Position != int64(len(o.bytes)) || len(body.Bytes) == 0 && body.SizeBytes > body.Position:
+		o.forget()
+		o.next(b)
+		return
+	}
+	o.bytes = append(o.bytes, body.Bytes...)
+	o.failures, o.retryAt = 0, b.now
+	if int64(len(o.bytes)) < body.SizeBytes {
+		return
+	}
+	image, err := imageFrom(o.bytes, o.image.EndOffset)
+	o.forget()
+	if err != nil {
+		b.refuseMetadata(err, out)
+		return
+	}
+	before := b.view
+	b.view = b.view.Of(image)
+	if b.caughtUp {
+		b.metadataReplaced(before, out)
+	}
+}
+
+func (o *observer) forget() { o.image, o.bytes = effect.ImageID{}, nil }
+
+// refuseMetadata says what is wrong with what a voter sent, and asks another.
+func (b *Broker) refuseMetadata(err error, out *effect.Set) {
+	out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteMetadataRefused, Offset: b.view.Version(), Detail: err.Error()})
+	b.observer.next(b)
+}
+
+// next asks another voter, after a while.
+func (o *observer) next(b *Broker) {
+	o.voter++
+	o.retryAt = b.now + min(observeRetryMax, observeRetryMin<<min(o.failures, 6))
+	o.failures++
+}
+
+// observerDeadline is when tickObserver has something to do.
+func (b *Broker) observerDeadline() model.Time {
+	d := b.observers.deadline()
+	if o := &b.observer; b.observes() && o.call == 0 && (d == 0 || o.retryAt < d) {
+		d = max(1, o.retryAt)
+	}
+	return d
+}
+
+// imageFrom reads an image of everything below an offset.
+func imageFrom(batches []byte, next model.Offset) (*metadata.Image, error) {
+	draft := metadata.NewImage().Edit()
+	for rest := batches; len(rest) > 0; {
+		batch, more, err := record.Next(rest)
+		if err == nil {
+			err = record.CheckCRC(batch)
+		}
+		if err == nil {
+			err = draft.Apply(batch)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("an image of the metadata: %w", err)
+		}
+		rest = more
+	}
+	image, _ := draft.Seal(next)
+	return image, nil
+}
