@@ -111,6 +111,7 @@ type conn struct {
 	state    connState
 	since    model.Time // when it was dialled
 	deadline model.Time // of dialing and negotiating
+	doubtAt  model.Time // when those have taken so long that we ask whether anybody else leads
 	// versions are what the broker speaks, by key; empty until ready.
 	versions []versionRange
 	// pending are the requests that were sent and not answered, in the order of their answers.
@@ -211,7 +212,7 @@ func (c *cluster) open(now model.Time, e *endpoint, t traffic, out *Out) *conn {
 		return nil
 	}
 	c.lastConn++
-	k := &conn{id: c.lastConn, endpoint: e, traffic: t, since: now, deadline: now + c.cfg.DialTimeout}
+	k := &conn{id: c.lastConn, endpoint: e, traffic: t, since: now, deadline: now + c.cfg.DialTimeout, doubtAt: now + slowAfter}
 	e.conns[t] = k
 	c.conns = append(c.conns, k)
 	out.Dials = append(out.Dials, Dial{Conn: k.id, Addr: e.addr})
@@ -487,6 +488,10 @@ func (c *cluster) tick(now model.Time, out *Out) {
 			i = 0 // failing its calls may have ended others
 			continue
 		}
+		if k.isDoubtful() && now >= k.doubtAt {
+			k.doubtAt = now + slowAgain
+			c.doubt(k.endpoint.addr)
+		}
 		if len(k.pending) > 0 && now >= k.pending[0].slowAt && k.state == ready {
 			p := &k.pending[0]
 			k.slow = true
@@ -528,6 +533,11 @@ func (c *cluster) sendWaiting(now model.Time, out *Out) {
 	}
 }
 
+// isDoubtful reports whether a broker that data is for may not be there: it was dialled, and has not said what it speaks.
+func (k *conn) isDoubtful() bool {
+	return k.traffic == data && (k.state == dialing || k.state == negotiating)
+}
+
 // expiry is when the connection is given up; 0 is never.
 func (k *conn) expiry() model.Time {
 	d := k.deadline
@@ -545,6 +555,9 @@ func (c *cluster) deadline() model.Time {
 	var d model.Time
 	for _, k := range c.conns {
 		d = soonest(d, k.expiry())
+		if k.isDoubtful() {
+			d = soonest(d, k.doubtAt)
+		}
 		if len(k.pending) > 0 && k.state == ready {
 			d = soonest(d, k.pending[0].slowAt)
 		}

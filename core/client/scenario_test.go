@@ -191,6 +191,28 @@ func TestScenarioNewLeaderWaitsForWhatTheOldOneHas(t *testing.T) {
 	}
 }
 
+func TestScenarioNewLeaderFreezesBeforeItSaysAnything(t *testing.T) {
+	w, p, part := warmOn(t, 3, nil)
+	part.Move(2)
+	w.fault = func(_ client.ConnID, node model.NodeID, _ protocol.Key) fault {
+		if node == 2 {
+			return hang
+		}
+		return deliver
+	}
+	w.after(700*ms, func() { part.Move(3) })
+	begin := w.now
+	w.burst(p, 1, 3)
+	w.settle(t, p)
+	w.golden(t, "The leader moves to a broker that the client has no connection to, and that broker freezes. It is connected to and says nothing; the client asks others who leads, and goes on with the next leader.")
+	if got := fmt.Sprint(values(part)); got != "[value 0 value 1 value 2]" {
+		t.Errorf("the log holds %s", got)
+	}
+	if took := w.now - begin; took > 1200*ms {
+		t.Errorf("it took %d ms", took/ms)
+	}
+}
+
 func TestScenarioThrottled(t *testing.T) {
 	w, p, _ := warm(t, nil)
 	w.cluster.ThrottleMs = 250
