@@ -192,7 +192,10 @@ type PartitionDescription struct {
 	Replicas    []int32
 	ISR         []int32
 	Offline     []int32
-	Err         error // kerr.LeaderNotAvailable and the like
+	// ELR are replicas out of sync that have everything that was acknowledged; LastKnownELR those of which that was last
+	// known (KIP-966). DescribePartitions tells them.
+	ELR, LastKnownELR []int32
+	Err               error // kerr.LeaderNotAvailable and the like
 }
 
 // DescribeTopics describes topics by name, or all when none is named, ordered by name.
@@ -208,21 +211,25 @@ func (a *Admin) DescribeTopics(ctx context.Context, names ...string) ([]TopicDes
 	}
 	topics := make([]TopicDescription, len(ans.Described))
 	for i := range ans.Described {
-		d := &ans.Described[i]
-		topics[i] = TopicDescription{Name: d.Name, Internal: d.Internal, Err: codeError("describe topic", d.Name, -1, d.Code)}
-		if !d.ID.IsZero() {
-			topics[i].ID = d.ID.String()
-		}
-		for j := range d.Partitions {
-			p := &d.Partitions[j]
-			topics[i].Partitions = append(topics[i].Partitions, PartitionDescription{
-				Partition: int32(p.Partition), Leader: int32(p.Leader), LeaderEpoch: int32(p.LeaderEpoch),
-				Replicas: nodes(p.Replicas), ISR: nodes(p.ISR), Offline: nodes(p.Offline),
-				Err: codeError("describe topic", d.Name, int32(p.Partition), p.Code),
-			})
-		}
+		topics[i] = topicDescription(&ans.Described[i])
 	}
 	return topics, nil
+}
+
+func topicDescription(d *machine.TopicDescription) TopicDescription {
+	t := TopicDescription{Name: d.Name, Internal: d.Internal, Err: codeError("describe topic", d.Name, -1, d.Code)}
+	if !d.ID.IsZero() {
+		t.ID = d.ID.String()
+	}
+	for j := range d.Partitions {
+		p := &d.Partitions[j]
+		t.Partitions = append(t.Partitions, PartitionDescription{
+			Partition: int32(p.Partition), Leader: int32(p.Leader), LeaderEpoch: int32(p.LeaderEpoch),
+			Replicas: nodes(p.Replicas), ISR: nodes(p.ISR), Offline: nodes(p.Offline), ELR: nodes(p.ELR), LastKnownELR: nodes(p.LastKnownELR),
+			Err: codeError("describe topic", d.Name, int32(p.Partition), p.Code),
+		})
+	}
+	return t
 }
 
 func nodes(ids []model.NodeID) []int32 {
@@ -252,6 +259,8 @@ type Broker struct {
 	ID   int32
 	Addr string
 	Rack string
+	// Fenced says that the cluster does not count on it: it was not heard, or has just registered. DescribeBrokers tells.
+	Fenced bool
 }
 
 // DescribeCluster asks who is in the cluster.

@@ -42,6 +42,11 @@ func OfBroker(id int32) Resource {
 	return Resource{machine.BrokerConfigs, strconv.Itoa(int(id)), model.NodeID(id)}
 }
 
+// OfBrokerByController is one broker that does not answer itself: its settings can be changed, and not described.
+func OfBrokerByController(id int32) Resource {
+	return Resource{machine.BrokerConfigs, strconv.Itoa(int(id)), -1}
+}
+
 // OfCluster is all brokers: settings here count for each that has none of its own.
 func OfCluster() Resource { return Resource{machine.BrokerConfigs, "", -1} }
 

@@ -64,6 +64,11 @@ type Answer struct {
 	Configs   []ConfigResource
 	Groups    []Group
 	Committed []GroupOffset
+	Parts     []PartResult
+	Moving    []Move
+	Quorum    Quorum
+	// Next is where a description of partitions goes on that did not fit into one answer; nil if it is whole.
+	Next *PartitionCursor
 }
 
 // TopicResult is one topic's outcome of a creation or deletion.
@@ -93,6 +98,8 @@ type PartitionDescription struct {
 	Replicas    []model.NodeID
 	ISR         []model.NodeID
 	Offline     []model.NodeID
+	// ELR and LastKnownELR are told by DescribePartitions only (KIP-966).
+	ELR, LastKnownELR []model.NodeID
 }
 
 // OffsetResult answers an OffsetQuery. Offset is NoOffset when no record is as young as asked for.
@@ -114,9 +121,10 @@ type ClusterDescription struct {
 
 // BrokerDescription is one broker as clients reach it.
 type BrokerDescription struct {
-	ID   model.NodeID
-	Addr string
-	Rack string
+	ID     model.NodeID
+	Addr   string
+	Rack   string
+	Fenced bool // told by DescribeBrokers only
 }
 
 // Admin is the machine for requests that are not about records. Each request becomes one Answer. Requests
@@ -318,7 +326,9 @@ func (a *Admin) finish(o *op, how Outcome, out *Out) {
 			}
 		}
 	}
-	o.answer.Offsets = o.queries
+	if o.kind != anErrand {
+		o.answer.Offsets = o.queries
+	}
 	o.answer.Outcome = how
 	out.Answers = append(out.Answers, o.answer)
 }

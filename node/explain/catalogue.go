@@ -64,6 +64,50 @@ var reaching = []Entry{
 	},
 }
 
+// clustering explains what is wrong with a cluster, and with how its nodes are managed.
+var clustering = []Entry{
+	{
+		NodeDown, "a node is not counted on",
+		"The controller has not heard it for broker.session.timeout.ms: it was stopped, crashed, hangs, or is cut off from the controller. Or it has just been started and is catching up.",
+		"Look at the node's log, and start it if it does not run. What it led is led by others; its replicas catch up when it is back. If it is gone for good, `weir node drain N` gives its replicas to others, and `weir node remove N` forgets it.", inCLI,
+	},
+	{
+		NodeNotFound, "there is no such node",
+		"The id is misspelt, or the node never registered, or it was removed.",
+		"`weir node ls` lists the nodes with their ids.", inCLI,
+	},
+	{
+		UnderReplicated, "a partition has fewer copies in sync than it should have",
+		"A node with one of its replicas is down or slow, or a replica has just been added and is catching up.",
+		"`weir topic describe NAME` says which replica is behind and why. It mends itself once the node is back and has caught up; until then another failure costs availability, or, if only one copy is left, data.", inCLI,
+	},
+	{
+		QuorumAtRisk, "a voter of the metadata quorum is missing or far behind",
+		"A majority of the voters must run for topics, leaders or members to change. With one voter less, fewer failures are survived.",
+		"Start the voter; `weir cluster quorum` shows how far each is. A voter whose disk was lost is replaced by starting its node on an empty disk.", inCLI,
+	},
+	{
+		NoController, "the cluster has no controller that answers",
+		"A majority of the voters does not run or cannot reach each other, or an election is under way, which takes a second.",
+		"Start the voters of controller.quorum.voters that are down. Records are still written and read where a leader is in place; nothing else changes.", inCLI,
+	},
+	{
+		NotDrained, "the node still holds replicas",
+		"Removing it now would leave partitions with fewer copies than they should have.",
+		"`weir node drain N` moves them to other nodes, and can be interrupted and started again.", inCLI,
+	},
+	{
+		NodeRunning, "the node is still running",
+		"A broker that runs registers again as soon as it is forgotten.",
+		"Stop it (SIGTERM), wait until `weir node ls` says that it is down, and try again.", inCLI,
+	},
+	{
+		TooFewNodes, "there are not enough nodes for the copies",
+		"A partition has its replicas on different nodes, and fewer nodes would be left than it has replicas.",
+		"Add a node first, or lower the replication factor of the topics that the message names by moving their replicas.", inCLI,
+	},
+}
+
 // refusing explains what brokers refuse.
 var refusing = []Entry{
 	{

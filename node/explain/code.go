@@ -19,6 +19,18 @@ const (
 	ConnectionLost        Code = "connection-lost"
 )
 
+// Codes of a cluster's health, and of managing its nodes.
+const (
+	NodeDown        Code = "node-down"
+	NodeNotFound    Code = "node-not-found"
+	UnderReplicated Code = "under-replicated"
+	QuorumAtRisk    Code = "quorum-at-risk"
+	NoController    Code = "no-controller"
+	NotDrained      Code = "not-drained"
+	NodeRunning     Code = "node-running"
+	TooFewNodes     Code = "too-few-nodes"
+)
+
 // Codes of what a broker refuses.
 const (
 	TopicNotFound       Code = "topic-not-found"

@@ -23,14 +23,14 @@ const (
 
 // All is every entry, ordered by code.
 func All() []Entry {
-	all := slices.Concat(reaching, refusing, commanding, simulating, running, abusing)
+	all := slices.Concat(reaching, clustering, refusing, commanding, simulating, running, abusing)
 	slices.SortFunc(all, func(a, b Entry) int { return strings.Compare(string(a.Code), string(b.Code)) })
 	return all
 }
 
 // Of is a code's entry. A code without one is a mistake in this package, which its tests find.
 func Of(code Code) Entry {
-	for _, group := range [][]Entry{reaching, refusing, commanding, simulating, running, abusing} {
+	for _, group := range [][]Entry{reaching, clustering, refusing, commanding, simulating, running, abusing} {
 		for _, e := range group {
 			if e.Code == code {
 				return e

@@ -30,6 +30,7 @@ Codes never change their meaning.
 		entries []Entry
 	}{
 		{"Reaching a cluster", reaching},
+		{"A cluster and its nodes", clustering},
 		{"What brokers refuse", refusing},
 		{"The command line", commanding},
 		{"The simulator", simulating},

@@ -1,15 +1,23 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 
 	"github.com/spf13/cobra"
 
+	"github.com/weirmq/weir/clients/admin"
 	"github.com/weirmq/weir/core/model"
 )
 
 func (a *app) clusterCommand() *cobra.Command {
-	c := &cobra.Command{Use: "cluster", Short: "Begin a cluster of several nodes"}
+	c := &cobra.Command{Use: "cluster", Short: "Look at a cluster of several nodes, balance it, or begin one"}
+	for _, make := range []func(*connection) *cobra.Command{a.clusterStatusCommand, a.clusterHealthCommand, a.clusterQuorumCommand, a.clusterBalanceCommand} {
+		k := &connection{}
+		sub := make(k)
+		k.flags(sub)
+		c.AddCommand(sub)
+	}
 	c.AddCommand(a.clusterInitCommand(), a.clusterCertificateCommand(), a.clusterIDCommand())
 	return c
 }
@@ -25,6 +33,27 @@ func (a *app) clusterIDCommand() *cobra.Command {
 			return a.print(map[string]string{"cluster_id": id}, "%s\n", id)
 		},
 	}
+}
+
+func (a *app) clusterBalanceCommand(k *connection) *cobra.Command {
+	var o shifting
+	c := &cobra.Command{
+		Use: "balance", Short: "Even out replicas and leaders over all nodes", Args: cobra.NoArgs,
+		Long: `Move replicas from nodes that hold more than others to those that hold fewer, and have every node lead about as much. Racks
+are kept apart. Nodes that are down get nothing. The command can be interrupted and started again: moves that have begun
+go on by themselves, and the rest is planned anew.`,
+		Example: "  weir cluster balance --dry-run\n  weir cluster balance --parallel 5",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			return k.withSurvey(cmd.Context(), func(ctx context.Context, ad *admin.Admin, s *survey) error {
+				return a.balance(ctx, ad, s, -1, &o)
+			})
+		},
+	}
+	o.flags(c)
+	return c
 }
 
 func newClusterID() string {

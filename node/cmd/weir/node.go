@@ -16,7 +16,7 @@ func (a *app) nodeCommand() *cobra.Command {
 	var file, data, listen, advertise, http string
 	var set []string
 	c := &cobra.Command{
-		Use: "node", Short: "Start a broker", Args: cobra.NoArgs,
+		Use: "node", Short: "Start a node, or list, drain, add and remove the nodes of a cluster", Args: cobra.NoArgs,
 		Long: `Start a broker as configured by a file in Kafka's server.properties form, by environment variables
 (WEIR_NUM_PARTITIONS for num.partitions) and by flags; later ones win.
 
@@ -55,6 +55,7 @@ Properties:
 	f.StringVar(&advertise, "advertise", "", "HOST:PORT that clients are told to connect to (advertised.listeners)")
 	f.StringVar(&http, "http", "", `HOST:PORT of health and metrics; "" turns it off (http.listener)`)
 	f.StringArrayVar(&set, "set", nil, "set a property, as NAME=VALUE; may be repeated")
+	c.AddCommand(a.manageCommands()...)
 	return c
 }
 

@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -14,8 +11,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/clients/admin"
-	"github.com/weirmq/weir/clients/client"
-	"github.com/weirmq/weir/node/explain"
 )
 
 func (a *app) topicCommand() *cobra.Command {
@@ -156,148 +151,6 @@ func matches(patterns []string, name string) (bool, error) {
 		}
 	}
 	return len(patterns) == 0, nil
-}
-
-// partitionLine is one partition in the output of topic describe.
-type partitionLine struct {
-	Partition   int32   `json:"partition"`
-	Leader      int32   `json:"leader"`
-	LeaderEpoch int32   `json:"leader_epoch"`
-	Replicas    []int32 `json:"replicas"`
-	ISR         []int32 `json:"isr"`
-	Start       int64   `json:"start_offset"`
-	End         int64   `json:"end_offset"`
-	Error       string  `json:"error,omitempty"`
-}
-
-// topicDescription is the output of topic describe.
-type topicDescription struct {
-	Name       string          `json:"name"`
-	ID         string          `json:"id"`
-	Internal   bool            `json:"internal,omitempty"`
-	Partitions []partitionLine `json:"partitions"`
-	// Configs are the settings that are not the broker's.
-	Configs map[string]string `json:"configs,omitempty"`
-}
-
-func (a *app) topicDescribeCommand(k *connection) *cobra.Command {
-	return &cobra.Command{
-		Use: "describe NAME...", Short: "Show partitions, their leaders and offsets, and settings", Args: cobra.MinimumNArgs(1),
-		ValidArgsFunction: a.completeTopics(k),
-		Example:           "  weir topic describe orders\n  weir topic describe orders --output json | jq '.partitions[].end_offset'",
-		RunE: func(cmd *cobra.Command, names []string) error {
-			return k.withAdmin(cmd.Context(), func(ctx context.Context, ad *admin.Admin) error {
-				topics, err := ad.DescribeTopics(ctx, names...)
-				if err != nil {
-					return err
-				}
-				var errs []error
-				for i := range topics {
-					if topics[i].Err != nil {
-						errs = append(errs, missing(ctx, ad, topics[i].Name, topics[i].Err))
-						continue
-					}
-					errs = append(errs, a.describe(ctx, ad, &topics[i]))
-				}
-				return errors.Join(errs...)
-			})
-		},
-	}
-}
-
-// missing is the error for a topic that cannot be described; it suggests the one that was perhaps meant.
-func missing(ctx context.Context, ad *admin.Admin, name string, err error) error {
-	if !errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return err
-	}
-	return fail(explain.TopicNotFound, topicHint(ctx, ad, name), fmt.Errorf("there is no topic %q", name))
-}
-
-func (a *app) describe(ctx context.Context, ad *admin.Admin, t *admin.TopicDescription) error {
-	starts, err := ad.StartOffsets(ctx, t.Name)
-	if err != nil {
-		return err
-	}
-	ends, err := ad.EndOffsets(ctx, t.Name)
-	if err != nil {
-		return err
-	}
-	d := topicDescription{Name: t.Name, ID: t.ID, Internal: t.Internal, Partitions: make([]partitionLine, len(t.Partitions))}
-	// Brokers that cannot tell settings are described without.
-	if settings, err := ad.DescribeConfigs(ctx, admin.OfTopic(t.Name)); err == nil {
-		for _, s := range settings {
-			if s.Source == "topic" {
-				if d.Configs == nil {
-					d.Configs = map[string]string{}
-				}
-				d.Configs[s.Name] = s.Value
-			}
-		}
-	} else if !errors.Is(err, client.ErrUnsupported) && !errors.Is(err, kerr.TopicAuthorizationFailed) {
-		return err
-	}
-	rows := make([][]string, len(t.Partitions))
-	for i, p := range t.Partitions {
-		l := partitionLine{
-			Partition: p.Partition, Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, Replicas: p.Replicas, ISR: p.ISR,
-			Start: offsetOf(starts, p.Partition), End: offsetOf(ends, p.Partition),
-		}
-		if p.Err != nil {
-			l.Error = p.Err.Error()
-		}
-		d.Partitions[i] = l
-		leader, records := fmt.Sprint(l.Leader), ""
-		if l.Start >= 0 && l.End >= 0 {
-			records = fmt.Sprint(max(0, l.End-l.Start))
-		}
-		switch {
-		case l.Leader < 0 && len(p.Offline) > 0:
-			leader = "offline"
-		case l.Leader < 0:
-			leader = "none"
-		}
-		rows[i] = []string{
-			fmt.Sprint(l.Partition), leader, fmt.Sprint(l.LeaderEpoch), numbers(l.Replicas), numbers(l.ISR), known(l.Start), known(l.End), records,
-		}
-	}
-	if a.json() {
-		return a.printJSON(&d)
-	}
-	if _, err := fmt.Fprintf(a.stdout, "topic %s, id %s, %d partitions\n", d.Name, d.ID, len(d.Partitions)); err != nil {
-		return err
-	}
-	for _, name := range slices.Sorted(maps.Keys(d.Configs)) {
-		if _, err := fmt.Fprintf(a.stdout, "  %s=%s\n", name, d.Configs[name]); err != nil {
-			return err
-		}
-	}
-	return a.table("PARTITION LEADER EPOCH REPLICAS ISR START END RECORDS", rows)
-}
-
-// known is an offset, or nothing if it is not known.
-func known(offset int64) string {
-	if offset < 0 {
-		return ""
-	}
-	return strconv.FormatInt(offset, 10)
-}
-
-// offsetOf finds a partition's offset; -1 if it is not known.
-func offsetOf(offsets []admin.Offset, partition int32) int64 {
-	for i := range offsets {
-		if offsets[i].Partition == partition && offsets[i].Err == nil {
-			return offsets[i].Offset
-		}
-	}
-	return -1
-}
-
-func numbers(ns []int32) string {
-	var s []string
-	for _, n := range ns {
-		s = append(s, strconv.Itoa(int(n)))
-	}
-	return strings.Join(s, ",")
 }
 
 func (a *app) topicDeleteCommand(k *connection) *cobra.Command {

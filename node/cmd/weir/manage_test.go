@@ -1,0 +1,289 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/weirmq/weir/node"
+	"github.com/weirmq/weir/node/config"
+	"github.com/weirmq/weir/transport/memory"
+)
+
+// smallCluster is a cluster in this process.
+type smallCluster struct {
+	t       *testing.T
+	confs   []config.Config
+	network *memory.Network
+	nodes   []*node.Node // nil: stopped
+}
+
+func startCluster(t *testing.T, nodes int, set ...string) *smallCluster {
+	t.Helper()
+	a := &app{stdout: os.Stdout, stderr: os.Stderr}
+	data := t.TempDir()
+	confs, err := a.devConfigs(devCluster{id: newClusterID(), nodes: nodes}, data, "127.0.0.1:0", "", nil, set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &smallCluster{t: t, confs: confs, network: memory.New(), nodes: make([]*node.Node, nodes)}
+	t.Cleanup(func() {
+		running := slices.DeleteFunc(c.nodes, func(n *node.Node) bool { return n == nil })
+		if err := node.CloseAll(running...); err != nil {
+			t.Error(err)
+		}
+	})
+	c.start(ids(nodes)...)
+	return c
+}
+
+// start starts nodes and waits until they serve.
+func (c *smallCluster) start(nodes ...int32) {
+	c.t.Helper()
+	for _, id := range nodes {
+		n, err := startInMemory(&c.confs[id-1], c.network, zap.NewNop())
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.nodes[id-1] = n
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for _, id := range nodes {
+		if !awaitReady(ctx, zap.NewNop(), c.nodes[id-1]) {
+			c.t.Fatalf("node %d does not come to serve: %v", id, c.nodes[id-1].Err())
+		}
+		c.confs[id-1].Listener = c.nodes[id-1].KafkaAddr() // where clients know it
+	}
+}
+
+// stop stops a node as SIGTERM does.
+func (c *smallCluster) stop(id int) {
+	if n := c.nodes[id-1]; n != nil {
+		c.nodes[id-1] = nil
+		if err := n.Close(); err != nil {
+			c.t.Error(err)
+		}
+	}
+}
+
+// run runs a command, on the cluster by way of all of its nodes.
+func (c *smallCluster) run(stdin string, args ...string) (code int, out, errs string) {
+	c.t.Helper()
+	var addrs []string
+	for _, n := range c.nodes {
+		if n != nil {
+			addrs = append(addrs, n.KafkaAddr())
+		}
+	}
+	return weir(c.t, stdin, append(args, "--brokers", strings.Join(addrs, ","))...)
+}
+
+// do runs a command that must succeed.
+func (c *smallCluster) do(stdin string, args ...string) string {
+	c.t.Helper()
+	code, out, errs := c.run(stdin, args...)
+	if code != 0 {
+		c.t.Fatalf("weir %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, errs)
+	}
+	return out
+}
+
+// fails runs a command that must fail with a code, and says something.
+func (c *smallCluster) fails(code, says string, args ...string) {
+	c.t.Helper()
+	exit, out, errs := c.run("", args...)
+	if exit != 1 || !strings.Contains(errs, "error "+code+": ") || !strings.Contains(errs, says) {
+		c.t.Errorf("weir %s: exit code %d, want error %s with %q\n%s%s", strings.Join(args, " "), exit, code, says, out, errs)
+	}
+}
+
+func (c *smallCluster) status() (s statusJSON) {
+	c.t.Helper()
+	if err := json.Unmarshal([]byte(c.do("", "cluster", "status", "--output", "json")), &s); err != nil {
+		c.t.Fatal(err)
+	}
+	return s
+}
+
+// eventually waits until the cluster is in some state.
+func (c *smallCluster) eventually(what string, is func(s statusJSON) bool) {
+	c.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		s := c.status()
+		if is(s) {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("not in 20 s: %s; it is %+v", what, s)
+		}
+	}
+}
+
+func (c *smallCluster) records(topic string) []string {
+	c.t.Helper()
+	lines := strings.Split(strings.TrimSpace(c.do("", "consume", topic, "-e", "--offset", "start")), "\n")
+	slices.Sort(lines)
+	return lines
+}
+
+func TestANodeIsDrainedTakenBackAndRemoved(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 5)
+	c.do("", "topic", "create", "orders", "--partitions", "6")
+	c.do("", "topic", "create", "pairs", "--partitions", "4", "--replication-factor", "2")
+	var in strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&in, "record %03d\n", i)
+	}
+	c.do(in.String(), "produce", "orders")
+	want := c.records("orders")
+	if len(want) != 500 {
+		t.Fatalf("%d records", len(want))
+	}
+
+	plan := c.do("", "node", "drain", "3", "--dry-run")
+	if !strings.HasPrefix(plan, "TOPIC") || !strings.Contains(plan, "copy") || c.status().Nodes[2].Replicas == 0 {
+		t.Errorf("planned:\n%s", plan)
+	}
+	if out := c.do("", "node", "drain", "3", "--leaders-only"); !strings.Contains(out, "node 3 leads nothing") {
+		t.Error(out)
+	}
+	if n := c.status().Nodes[2]; n.Leads != 0 || n.Replicas == 0 {
+		t.Errorf("%+v", n)
+	}
+	if out := c.do("", "node", "drain", "3"); !strings.Contains(out, "node 3 holds nothing any more") {
+		t.Error(out)
+	}
+	c.do("", "topic", "create", "later", "--partitions", "10")
+	s := c.status()
+	if n := s.Nodes[2]; n.Leads != 0 || n.Replicas != 0 || !s.Healthy || s.Partitions != 20 || s.Moving != 0 {
+		t.Errorf("a drained node holds something: %+v", s)
+	}
+	if files, _ := filepath.Glob(filepath.Join(c.confs[2].DataDir, "log", "partitions", "*")); len(files) != 3 { // the metadata log
+		t.Errorf("a drained node has files: %v", files)
+	}
+	c.fails("node-running", "node 3 is running", "node", "remove", "3")
+	c.fails("not-drained", "node 2 holds", "node", "remove", "2")
+	c.fails("node-not-found", "no node 9", "node", "drain", "9")
+
+	if out := c.do("", "node", "add", "3"); !strings.Contains(out, "node 3 has its share") {
+		t.Error(out)
+	}
+	least, most := 1000, 0
+	for _, n := range c.status().Nodes {
+		least, most = min(least, n.Replicas), max(most, n.Replicas)
+	}
+	if c.do("", "cluster", "balance"); most-least > 3 {
+		t.Errorf("nodes hold %d to %d replicas", least, most)
+	}
+	if out := c.do("", "cluster", "balance", "--dry-run"); !strings.Contains(out, "nothing is to be moved") {
+		t.Errorf("a balanced cluster is balanced again:\n%s", out)
+	}
+	if got := c.records("orders"); !slices.Equal(got, want) {
+		t.Fatalf("%d records of %d after everything was moved", len(got), len(want))
+	}
+	// All at once: what was taken away and given back is there.
+	if err := node.CloseAll(c.nodes...); err != nil {
+		t.Fatal(err)
+	}
+	c.start(ids(5)...)
+	c.eventually("healthy after a restart", func(s statusJSON) bool { return s.Healthy })
+	if got := c.records("orders"); !slices.Equal(got, want) {
+		t.Fatalf("%d records of %d after a restart", len(got), len(want))
+	}
+
+	// A node that is dead is drained and removed as well.
+	c.stop(4)
+	c.eventually("node 4 is down", func(s statusJSON) bool { return s.Nodes[3].Down })
+	c.do("", "node", "drain", "4")
+	c.do("", "node", "remove", "4")
+	if s := c.status(); len(s.Nodes) != 4 || s.UnderReplicated != 0 {
+		t.Errorf("after a node was removed: %+v", s)
+	}
+	if got := c.records("orders"); !slices.Equal(got, want) {
+		t.Fatalf("%d records of %d after a node was removed", len(got), len(want))
+	}
+}
+
+func TestHealthSaysWhatIsWrongAndWhy(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 3)
+	c.do("", "topic", "create", "orders", "--partitions", "3")
+	c.do("", "topic", "create", "single", "--replication-factor", "1", "--partitions", "3")
+	c.do("a\nb\n", "produce", "orders", "-p", "0")
+	if out := c.do("", "cluster", "health"); !strings.HasPrefix(out, "healthy: 3 nodes, 6 partitions of 2 topics") {
+		t.Error(out)
+	}
+	var members []quorumLine
+	for _, line := range strings.Split(strings.TrimSpace(c.do("", "cluster", "quorum", "--output", "json")), "\n") {
+		var q quorumLine
+		if err := json.Unmarshal([]byte(line), &q); err != nil {
+			t.Fatal(err)
+		}
+		members = append(members, q)
+	}
+	leaders := 0
+	for _, m := range members {
+		if m.Role == "leader" {
+			leaders++
+		}
+		if m.End == 0 || m.Directory == "" || m.HeardMs < 0 {
+			t.Errorf("%+v", m)
+		}
+	}
+	if len(members) != 3 || leaders != 1 {
+		t.Errorf("%+v", members)
+	}
+	if out := c.do("", "node", "ls"); strings.Count(out, "serving") != 3 || strings.Count(out, "controller") != 1 {
+		t.Error(out)
+	}
+
+	c.stop(2)
+	c.eventually("node 2 is down", func(s statusJSON) bool { return s.Nodes[1].Down && s.UnderReplicated == 3 })
+	c.do("c\n", "produce", "orders", "-p", "0")
+	code, out, errs := c.run("", "cluster", "health")
+	if code != 1 || errs != "" {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+	for _, says := range []string{"no-leader: 1 partition", "node-down: node 2", "quorum-at-risk: voter 2", "under-replicated: 3 partitions", "  cause ", "  fix "} {
+		if !strings.Contains(out, says) {
+			t.Errorf("health does not say %q:\n%s", says, out)
+		}
+	}
+	var h healthJSON
+	code, out, _ = c.run("", "cluster", "health", "--output", "json")
+	if err := json.Unmarshal([]byte(out), &h); err != nil || code != 1 || h.Healthy || len(h.Problems) != 4 || h.Problems[0].Fix == "" {
+		t.Errorf("exit code %d, %v\n%s", code, err, out)
+	}
+	out = c.do("", "topic", "describe", "orders")
+	if strings.Count(out, "under-replicated: node 2 is down") != 3 || !strings.Contains(out, "ELR  LAG") {
+		t.Errorf("described as\n%s", out)
+	}
+	var d topicDescription
+	if err := json.Unmarshal([]byte(c.do("", "topic", "describe", "orders", "--output", "json")), &d); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range d.Partitions {
+		if len(p.Lag) != 1 || len(p.Why) != 1 {
+			t.Errorf("%+v", p)
+		}
+		for node, lag := range p.Lag {
+			if lag != 0 || node == "2" {
+				t.Errorf("partition %d: node %s lacks %d", p.Partition, node, lag)
+			}
+		}
+	}
+	c.fails("too-few-nodes", "without node 2 there is no node for a replica of", "node", "drain", "2")
+
+	c.start(2)
+	c.eventually("healthy again", func(s statusJSON) bool { return s.Healthy })
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/weirmq/weir/clients/admin"
+	"github.com/weirmq/weir/node/explain"
+)
+
+// drawSurvey is some cluster: racks, nodes that are down, topics whose replicas are anywhere.
+func drawSurvey(r *rapid.T) *survey {
+	s := &survey{}
+	nodes, racks := rapid.IntRange(1, 8).Draw(r, "nodes"), rapid.IntRange(0, 3).Draw(r, "racks")
+	for id := range int32(nodes) {
+		b := admin.Broker{ID: id + 1, Fenced: rapid.IntRange(0, 9).Draw(r, "down") == 0}
+		if racks > 0 {
+			b.Rack = fmt.Sprint(rapid.IntRange(1, racks).Draw(r, "rack"))
+		}
+		s.cluster.Brokers = append(s.cluster.Brokers, b)
+	}
+	for i := range rapid.IntRange(1, 4).Draw(r, "topics") {
+		t := admin.TopicDescription{Name: fmt.Sprintf("t%d", i)}
+		factor := rapid.IntRange(1, min(4, nodes)).Draw(r, "factor")
+		for p := range int32(rapid.IntRange(1, 12).Draw(r, "partitions")) {
+			d := admin.PartitionDescription{Partition: p, Leader: -1}
+			d.Replicas = rapid.Permutation(ids(nodes)).Draw(r, "replicas")[:factor]
+			for _, n := range d.Replicas {
+				if s.runs(n) {
+					if d.Leader < 0 {
+						d.Leader = n
+					}
+					d.ISR = append(d.ISR, n)
+				}
+			}
+			t.Partitions = append(t.Partitions, d)
+		}
+		s.topics = append(s.topics, t)
+	}
+	return s
+}
+
+func ids(n int) (out []int32) {
+	for i := range int32(n) {
+		out = append(out, i+1)
+	}
+	return out
+}
+
+// check verifies what every plan keeps: as many replicas as there were, on different nodes, and nothing new on a node that
+// is down.
+func (p *planner) check(r *rapid.T) {
+	for _, s := range p.shifts() {
+		if len(s.To) != len(s.From) {
+			r.Fatalf("%+v: another number of replicas", s)
+		}
+		for i, n := range s.To {
+			if slices.Contains(s.To[:i], n) {
+				r.Fatalf("%+v: node %d twice", s, n)
+			}
+			if !slices.Contains(s.From, n) && !slices.Contains(p.open, n) {
+				r.Fatalf("%+v: node %d gets a replica", s, n)
+			}
+		}
+	}
+	counts := newPlanner(p.s)
+	for _, tp := range p.parts {
+		counts.set(tp, p.at[tp])
+	}
+	for _, b := range p.s.cluster.Brokers {
+		if counts.replicas[b.ID] != p.replicas[b.ID] || counts.leads[b.ID] != p.leads[b.ID] {
+			r.Fatalf("node %d is counted wrongly", b.ID)
+		}
+	}
+}
+
+func TestADrainedNodeHoldsNothing(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		s := drawSurvey(r)
+		node := rapid.SampledFrom(s.cluster.Brokers).Draw(r, "node").ID
+		p := newPlanner(s, node)
+		err := p.empty(node)
+		p.check(r)
+		for tp, replicas := range p.at {
+			if !slices.Contains(replicas, node) {
+				continue
+			}
+			var f *failure
+			if !errors.As(err, &f) || f.code != explain.TooFewNodes {
+				r.Fatalf("%v still has %v: %v", tp, replicas, err)
+			}
+			if others := without(p.open, replicas...); len(others) > 0 {
+				r.Fatalf("%v could go to %v, and stays on %v", tp, others, replicas)
+			}
+		}
+	})
+}
+
+func TestANodeThatIsRelievedLeadsNothingThatOthersCould(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		s := drawSurvey(r)
+		node := rapid.SampledFrom(s.cluster.Brokers).Draw(r, "node").ID
+		p := newPlanner(s, node)
+		p.leaveTo(node)
+		p.check(r)
+		for _, shift := range p.shifts() {
+			if !shift.keepsReplicas() {
+				r.Fatalf("%+v copies", shift)
+			}
+		}
+		s.partitions(func(t *admin.TopicDescription, d *admin.PartitionDescription) {
+			others := slices.DeleteFunc(slices.Clone(d.ISR), func(n int32) bool { return n == node })
+			if first := p.at[admin.Partition{Topic: t.Name, Partition: d.Partition}][0]; first == node && len(others) > 0 {
+				r.Fatalf("%s/%d is led by %d, and %v could", t.Name, d.Partition, node, others)
+			}
+		})
+	})
+}
+
+func TestABalancedClusterIsEven(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		s := drawSurvey(r)
+		for i := range s.cluster.Brokers {
+			s.cluster.Brokers[i].Fenced = false
+		}
+		p := newPlanner(s)
+		before := newPlanner(s)
+		p.even(-1)
+		p.check(r)
+		racks := false
+		for _, b := range s.cluster.Brokers {
+			racks = racks || b.Rack != ""
+		}
+		for _, tp := range p.parts {
+			if p.racks(p.at[tp]) < before.racks(before.at[tp]) {
+				r.Fatalf("%v was in %d racks and is in %d", tp, before.racks(before.at[tp]), p.racks(p.at[tp]))
+			}
+		}
+		least, most := 1<<30, 0
+		for _, n := range p.open {
+			least, most = min(least, p.replicas[n]), max(most, p.replicas[n])
+		}
+		if !racks && most-least > 1 {
+			r.Fatalf("nodes hold %d to %d replicas: %v", least, most, p.at)
+		}
+		again := newPlanner(s)
+		for _, tp := range p.parts {
+			again.set(tp, p.at[tp])
+		}
+		if again.evenLeads(); len(again.at) != len(p.at) || !slices.EqualFunc(p.parts, p.parts, func(a, b admin.Partition) bool { return slices.Equal(p.at[a], again.at[b]) }) {
+			r.Fatal("leaders are not even after they were evened out")
+		}
+	})
+}
+
+func TestANewNodeGetsItsShareAndOthersGetNothing(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		s := drawSurvey(r)
+		onto := int32(len(s.cluster.Brokers) + 1)
+		s.cluster.Brokers = append(s.cluster.Brokers, admin.Broker{ID: onto})
+		p := newPlanner(s)
+		p.even(onto)
+		p.check(r)
+		for _, shift := range p.shifts() {
+			for _, n := range shift.To {
+				if n != onto && !slices.Contains(shift.From, n) {
+					r.Fatalf("%+v: node %d gets a replica", shift, n)
+				}
+			}
+		}
+	})
+}
