@@ -295,6 +295,9 @@ func (n *node) voters() []broker.VoterAddress {
 	}
 	var all []broker.VoterAddress
 	for i := range n.w.plan.Nodes {
+		if n.w.plan.Nodes[i].Observer != 0 {
+			continue
+		}
 		id := int(n.w.plan.Nodes[i].ID)
 		all = append(all, broker.VoterAddress{Node: model.NodeID(id), Address: addressOf(id)})
 	}

@@ -37,7 +37,7 @@ const (
 	Lite  Mode = "lite"  // one node, seconds of simulated time, thousands of seeds
 	Swarm Mode = "swarm" // longer, more clients, more of everything
 	Calm  Mode = "calm"  // lite without any fault: then nothing may fail or be retried
-	// Cluster is one to seven nodes, each a voter and a broker, and what happens between them.
+	// Cluster is one to seven nodes, each a broker and most of them voters, and what happens between them.
 	Cluster Mode = "cluster"
 )
 
@@ -54,7 +54,7 @@ func MarksOf(mode Mode) []effect.Mark {
 			effect.MarkProduceDuplicate, effect.MarkProduceOutOfOrder, effect.MarkProduceEpochBumped, effect.MarkProduceUnknownProducer,
 			effect.MarkProduceParkedTwice, effect.MarkProduceTimedOut, effect.MarkFetchParked, effect.MarkFetchWoken, effect.MarkFetchTimedOut,
 			effect.MarkMetadataImage, effect.MarkFollowerTruncated, effect.MarkMetadataTruncated, effect.MarkBrokerFenced, effect.MarkIneligibleReplica,
-			effect.MarkLeaseOver,
+			effect.MarkLeaseOver, effect.MarkObserverImaged,
 		}
 	case Lite, Swarm:
 	}
@@ -71,7 +71,7 @@ func MarksOf(mode Mode) []effect.Mark {
 var amongNodes = []effect.Mark{
 	effect.MarkFollowerTruncated, effect.MarkFollowerStartedAnew, effect.MarkTruncatedBelowWatermark, effect.MarkMetadataTruncated,
 	effect.MarkBrokerFenced, effect.MarkDiskReplaced, effect.MarkControlledShutdown, effect.MarkIneligibleReplica, effect.MarkReassigned,
-	effect.MarkUncleanElection, effect.MarkVoterJoins, effect.MarkLeaseOver,
+	effect.MarkUncleanElection, effect.MarkVoterJoins, effect.MarkLeaseOver, effect.MarkObserverImaged,
 }
 
 // Knobs are the product's settings, small enough that everything rolls over within seconds.
@@ -117,6 +117,7 @@ type NodePlan struct {
 	WallOffset    model.Time
 	WallDriftPPM  int64
 	ClockDriftPPM int64
+	Observer      int64 // 1: it does not vote
 }
 
 // Load is one workload with its own topics.
@@ -210,6 +211,8 @@ func (p *Plan) validate() error {
 		return fmt.Errorf("plan: mode %s is of one node, not %d", p.Mode, len(p.Nodes))
 	case len(p.Nodes) < 1 || len(p.Nodes) > nodesMax || !ascending(p.Nodes):
 		return fmt.Errorf("plan: 1 to %d nodes, by ascending id from 1 to %d", nodesMax, nodesMax)
+	case p.Nodes[0].Observer != 0:
+		return fmt.Errorf("plan: the first node votes")
 	case p.Knobs.JournalFileBytes < 4096 || p.Knobs.JournalBlockBytes < 512 || p.Knobs.OpenFilesMax < 1 || p.Knobs.RetentionCheck < ms || p.Knobs.ProducerExpiryMs < 1 || p.Knobs.SegmentBytes < 128 || p.Knobs.IndexIntervalBytes < 1 || p.Knobs.CheckpointBytes < 1:
 		return fmt.Errorf("plan: a knob is too small")
 	case p.Knobs.SegmentBytes > 1<<30 || p.Knobs.JournalFileBytes > 1<<30:

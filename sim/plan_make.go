@@ -112,6 +112,18 @@ func (m *planner) environment() {
 		}
 		p.Nodes = append(p.Nodes, n)
 	}
+	for i := m.voterCount(len(p.Nodes)); i < len(p.Nodes); i++ {
+		p.Nodes[i].Observer = 1
+	}
+}
+
+// voterCount draws how many of a cluster's nodes vote: all of most.
+func (m *planner) voterCount(nodes int) int {
+	r := m.stream("voters", 0)
+	if !r.Percent(35) {
+		return nodes
+	}
+	return min(nodes, 1+2*r.Intn((nodes+1)/2))
 }
 
 // nodeCount draws how many nodes a cluster has: three in most.

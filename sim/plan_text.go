@@ -68,6 +68,7 @@ func (n *NodePlan) fields() []field {
 		{"wall_offset", &n.WallOffset},
 		{"wall_drift_ppm", &n.WallDriftPPM},
 		{"clock_drift_ppm", &n.ClockDriftPPM},
+		{"observer", &n.Observer},
 	}
 }
 

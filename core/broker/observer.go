@@ -142,6 +142,7 @@ func (b *Broker) imageObserved(a *effect.Answer, out *effect.Set) {
 	}
 	before := b.view
 	b.view = b.view.Of(image)
+	out.Marks.Set(effect.MarkObserverImaged)
 	if b.caughtUp {
 		b.metadataReplaced(before, out)
 	}

@@ -45,6 +45,7 @@ const (
 	MarkUncleanElection                     // a replica leads that may lack what was acknowledged: it was asked for
 	MarkVoterJoins                          // a disk that knows nothing of the quorum joins it as another voter
 	MarkLeaseOver                           // a leader that had not reached the controller for too long stopped serving
+	MarkObserverImaged                      // a broker that does not vote began with an image of the metadata, or began anew
 	MarkCount                               // how many there are; not a mark
 )
 
@@ -68,7 +69,7 @@ var markNames = [MarkCount]string{
 	MarkMetadataTruncated:       "metadata.truncated", MarkMetadataImage: "metadata.image",
 	MarkBrokerFenced: "broker.fenced", MarkDiskReplaced: "broker.disk_replaced", MarkControlledShutdown: "broker.controlled_shutdown",
 	MarkIneligibleReplica: "partition.ineligible_replica", MarkReassigned: "partition.reassigned", MarkUncleanElection: "partition.unclean_election",
-	MarkVoterJoins: "quorum.joined", MarkLeaseOver: "broker.lease_over",
+	MarkVoterJoins: "quorum.joined", MarkLeaseOver: "broker.lease_over", MarkObserverImaged: "broker.imaged",
 }
 
 // String is the mark's name in reports.
