@@ -101,7 +101,7 @@ func (r *Run) prepare(ctx context.Context) error {
 	for _, node := range r.cluster.Nodes {
 		r.nemesis.each = append(r.nemesis.each, oneNode(node.Kafka))
 	}
-	return r.nemesis.whole(ctx, time.Time{}, startPatience)
+	return r.nemesis.whole(ctx, nil, time.Time{}, startPatience)
 }
 
 // oneNode asks the node at an address, each time anew: a client that has asked once knows the others, too.
@@ -138,9 +138,9 @@ func (r *Run) line(node int, line []byte) {
 	}
 }
 
-// Finish runs load and faults until the time is up or ctx ends, lets everything come to rest, and judges. The error is of a
-// run that could not be brought to its end; the report says what was seen until then. The nodes are gone when it returns.
-func (r *Run) Finish(ctx context.Context) (*Report, error) {
+// Finish runs load and faults until the time is up or ctx ends, lets everything come to rest, and judges. The nodes are gone
+// when it returns.
+func (r *Run) Finish(ctx context.Context) *Report {
 	defer func() { _ = r.nemesis.admin.Close() }()
 	r.zero = time.Now()
 	r.gaps.begin()
@@ -202,7 +202,10 @@ func (r *Run) Finish(ctx context.Context) (*Report, error) {
 	}
 	r.load.ledger.Close(wasReadAgain)
 	rep := r.report(took)
-	return rep, errors.Join(broken, consumed, r.cluster.Close())
+	if err := errors.Join(broken, consumed, r.cluster.Close()); err != nil {
+		rep.Failure = err.Error()
+	}
+	return rep
 }
 
 // ends asks where the partitions end.

@@ -31,6 +31,11 @@ func TestAGapIsChargedToTheLastFault(t *testing.T) {
 	if p, since := g.silent(); p != 1 || since < 250*time.Millisecond || g.worstNow() < since {
 		t.Errorf("partition %d is silent for %v, the worst gap is %v", p, since, g.worstNow())
 	}
+	g.end()
+	time.Sleep(time.Millisecond)
+	if worst := g.worstNow(); worst > g.ended.Sub(g.zero) {
+		t.Errorf("a gap of %v after the load has ended", worst)
+	}
 	before := time.Now()
 	g.acked(0, before)
 	if p, found := g.silentSince(before); !found || p != 1 {
@@ -158,6 +163,7 @@ func TestTheVerdict(t *testing.T) {
 		"something else":     {Report{Counts: ledger.Counts{Acked: 2, Read: 2}, Findings: []string{"consumer: out of range"}}, "out of range"},
 		"not all was read":   {Report{Counts: ledger.Counts{Acked: 2, Read: 1}}, "2 records were acknowledged and 1 read"},
 		"nothing was tested": {Report{}, "shows nothing"},
+		"it did not recover": {Report{Counts: ledger.Counts{Acked: 2, Read: 2}, Failure: "1m0s after it was mended"}, "1m0s after"},
 	} {
 		err := tc.report.Err()
 		if (err == nil) != (tc.says == "") || err != nil && !strings.Contains(err.Error(), tc.says) {

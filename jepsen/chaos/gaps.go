@@ -23,6 +23,7 @@ type gaps struct {
 
 	mu     sync.Mutex
 	last   []time.Time // acknowledgement, by partition
+	ended  time.Time   // when the last record was sent; zero while records are sent
 	fault  int         // that began last
 	worst  time.Duration
 	byOne  map[int]time.Duration // the worst of each fault
@@ -53,6 +54,13 @@ func (g *gaps) begin() {
 	}
 }
 
+// end is called when no more records are sent.
+func (g *gaps) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ended = time.Now()
+}
+
 // begun says that a fault begins.
 func (g *gaps) begun(fault int) {
 	g.mu.Lock()
@@ -80,6 +88,9 @@ func (g *gaps) worstNow() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	worst, now := g.worst, time.Now()
+	if !g.ended.IsZero() {
+		now = g.ended
+	}
 	for _, last := range g.last {
 		worst = max(worst, now.Sub(last))
 	}

@@ -93,6 +93,7 @@ func (l *load) produce(ctx context.Context, stop <-chan struct{}) error {
 	for {
 		select {
 		case <-stop:
+			l.gaps.end()
 			return p.Close(ctx)
 		case <-ctx.Done():
 			return p.Close(ctx)

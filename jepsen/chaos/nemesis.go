@@ -109,7 +109,7 @@ func (n *nemesis) run(ctx context.Context, stop <-chan struct{}) error {
 			return fmt.Errorf("fault %d, %v: %w", f.Number, &f, err)
 		}
 		mended := time.Now()
-		err = n.whole(ctx, mended, wholePatience)
+		err = n.whole(ctx, stop, mended, wholePatience)
 		f.WholeMs = ms(time.Since(mended))
 		n.note(f)
 		n.tell(fmt.Sprintf("%5.0f s  fault %d: %v for %.1f s; in sync again after %.1f s; worst gap %.2f s",
@@ -252,8 +252,8 @@ func (n *nemesis) start(node *cluster.Node) error {
 }
 
 // whole waits until every partition has a leader and all of its replicas in sync and has acknowledged something since it was
-// mended, and no process has ended by itself.
-func (n *nemesis) whole(ctx context.Context, mended time.Time, patience time.Duration) error {
+// mended, while there is load, and no process has ended by itself.
+func (n *nemesis) whole(ctx context.Context, stop <-chan struct{}, mended time.Time, patience time.Duration) error {
 	what := ""
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		for _, node := range n.cluster.Nodes {
@@ -262,7 +262,7 @@ func (n *nemesis) whole(ctx context.Context, mended time.Time, patience time.Dur
 			}
 		}
 		if what = n.missing(ctx); what == "" {
-			if p, silent := n.gaps.silentSince(mended); silent {
+			if p, silent := n.gaps.silentSince(mended); silent && !isClosed(stop) {
 				what = fmt.Sprintf("partition %d has acknowledged nothing since", p)
 			}
 		}
@@ -271,6 +271,15 @@ func (n *nemesis) whole(ctx context.Context, mended time.Time, patience time.Dur
 		}
 	}
 	return fmt.Errorf("%v after it was mended: %s", patience, what)
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // missing says which partition is not whole in the eyes of some node: one that was cut off knows of nothing for a moment.

@@ -27,8 +27,9 @@ type Report struct {
 	Faults     []Fault         `json:"faults"`
 	Gaps       []Gap           `json:"longest_gaps"`
 	Findings   []string        `json:"findings"`
-	LogErrors  int             `json:"log_errors"` // lines of level error in the nodes' logs
-	LogError   []string        `json:"log_error"`  // the first of each node
+	Failure    string          `json:"failure,omitempty"` // why the run could not be brought to its end
+	LogErrors  int             `json:"log_errors"`        // lines of level error in the nodes' logs
+	LogError   []string        `json:"log_error"`         // the first of each node
 }
 
 // Kind is what faults of one kind came to.
@@ -80,6 +81,8 @@ func (r *Run) report(took time.Duration) *Report {
 // Err is nil when every promise was kept, and some were made.
 func (r *Report) Err() error {
 	switch {
+	case r.Failure != "" && r.Wrong() == 0:
+		return errors.New(r.Failure)
 	case r.Wrong() > 0 || len(r.Findings) > 0:
 		return fmt.Errorf("promises were broken: lost %d, duplicated %d, reordered %d, changed %d, invented %d; the first: %s",
 			r.Lost, r.Duplicated, r.Reordered, r.Changed, r.Invented, strings.Join(r.Findings[:min(3, len(r.Findings))], "; "))

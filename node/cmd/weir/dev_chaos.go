@@ -79,10 +79,10 @@ func (a *app) runChaos(ctx context.Context, c *chaosRun, data string, keep bool,
 		return err
 	}
 	screen.run = run
-	report, err := run.Finish(ctx)
+	report := run.Finish(ctx)
 	screen.end()
-	text, jsonErr := json.MarshalIndent(report, "", "  ")
-	err = errors.Join(err, jsonErr, os.WriteFile(filepath.Join(data, chaosReport), append(text, '\n'), 0o644))
+	text, err := json.MarshalIndent(report, "", "  ")
+	err = errors.Join(err, os.WriteFile(filepath.Join(data, chaosReport), append(text, '\n'), 0o644))
 	if a.json() {
 		err = errors.Join(err, a.printJSON(report))
 	} else {
