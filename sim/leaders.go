@@ -51,7 +51,7 @@ func (w *world) applied(view *metadata.View) {
 				w.fail("two-leaders", fmt.Sprintf("%s/%d: nodes %d and %d both lead in epoch %d", t.Name, i, was.leader, is.leader, is.epoch))
 			case is.epoch != was.epoch:
 				ls.over = append(ls.over, check.Leadership{
-					Key: check.Key{Topic: t.Name, Partition: int32(i)}, Epoch: int32(was.epoch), Until: int64(w.now),
+					Key: check.Key{Topic: t.Name, Partition: int32(i)}, Node: int(was.leader), Epoch: int32(was.epoch), Until: int64(w.now),
 				})
 			}
 			w.checkReplicas(t, i, p)

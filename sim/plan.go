@@ -44,18 +44,27 @@ const (
 // Modes lists the modes.
 func Modes() []Mode { return []Mode{Lite, Swarm, Calm, Cluster} }
 
-// MarksOf lists the rare paths that a fleet of a mode must take.
-func MarksOf(mode Mode) []effect.Mark {
+// seedsMany are enough for what happens in one of a hundred.
+const seedsMany = 300
+
+// MarksOf lists the rare paths that a fleet of so many seeds of a mode must take.
+func MarksOf(mode Mode, seeds int) []effect.Mark {
 	switch mode {
 	case Calm:
 		return []effect.Mark{effect.MarkFetchParked, effect.MarkFetchWoken, effect.MarkFetchTimedOut}
-	case Cluster: // what a log alone and the faults of clusters lead to
-		return []effect.Mark{
+	case Cluster:
+		often := []effect.Mark{
 			effect.MarkProduceDuplicate, effect.MarkProduceOutOfOrder, effect.MarkProduceEpochBumped, effect.MarkProduceUnknownProducer,
 			effect.MarkProduceParkedTwice, effect.MarkProduceTimedOut, effect.MarkFetchParked, effect.MarkFetchWoken, effect.MarkFetchTimedOut,
-			effect.MarkMetadataImage, effect.MarkFollowerTruncated, effect.MarkMetadataTruncated, effect.MarkBrokerFenced, effect.MarkIneligibleReplica,
-			effect.MarkLeaseOver, effect.MarkObserverImaged,
+			effect.MarkDiskFullRefused, effect.MarkRetentionAdvanced, effect.MarkRebalance, effect.MarkGroupsLoaded,
+			effect.MarkMetadataImage, effect.MarkFollowerTruncated, effect.MarkBrokerFenced, effect.MarkLeaseOver,
 		}
+		if seeds >= seedsMany {
+			often = append(often, effect.MarkFollowerStartedAnew, effect.MarkMetadataTruncated, effect.MarkIneligibleReplica,
+				effect.MarkCoordinatorRefused, effect.MarkCommitFenced, effect.MarkGroupFull, effect.MarkMemberExpired, effect.MarkStaticRejoin,
+				effect.MarkObserverImaged)
+		}
+		return often
 	case Lite, Swarm:
 	}
 	all := make([]effect.Mark, 0, effect.MarkCount)

@@ -147,6 +147,11 @@ func (m *planner) loads() {
 	p := m.p
 	if p.Mode == Cluster {
 		p.Loads = append(p.Loads, m.load(0, "log"))
+		for i, kind := range loadKinds {
+			if kind != "log" && m.stream("load.chosen", uint64(i)).Percent(25) {
+				p.Loads = append(p.Loads, m.load(i, kind))
+			}
+		}
 		return
 	}
 	able := false

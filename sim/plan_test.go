@@ -89,5 +89,5 @@ func TestPlansMixTheirFaults(t *testing.T) {
 // ofSeveral are the faults that one node alone does not have, and ofOne those that clusters have not yet.
 var (
 	ofSeveral = []Fault{FaultPartition, FaultOneWay, FaultSlowNode}
-	ofOne     = []Fault{FaultBitFlip, FaultHostile}
+	ofOne     = []Fault{FaultBitFlip}
 )

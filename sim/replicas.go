@@ -122,12 +122,12 @@ func (w *world) compare() {
 	}
 	for _, tp := range w.judged() {
 		var want []ghostBatch
-		first := (*node)(nil)
+		first, start := (*node)(nil), w.greatestStart(tp)
 		for _, n := range w.nodes {
 			if p := n.state(tp); p == nil || !p.IsReplica(model.NodeID(n.id)) {
 				continue
 			}
-			got, err := n.batches(tp)
+			got, err := n.batches(tp, start)
 			switch {
 			case err != nil:
 				w.fail("final-read", fmt.Sprintf("%v on node %d: %v", tp, n.id, err))
@@ -147,11 +147,20 @@ func (w *world) compare() {
 	}
 }
 
-// batches are what a node has of a partition below the high watermark.
-func (n *node) batches(tp model.TopicPartition) (all []ghostBatch, err error) {
+// greatestStart is where the log of the replica starts that starts last: followers remove by themselves.
+func (w *world) greatestStart(tp model.TopicPartition) (start model.Offset) {
+	for _, n := range w.nodes {
+		b, _ := n.process.broker.Bounds(tp)
+		start = max(start, b.LogStartOffset)
+	}
+	return start
+}
+
+// batches are what a node has of a partition from an offset to the high watermark.
+func (n *node) batches(tp model.TopicPartition, from model.Offset) (all []ghostBatch, err error) {
 	bounds, _ := n.process.broker.Bounds(tp)
 	err = n.process.engine.ReadAll(tp, func(b record.Batch) error {
-		if b.BaseOffset() < bounds.HighWatermark {
+		if b.BaseOffset() < bounds.HighWatermark && b.NextOffset() > from {
 			all = append(all, ghostBatch{
 				base: b.BaseOffset(), next: b.NextOffset(), crc: b.CRC(), epoch: b.LeaderEpoch(), size: int32(b.SizeBytes()),
 				maxTimestamp: b.MaxTimestamp(), producer: producerOf(b),

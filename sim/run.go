@@ -413,7 +413,7 @@ func (w *world) checkLookups(load *workload.Load, f *check.Final, stamps []model
 
 // judge runs the checkers over the history.
 func (w *world) judge(result *Result) {
-	w.history.Leaderships, w.history.StaleMax = w.leaders.over, int64(staleMax)
+	w.history.Leaderships, w.history.StaleMax, w.history.Lags = w.leaders.over, int64(staleMax), len(w.nodes) > 1
 	found := slices.Concat(check.Log(&w.history), check.Places(&w.history))
 	found = append(found, check.Topics(&w.history, 5*time.Second)...)
 	if !w.forgets() {

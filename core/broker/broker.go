@@ -316,8 +316,10 @@ func (b *Broker) completed(ev *Completed, out *effect.Set) {
 			before := p.replica.Bounds().LogStartOffset
 			if p.replica.Retained(r, out); p.replica.Bounds().LogStartOffset != before {
 				p.changed()
+				b.moved(p) // a leader is told
+				b.tellReplicas(p, out)
 			}
-			b.deletedBelow(p, p.replica.Bounds().LogStartOffset, 0, out)
+			b.deletionsAdvance(p, out)
 		default:
 			b.deletedBelow(p, 0, kerr.KafkaStorageError.Code, out)
 		}
@@ -426,6 +428,18 @@ func checkBatch(t *topic, part *ProducePart, ev *Produce) (code int16, why strin
 
 // find is the partition that a request means, or the code to refuse it with.
 func (b *Broker) find(ref TopicRef, index model.Partition) (*partition, int16) {
+	t, code := b.findTopic(ref, index)
+	if code != 0 {
+		return nil, code
+	}
+	if p := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: index}); p != nil {
+		return p, 0
+	}
+	return nil, kerr.NotLeaderForPartition.Code // it is elsewhere
+}
+
+// findTopic is the topic that a request means, wherever its partitions are, or the code to refuse it with.
+func (b *Broker) findTopic(ref TopicRef, index model.Partition) (*topic, int16) {
 	id := ref.ID
 	if !ref.isID() {
 		t := b.view.Named(ref.Name)
@@ -434,15 +448,14 @@ func (b *Broker) find(ref TopicRef, index model.Partition) (*partition, int16) {
 		}
 		id = t.ID
 	}
-	switch p := b.partitions.get(model.TopicPartition{Topic: id, Partition: index}); {
-	case p != nil:
-		return p, 0
-	case b.topics[id] == nil:
+	switch t := b.topics[id]; {
+	case t == nil:
 		return nil, kerr.UnknownTopicID.Code
-	case b.topics[id].Partition(index) != nil:
-		return nil, kerr.NotLeaderForPartition.Code // it is elsewhere
+	case t.Partition(index) == nil:
+		return nil, kerr.UnknownTopicOrPartition.Code
+	default:
+		return t, 0
 	}
-	return nil, kerr.UnknownTopicOrPartition.Code
 }
 
 // PartitionCount is how many partitions this broker holds.

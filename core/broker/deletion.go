@@ -67,18 +67,55 @@ func (b *Broker) deletePart(ev *DeleteRecords, i int, d *deletion, out *effect.S
 		below = bounds.HighWatermark
 	}
 	switch {
+	case below > bounds.HighWatermark && !p.replica.KnowsEnd():
+		answer.Code = kerr.OffsetNotAvailable.Code // another leader may have shown more
+		return false
 	case below < 0 || below > bounds.HighWatermark:
 		answer.Code = kerr.OffsetOutOfRange.Code
 		return false
-	case below <= bounds.LogStartOffset:
-		answer.LowWatermark = bounds.LogStartOffset
+	case below <= b.lowWatermark(p):
+		answer.LowWatermark = b.lowWatermark(p)
 		return false
+	case below > bounds.LogStartOffset:
+		out.Retains = append(out.Retains, effect.Retain{
+			Partition: p.replica.Partition(), HighWatermark: bounds.HighWatermark, Wall: ev.Wall, Below: below,
+		})
 	}
-	out.Retains = append(out.Retains, effect.Retain{
-		Partition: p.replica.Partition(), HighWatermark: bounds.HighWatermark, Wall: ev.Wall, Below: below,
-	})
 	p.deleting = append(p.deleting, deleting{deletion: d, index: i, below: below})
 	return true
+}
+
+// lowWatermark is where the log starts for good, whoever of those in sync leads next (KIP-107).
+func (b *Broker) lowWatermark(p *partition) model.Offset {
+	start := p.replica.Bounds().LogStartOffset
+	if f := p.replica.Followers(); f != nil {
+		return f.LowWatermark(start)
+	}
+	return start
+}
+
+// deletionsAdvance answers the deletions that all replicas in sync have followed.
+func (b *Broker) deletionsAdvance(p *partition, out *effect.Set) {
+	if len(p.deleting) > 0 && p.replica.Leads() {
+		b.deletedBelow(p, b.lowWatermark(p), 0, out)
+	}
+}
+
+// tellReplicas answers the fetches of replicas that wait at a partition whose log starts elsewhere now, if somebody waits
+// for them to know.
+func (b *Broker) tellReplicas(p *partition, out *effect.Set) {
+	if len(p.deleting) == 0 {
+		return
+	}
+	var polls []*parkedFetch
+	for _, e := range p.watchers {
+		if f := e.session.parked; f != nil && f.ev.Replica != model.NoNode {
+			polls = append(polls, f)
+		}
+	}
+	for _, f := range polls {
+		b.finishFetch(f, out)
+	}
 }
 
 // deletedBelow tells the deletions that wait at a partition that its log starts at an offset for good, or
@@ -89,6 +126,9 @@ func (b *Broker) deletedBelow(p *partition, start model.Offset, code int16, out 
 	}
 	waiting := p.deleting
 	p.deleting = nil
+	if f := p.replica.Followers(); f != nil && code == 0 {
+		f.Deleted(start)
+	}
 	for _, w := range waiting {
 		if code == 0 && start < w.below {
 			p.deleting = append(p.deleting, w)

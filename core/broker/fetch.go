@@ -75,10 +75,8 @@ func (b *Broker) fetch(ev *Fetch, out *effect.Set) {
 			code = b.fetchCode(p, part, ev.Replica)
 		}
 		if code != 0 || p.fetchedBy == b.fetchCount || p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
-			if ready = true; ev.Replica == model.NoNode {
-				break
-			}
-			continue // how far it is with the others it may not tell again
+			ready = true
+			break
 		}
 		p.fetchedBy = b.fetchCount
 		f.readableBytes += readable(p, part.Offset, ev.Replica)
@@ -159,6 +157,9 @@ func (b *Broker) answerPart(answer *effect.FetchPart, p *partition, part *FetchP
 	answer.Partition = p.replica.Partition()
 	if answer.Code = b.fetchCode(p, part, by); answer.Code != 0 {
 		answer.Leader = b.leaderHint(p, answer.Code)
+		if answer.Code == kerr.OffsetOutOfRange.Code && by != model.NoNode {
+			answer.LogStartOffset = p.replica.Bounds().LogStartOffset // where a replica begins anew
+		}
 		return
 	}
 	bounds := p.replica.Bounds()
@@ -224,6 +225,8 @@ func (b *Broker) fetchedBy(ev *Fetch, out *effect.Set) {
 		if advanced {
 			b.wakeFrom(p, before, out)
 		}
+		p.replica.Followers().Starts(ev.Replica, ev.BrokerEpoch, part.LogStartOffset)
+		b.deletionsAdvance(p, out)
 		if !p.replica.Followers().Complete() {
 			b.propose(p, out)
 		}
@@ -233,6 +236,7 @@ func (b *Broker) fetchedBy(ev *Fetch, out *effect.Set) {
 // wakeFrom tells the fetches of clients that wait at a partition that its high watermark has moved on from before.
 func (b *Broker) wakeFrom(p *partition, before model.Offset, out *effect.Set) {
 	b.wakeThose(p, before, false, out)
+	b.groupsCommitted(p, out)
 }
 
 // extended tells the fetches of followers that wait at a partition that its log has grown from an end on.

@@ -207,6 +207,14 @@ func (b *Broker) tell(e *entry) (t telling) {
 	return t
 }
 
+// tellBounds keeps what the client was told. One that is told where the logs part cuts its own, and takes nothing else in.
+func (e *entry) tellBounds(part *effect.FetchPart) {
+	e.highWatermark, e.lastStableOffset, e.logStartOffset = part.HighWatermark, part.LastStableOffset, part.LogStartOffset
+	if part.Diverging != nil {
+		e.highWatermark, e.lastStableOffset, e.logStartOffset = model.NoOffset, model.NoOffset, model.NoOffset
+	}
+}
+
 // answerPoll answers with the entries that have something to tell, beginning where the last answer ended, so
 // that a partition with much to read does not stand before the others for ever.
 func (b *Broker) answerPoll(f *parkedFetch, out *effect.Set) {
@@ -225,7 +233,7 @@ func (b *Broker) answerPoll(f *parkedFetch, out *effect.Set) {
 			part.Index, part.BytesMax, part.TopicName = -1, e.want.BytesMax, e.want.Topic.Name
 			part.OnlyRecords = t.code == 0 && !t.news
 			reply.Parts = append(reply.Parts, part)
-			e.highWatermark, e.lastStableOffset, e.logStartOffset = part.HighWatermark, part.LastStableOffset, part.LogStartOffset
+			e.tellBounds(&part)
 		}
 		if t.code != 0 || t.readable || t.bounds.Diverging != nil {
 			s.queue(e) // until the client moves on, there is the same to tell
@@ -261,7 +269,7 @@ func (b *Broker) beginSession(ev *Fetch, reply *effect.FetchReply, out *effect.S
 		}
 		part := &reply.Parts[i]
 		e := s.entries[entryName{ev.Parts[i].Topic, ev.Parts[i].Partition}]
-		e.highWatermark, e.lastStableOffset, e.logStartOffset = part.HighWatermark, part.LastStableOffset, part.LogStartOffset
+		e.tellBounds(part)
 	}
 	return s.id
 }

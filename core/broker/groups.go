@@ -51,7 +51,11 @@ type groupLog struct {
 
 // Append writes a batch of a coordinator's.
 func (l groupLog) Append(h record.Header, batch []byte, out *effect.Set) (baseOffset model.Offset, code int16) {
-	return l.p.replica.Append(h, batch, l.b.now, out)
+	end := l.p.replica.LogEndOffset()
+	if baseOffset, code = l.p.replica.Append(h, batch, l.b.now, out); code == 0 {
+		l.b.extended(l.p, end, out)
+	}
+	return baseOffset, code
 }
 
 // coordinate makes the coordinator of a partition of the offsets topic. It loads when the loop gets to it.
@@ -80,12 +84,18 @@ func (b *Broker) relinquish(p *partition, out *effect.Set) {
 
 // loadGroups lets the next coordinator read its log once the one before it has. Offsets of topics that do not exist are
 // forgotten, so it waits until the metadata is that of this life: before, topics are missing that are only not heard of.
+// What a new leader has beyond its high watermark may be lost with it, so that nobody may be told of it: a log is read when
+// all of it is committed.
 func (b *Broker) loadGroups(out *effect.Set) {
 	if !b.caughtUp {
 		return
 	}
-	for len(b.groups.loading) > 0 {
-		c := b.groups.loading[0]
+	for i := b.loadable(); i >= 0; i = b.loadable() {
+		c := b.groups.loading[i]
+		if i > 0 {
+			copy(b.groups.loading[1:i+1], b.groups.loading[:i])
+			b.groups.loading[0] = c
+		}
 		if !c.begun {
 			c.begun = true
 			if r := c.partition.replica; r.Offline() != "" {
@@ -100,6 +110,17 @@ func (b *Broker) loadGroups(out *effect.Set) {
 		}
 		b.groups.loading = b.groups.loading[1:]
 	}
+}
+
+// loadable is which of the coordinators that wait to read their logs is next; -1 if none is.
+func (b *Broker) loadable() int {
+	loading := b.groups.loading
+	if len(loading) > 0 && loading[0].begun {
+		return 0
+	}
+	return slices.IndexFunc(loading, func(c *coordinator) bool {
+		return c.partition.replica.Offline() != "" || c.partition.replica.KnowsEnd()
+	})
 }
 
 // scheduleGroups keeps a coordinator's deadline.
@@ -123,7 +144,7 @@ func (b *Broker) tickGroups(now model.Time, wall model.Timestamp, out *effect.Se
 
 // groupsDeadline is when tickGroups has something to do.
 func (b *Broker) groupsDeadline() model.Time {
-	if b.caughtUp && len(b.groups.loading) > 0 && !b.groups.loading[0].begun {
+	if i := b.loadable(); b.caughtUp && i >= 0 && !b.groups.loading[i].begun {
 		return 1
 	}
 	return b.groups.deadlines.Deadline()
@@ -218,9 +239,9 @@ func (b *Broker) leaveGroup(ev *LeaveGroup, out *effect.Set) {
 func (b *Broker) commitOffsets(ev *CommitOffsets, out *effect.Set) {
 	for i := range ev.Parts {
 		part := &ev.Parts[i]
-		p, code := b.find(TopicRef{Name: part.Topic, ID: part.TopicID}, part.Partition)
+		t, code := b.findTopic(TopicRef{Name: part.Topic, ID: part.TopicID}, part.Partition)
 		if part.Code = code; code == 0 {
-			part.Topic, part.TopicID = p.topic.Name, p.topic.ID
+			part.Topic, part.TopicID = t.Name, t.ID
 		}
 	}
 	if c := b.coordinatorOf(ev.Group); c != nil {
@@ -321,6 +342,15 @@ func (b *Broker) deleteOffsets(ev *DeleteOffsets, out *effect.Set) {
 		return
 	}
 	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: &effect.OffsetsDeleted{Code: kerr.NotCoordinator.Code}})
+}
+
+// groupsCommitted tells a coordinator how far its records are committed.
+func (b *Broker) groupsCommitted(p *partition, out *effect.Set) {
+	if c := p.coordinator; c != nil {
+		c.machine.Durable(b.now, p.replica.Bounds().HighWatermark, out)
+		b.scheduleGroups(c)
+		b.loadGroups(out)
+	}
 }
 
 // groupsAppended tells a coordinator what became of its records.

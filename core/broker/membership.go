@@ -80,7 +80,7 @@ func (b *Broker) registered(a *effect.Answer, out *effect.Set) {
 	m.call = 0
 	body, _ := a.Body.(*effect.BrokerRegistered)
 	switch {
-	case a.Failure != effect.CallOK || body.Code == kerr.NotController.Code:
+	case a.Failure != effect.CallOK || body.Code == kerr.NotController.Code || body.Code == kerr.RequestTimedOut.Code:
 		m.again(b)
 	case body.Code != 0:
 		m.failed++

@@ -87,7 +87,7 @@ func (b *Broker) retain(now model.Time, wall model.Timestamp, out *effect.Set) {
 	b.retention.next = now + max(1, b.config.RetentionCheckInterval/steps)
 	for _, p := range few {
 		bounds := p.replica.Bounds()
-		if p.replica.Offline() != "" {
+		if p.replica.Offline() != "" || p.replica.Cutting() {
 			continue
 		}
 		p.replica.Expire(wall, b.view.Node().ProducerExpirationMs, out)

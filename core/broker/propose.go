@@ -90,7 +90,7 @@ func (b *Broker) proposalsAnswered(a *effect.Answer, out *effect.Set) {
 	body, _ := a.Body.(*effect.PartitionsAltered)
 	if a.Failure != effect.CallOK || body.Code != 0 || len(body.Parts) != len(sent) {
 		// It may have been committed or not: the same is asked again.
-		if a.Failure != effect.CallOK || body.Code == kerr.NotController.Code {
+		if a.Failure != effect.CallOK || body.Code == kerr.NotController.Code || body.Code == kerr.RequestTimedOut.Code {
 			b.controllerUnknown()
 		}
 		ps.retryAt = b.now + proposeRetry
@@ -124,6 +124,7 @@ func (b *Broker) proposalsAnswered(a *effect.Answer, out *effect.Set) {
 		if advanced {
 			b.wakeFrom(s.p, before, out)
 		}
+		b.deletionsAdvance(s.p, out)
 		b.propose(s.p, out)
 	}
 }

@@ -117,6 +117,7 @@ func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set
 		}
 		if p.replica.LeaderEpoch() != epoch {
 			b.wake(p, out) // who waits here goes by an epoch that is over
+			b.groupsCommitted(p, out)
 		} else if advanced {
 			b.wakeFrom(p, before, out)
 		}
@@ -124,6 +125,7 @@ func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set
 			b.coordinate(p)
 			b.loadGroups(out)
 		}
+		b.deletionsAdvance(p, out)
 		b.propose(p, out)
 		return
 	}

@@ -568,13 +568,17 @@ func (q *opCall) answered(now model.Time, version int16, r *protocol.Reader, out
 	return nil
 }
 
-// later reports whether a code means that the broker did nothing and another, or it later, will.
+// later reports whether a code means that the request is to be made again: the broker did nothing and another, or it later,
+// will, or nobody knows what became of it.
 func (a *Admin) later(o *op, code int16) bool {
 	switch code {
 	case kerr.NotController.Code:
 		o.atHead = true
 		a.cl.wantRefresh()
 	case kerr.ThrottlingQuotaExceeded.Code, kerr.CoordinatorLoadInProgress.Code, kerr.BrokerNotAvailable.Code:
+	case kerr.RequestTimedOut.Code: // another controller may have taken over: it may be done or not
+		o.exposed = true
+		a.cl.wantRefresh()
 	default:
 		return false
 	}

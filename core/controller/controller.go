@@ -133,11 +133,13 @@ func (c *Controller) Resign(out *effect.Set) {
 		return
 	}
 	c.active = false
-	waiting := c.queued
-	if c.turn != nil {
-		waiting = append(append([]*request(nil), c.turn.requests...), waiting...)
-	}
+	turn, waiting := c.turn, c.queued
 	c.turn, c.queued = nil, nil
+	if turn != nil {
+		for _, r := range turn.requests {
+			c.refuse(r, kerr.RequestTimedOut.Code, "another node has become the controller: it may be committed yet", out)
+		}
+	}
 	for _, r := range waiting {
 		c.refuse(r, kerr.NotController.Code, "another node has become the controller", out)
 	}

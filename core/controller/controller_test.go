@@ -62,8 +62,12 @@ func TestALeaderThatResignsAnswersEverybody(t *testing.T) {
 	if len(out.Replies) != 3 || l.c.Active() {
 		t.Fatalf("%d of 3 are answered", len(out.Replies))
 	}
-	for _, r := range out.Replies {
-		if answer := r.Body.(*effect.TopicsCreated).Topics[0]; answer.Code != kerr.NotController.Code || answer.Message == "" {
+	for i, r := range out.Replies {
+		want := kerr.NotController.Code
+		if i == 0 {
+			want = kerr.RequestTimedOut.Code // what was on its way may be committed by another yet
+		}
+		if answer := r.Body.(*effect.TopicsCreated).Topics[0]; answer.Code != want || answer.Message == "" {
 			t.Errorf("%+v", answer)
 		}
 	}

@@ -223,6 +223,9 @@ func (r *Replica) Truncated(in effect.Truncated, now model.Time, out *effect.Set
 	}
 }
 
+// Cutting reports whether the log is being cut: what it holds is not known.
+func (r *Replica) Cutting() bool { return r.cutting }
+
 // Writing reports whether something of the log is on its way to the disk, or is being cut.
 func (r *Replica) Writing() bool {
 	return r.offline == "" && (r.cutting || r.durable < r.state.EndOffset())

@@ -28,6 +28,7 @@ type Followers struct {
 	assignment Assignment
 	epochStart model.Offset // where this leadership began: who has not got so far is not in sync
 	all        []follower   // by ascending node, without the leader
+	deleted    model.Offset // nobody may lead whose log has anything from before it
 	durable    model.Offset // the leader's own
 	end        model.Offset // the leader's log end offset, durable or not
 	watermark  model.Offset
@@ -64,8 +65,9 @@ type follower struct {
 	fetchedAt   model.Time
 	// endThen is the leader's log end at fetchedAt: who has that much now was caught up then, although more has come.
 	endThen model.Offset
-	inSync  bool // committed
-	alive   bool // the controller has not fenced it
+	start   model.Offset // of its log, as it said last; NoOffset until it has
+	inSync  bool         // committed
+	alive   bool         // the controller has not fenced it
 }
 
 // LeaderStart is what a leadership begins with.
@@ -96,7 +98,7 @@ func (f *Followers) assign(a Assignment, now model.Time) {
 		if node == f.config.Self {
 			continue
 		}
-		r := follower{node: node, brokerEpoch: -1, end: model.NoOffset, caughtUpAt: now, fetchedAt: now, endThen: f.end, alive: true}
+		r := follower{node: node, brokerEpoch: -1, end: model.NoOffset, start: model.NoOffset, caughtUpAt: now, fetchedAt: now, endThen: f.end, alive: true}
 		if i := slices.IndexFunc(before, func(r follower) bool { return r.node == node }); i >= 0 {
 			r = before[i]
 		}
@@ -154,6 +156,30 @@ func (f *Followers) Fetched(node model.NodeID, brokerEpoch model.BrokerEpoch, of
 	r.fetchedAt, r.endThen = now, f.end
 	return f.advance(), true
 }
+
+// Starts takes in where a follower's log starts.
+func (f *Followers) Starts(node model.NodeID, brokerEpoch model.BrokerEpoch, start model.Offset) {
+	if r := f.find(node); r != nil && brokerEpoch >= r.brokerEpoch {
+		r.start = start
+	}
+}
+
+// LowWatermark is where the logs of all that are in sync start, as far as is known: nothing before it comes back, whoever of
+// them leads next. While fewer than min.insync.replicas are, others may lead next: then it is NoOffset.
+func (f *Followers) LowWatermark(own model.Offset) model.Offset {
+	if !f.Enough() {
+		return model.NoOffset
+	}
+	for i := range f.all {
+		if r := &f.all[i]; r.inSync {
+			own = min(own, r.start)
+		}
+	}
+	return own
+}
+
+// Deleted says that somebody was told that the log starts at an offset: who has not followed does not join.
+func (f *Followers) Deleted(below model.Offset) { f.deleted = max(f.deleted, below) }
 
 // Appended says how far the leader's own log goes now, and how far it is durable. It reports whether the high
 // watermark moved.
@@ -293,7 +319,7 @@ func (f *Followers) spare(r *follower, now model.Time) {
 // mayJoin reports whether a follower has all that is committed, and all from before this leadership. One that has
 // everything need not have asked of late: a session's follower does not name a quiet partition again.
 func (f *Followers) mayJoin(r *follower, now model.Time) bool {
-	return r.alive && r.end != model.NoOffset && r.end >= f.watermark && r.end >= f.epochStart &&
+	return r.alive && r.end != model.NoOffset && r.end >= f.watermark && r.end >= f.epochStart && max(r.start, 0) >= f.deleted &&
 		(r.end == f.end || now-r.fetchedAt <= f.config.LagTimeMax)
 }
 

@@ -35,6 +35,7 @@ func (r *Replica) Lead(l Leadership, now model.Time, out *effect.Set) (advanced 
 	r.followers = NewFollowers(l.Config, l.Assignment, LeaderStart{
 		End: r.state.EndOffset(), Durable: r.durable, HighWatermark: r.highWatermark,
 	}, now)
+	r.followers.Deleted(r.state.StartOffset())
 	return r.advance(r.followers.HighWatermark() > before, out)
 }
 

@@ -71,6 +71,8 @@ type Op struct {
 	From    int64   `json:"from,omitempty"`
 	Offsets []int64 `json:"offsets,omitempty"`
 	Tail    int64   `json:"tail,omitempty"`
+	// Node, of a question for a committed offset or a configuration, is who answered; 0 is unknown.
+	Node int `json:"node,omitempty"`
 	// Epoch, of a question for the end, is the leader's who answered; 0 and below are unknown or the first.
 	Epoch int32 `json:"epoch,omitempty"`
 	// Start, of a poll, is the log start offset that came with it.
@@ -140,11 +142,14 @@ type History struct {
 	// may still tell readers what it knows.
 	Leaderships []Leadership
 	StaleMax    int64
+	// Lags says that nodes describe topics from what they know, which may be behind.
+	Lags bool
 }
 
 // Leadership is one epoch of a partition, and when it was over: the leader may not have known.
 type Leadership struct {
 	Key   Key
+	Node  int
 	Epoch int32
 	Until int64
 }

@@ -102,7 +102,7 @@ func Topics(h *History, limit time.Duration) []Anomaly {
 		if op.F != Create && op.F != Delete && op.F != Describe {
 			continue
 		}
-		if op.Outcome == Fail || op.F == Describe && op.Outcome != OK {
+		if op.Outcome == Fail || op.F == Describe && (op.Outcome != OK || h.Lags) {
 			continue
 		}
 		ret := op.Return

@@ -24,13 +24,14 @@ const (
 )
 
 // Offsets checks that committed offsets are linearizable registers, one for each group and partition: what
-// was acknowledged is read until somebody commits another, whatever crashes in between. Values are unique.
+// was acknowledged is read until somebody commits another, whatever crashes in between. Values are unique. What a
+// coordinator told whose time was over, though for no longer than is allowed, is left out.
 func Offsets(h *History, limit time.Duration) []Anomaly {
 	byKey := map[Key][]*Op{}
 	var keys []Key
 	for i := range h.Ops {
 		op := &h.Ops[i]
-		if op.F != Commit && (op.F != Committed || op.Outcome != OK) {
+		if op.F != Commit && (op.F != Committed || op.Outcome != OK || h.stale(op)) {
 			continue
 		}
 		k := Key{op.Topic, op.Partition}

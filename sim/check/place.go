@@ -136,3 +136,17 @@ func reached(byReturn []placed, before int64) (to int64) {
 	}
 	return to
 }
+
+// offsetsTopic is where committed offsets are.
+const offsetsTopic = "__consumer_offsets"
+
+// stale reports whether a node that answered may have been a coordinator whose time was over.
+func (h *History) stale(op *Op) bool {
+	for i := range h.Leaderships {
+		l := &h.Leaderships[i]
+		if l.Key.Topic == offsetsTopic && l.Node == op.Node && l.Until <= op.Return && op.Call <= l.Until+h.StaleMax {
+			return true
+		}
+	}
+	return false
+}

@@ -220,7 +220,7 @@ func (r *Report) vacuities() []string {
 			say("the fault %s was enabled in %d seeds and never took effect", f, r.Enabled[f])
 		}
 	}
-	for _, m := range sim.MarksOf(r.Mode) {
+	for _, m := range sim.MarksOf(r.Mode, r.Seeds) {
 		if r.Marks[m] == 0 {
 			say("the mark %s was never reached", m)
 		}

@@ -66,7 +66,7 @@ func (a *admin) Wake(now model.Time) {
 	case 0:
 		op.F = check.Create
 		a.place = a.g.begin(op)
-		a.machine.CreateTopics(now, []client.NewTopic{{Name: name, PartitionCount: int32(1 + a.rand.Intn(3)), ReplicationFactor: 1}}, false, out)
+		a.machine.CreateTopics(now, []client.NewTopic{{Name: name, PartitionCount: int32(1 + a.rand.Intn(3)), ReplicationFactor: a.g.replicas()}}, false, out)
 	case 1:
 		op.F = check.Delete
 		a.place = a.g.begin(op)

@@ -18,6 +18,8 @@ import (
 //	   ▲                 lost, out of patience                     │
 //	   └───────────────────────────────────────────────────────────┘
 //
+// Where there are several nodes it asks another when it loses one, or is told to.
+//
 // Whatever was asked and not answered when the connection goes has an unknown outcome: its answer is nil.
 type caller struct {
 	g    *group
@@ -26,6 +28,8 @@ type caller struct {
 	line *Line
 
 	conn, last  client.ConnID // conn is 0 when closed
+	addr        string        // whom it asks; "" is not decided yet
+	found       bool          // that is the coordinator that was looked for
 	open        bool
 	ranges      map[protocol.Key]versions
 	correlation int32
@@ -90,7 +94,31 @@ func (c *caller) connect(now model.Time) {
 	}
 	c.last++
 	c.conn, c.open, c.since = c.last, false, now
-	c.line.Out.Dials = append(c.line.Out.Dials, client.Dial{Conn: c.conn, Addr: c.g.spec.Addrs[0]})
+	if c.addr == "" {
+		c.addr = c.g.spec.Addrs[0]
+		if n := len(c.g.spec.Addrs); n > 1 {
+			c.addr = c.g.spec.Addrs[c.rand.Intn(n)]
+		}
+	}
+	c.line.Out.Dials = append(c.line.Out.Dials, client.Dial{Conn: c.conn, Addr: c.addr})
+}
+
+// node is the number of the node that is asked, counted from 1; 0 if that is not decided.
+func (c *caller) node() int { return slices.Index(c.g.spec.Addrs, c.addr) + 1 }
+
+// turn asks somebody from now on.
+func (c *caller) turn(now model.Time, addr string) {
+	if c.addr != addr {
+		c.hangUp(now)
+		c.addr = addr
+	}
+}
+
+// roam asks anybody from now on, where there are several: whoever was asked does not lead.
+func (c *caller) roam(now model.Time) {
+	if n := len(c.g.spec.Addrs); n > 1 {
+		c.turn(now, c.g.spec.Addrs[c.rand.Intn(n)])
+	}
 }
 
 func (c *caller) send(k *call) {
@@ -126,6 +154,9 @@ func (c *caller) hangUp(now model.Time) {
 
 func (c *caller) lost(now model.Time) {
 	c.conn, c.open = 0, false
+	if len(c.g.spec.Addrs) > 1 {
+		c.addr, c.found = "", false
+	}
 	gone := slices.Concat(c.waiting, c.queue)
 	c.waiting, c.queue = nil, nil
 	for _, k := range gone {

@@ -55,7 +55,6 @@ type crowd struct {
 	line    Line
 	caller  *caller
 	at      model.Time
-	found   bool
 	settled bool
 	isVast  bool // it has tried to take all the memory
 }
@@ -89,8 +88,8 @@ func (c *crowd) Wake(now model.Time) {
 		c.at = 0
 	case c.caller.asked():
 	case !c.caller.knows(now):
-	case !c.found:
-		c.g.findCoordinator(now, c.caller, name, 2*second, &c.found)
+	case !c.caller.found:
+		c.g.findCoordinator(now, c.caller, name, 2*second)
 	case !c.isVast:
 		// One alone that would take all the memory there is for groups is refused, and leaves room for the others.
 		c.isVast = true

@@ -58,7 +58,11 @@ func (h *hostile) Wake(now model.Time) {
 	}
 	h.next++
 	h.conn = h.next
-	out.Dials = append(out.Dials, client.Dial{Conn: h.conn, Addr: h.g.spec.Addrs[0]})
+	addr := h.g.spec.Addrs[0]
+	if n := len(h.g.spec.Addrs); n > 1 {
+		addr = h.g.spec.Addrs[h.rand.Intn(n)]
+	}
+	out.Dials = append(out.Dials, client.Dial{Conn: h.conn, Addr: addr})
 	h.at = now + 300*millisecond // if it is never answered
 	h.hangUp = h.at
 }

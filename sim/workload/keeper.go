@@ -109,8 +109,9 @@ func (k *keeper) succeeded(kind int) {
 }
 
 // later says whether a code means that the request may be tried again some time.
-func (k *keeper) later(what string, code int16) bool {
-	if kerr.IsRetriable(kerr.ErrorForCode(code)) || code == kerr.KafkaStorageError.Code {
+func (k *keeper) later(now model.Time, what string, code int16) bool {
+	if kerr.IsRetriable(kerr.ErrorForCode(code)) || code == kerr.KafkaStorageError.Code || k.g.several() && code == kerr.InvalidReplicationFactor.Code {
+		k.caller.roam(now) // somebody else leads, or nobody at the moment
 		return true
 	}
 	k.g.Fail("keeper", fmt.Sprintf("%s: %s was refused with code %d", k.Name(), what, code))
@@ -128,14 +129,14 @@ func (k *keeper) deleteRecords(now model.Time, key check.Key) {
 	t.Name = key.Topic
 	p := protocol.Add(&t.Partitions)
 	p.PartitionIndex, p.Offset = key.Partition, offset
-	k.caller.ask(now, in, versions{0, 2}, k.patience(), func(_ model.Time, answer protocol.Message) {
+	k.caller.ask(now, in, versions{0, 2}, k.patience(), func(now model.Time, answer protocol.Message) {
 		out, ok := answer.(*protocol.DeleteRecordsResponse)
 		if !ok || len(out.Topics) != 1 || len(out.Topics[0].Partitions) != 1 {
 			return
 		}
 		switch r := &out.Topics[0].Partitions[0]; {
 		case r.ErrorCode != 0:
-			k.later("DeleteRecords", r.ErrorCode)
+			k.later(now, "DeleteRecords", r.ErrorCode)
 		case r.LowWatermark < offset:
 			k.g.Fail("delete-records", fmt.Sprintf("%s: records below %d were deleted, and the log starts at %d", key, offset, r.LowWatermark))
 		default:
@@ -190,7 +191,7 @@ func (k *keeper) grow(now model.Time) {
 			k.lost()
 		case kerr.InvalidPartitions.Code: // an earlier request whose answer was lost
 		default:
-			k.later("CreatePartitions", r.ErrorCode)
+			k.later(now, "CreatePartitions", r.ErrorCode)
 		}
 	})
 }
@@ -205,8 +206,8 @@ func (k *keeper) create(now model.Time) {
 	in := protocol.NewRequest(protocol.KeyCreateTopics).(*protocol.CreateTopicsRequest)
 	in.TimeoutMs = 2000
 	t := protocol.Add(&in.Topics)
-	t.Name, t.NumPartitions, t.ReplicationFactor = k.grown, 1, 1
-	k.caller.ask(now, in, versions{2, 7}, k.patience(), func(_ model.Time, answer protocol.Message) {
+	t.Name, t.NumPartitions, t.ReplicationFactor = k.grown, 1, k.g.replicas()
+	k.caller.ask(now, in, versions{2, 7}, k.patience(), func(now model.Time, answer protocol.Message) {
 		out, ok := answer.(*protocol.CreateTopicsResponse)
 		if !ok || len(out.Topics) != 1 {
 			return
@@ -219,7 +220,7 @@ func (k *keeper) create(now model.Time) {
 				k.succeeded(keeperGrows)
 			}
 		default:
-			k.later("CreateTopics", code)
+			k.later(now, "CreateTopics", code)
 		}
 	})
 }
@@ -236,6 +237,7 @@ func (k *keeper) askCount(now model.Time) {
 			return
 		}
 		switch t := &out.Topics[0]; {
+		case k.g.several() && (t.ErrorCode != 0 || len(t.Partitions) < int(count)): // it may be behind
 		case t.ErrorCode == kerr.UnknownTopicOrPartition.Code:
 			k.lost()
 		case t.ErrorCode == 0 && len(t.Partitions) < int(count):
@@ -273,7 +275,7 @@ func (k *keeper) alter(now model.Time, topic string) {
 			return
 		}
 		if code := out.Responses[0].ErrorCode; code != 0 {
-			k.later("IncrementalAlterConfigs", code)
+			k.later(now, "IncrementalAlterConfigs", code)
 			k.g.end(at, now, client.Outcome{Reason: client.Refused, Code: code})
 			return
 		}
@@ -283,6 +285,9 @@ func (k *keeper) alter(now model.Time, topic string) {
 }
 
 func (k *keeper) describe(now model.Time, topic string) {
+	if k.g.several() {
+		return // who is asked may be behind
+	}
 	at := k.register(topic, check.Committed, now)
 	in := protocol.NewRequest(protocol.KeyDescribeConfigs).(*protocol.DescribeConfigsRequest)
 	r := protocol.Add(&in.Resources)

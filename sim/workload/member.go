@@ -33,7 +33,6 @@ type member struct {
 	instance string // "": dynamic
 	timeout  model.Time
 	identity identity
-	found    bool // the group's coordinator has been asked for
 	in       bool
 	owned    []int32
 	beatAt   model.Time
@@ -103,8 +102,8 @@ func (m *member) Wake(now model.Time) {
 	case m.caller.asked() || m.g.created == 0:
 	case !m.caller.knows(now):
 		m.at = now + 20*millisecond
-	case !m.found:
-		m.g.findCoordinator(now, m.caller, m.crew.name, m.patience(), &m.found)
+	case !m.caller.found:
+		m.g.findCoordinator(now, m.caller, m.crew.name, m.patience())
 	case !m.in:
 		m.join(now)
 	case now >= m.beatAt:
@@ -202,7 +201,7 @@ func (m *member) refused(now model.Time, code int16) {
 	case kerr.IllegalGeneration.Code, kerr.RebalanceInProgress.Code:
 		m.out(identity{m.identity.id, -1})
 	case kerr.CoordinatorLoadInProgress.Code, kerr.CoordinatorNotAvailable.Code, kerr.NotCoordinator.Code:
-		m.at, m.found = now+20*millisecond, false
+		m.at, m.caller.found = now+20*millisecond, false
 	case kerr.GroupMaxSizeReached.Code: // members that crashed keep their places until their sessions end
 		m.at = now + 20*millisecond
 	default:

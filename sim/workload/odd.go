@@ -198,6 +198,7 @@ func (o *odd) answered(now model.Time, b *oddBatch, code int16, offset int64) {
 	case b.again && code == 0 && offset != op.Offset:
 		o.g.Fail("sequence", fmt.Sprintf("%s: a batch was acknowledged again, at %d instead of %d", o.Name(), offset, op.Offset))
 	case code != b.code && code != 0 && again():
+		o.caller.roam(now)
 		o.unanswered(b)
 		return
 	case b.code != 0:

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -14,7 +15,7 @@ import (
 )
 
 // findCoordinator asks where a group is coordinated, which is what makes brokers create the place for it.
-func (g *group) findCoordinator(now model.Time, c *caller, name string, patience model.Time, found *bool) {
+func (g *group) findCoordinator(now model.Time, c *caller, name string, patience model.Time) {
 	in := protocol.NewRequest(protocol.KeyFindCoordinator).(*protocol.FindCoordinatorRequest)
 	in.CoordinatorKey = name
 	in.CoordinatorKeys = []string{name}
@@ -25,23 +26,31 @@ func (g *group) findCoordinator(now model.Time, c *caller, name string, patience
 	} else {
 		in.CoordinatorKeys = nil
 	}
-	c.ask(now, in, wish, patience, func(_ model.Time, answer protocol.Message) {
+	c.ask(now, in, wish, patience, func(now model.Time, answer protocol.Message) {
 		out, ok := answer.(*protocol.FindCoordinatorResponse)
 		if !ok {
 			return
 		}
-		code, host := out.ErrorCode, out.Host
+		code, host, port := out.ErrorCode, out.Host, out.Port
 		if wish.min == 4 {
 			if len(out.Coordinators) != 1 || out.Coordinators[0].Key != name {
 				g.Fail("client", fmt.Sprintf("%s: asked for the coordinator of %s, told %+v", c.name, name, out.Coordinators))
 				return
 			}
-			code, host = out.Coordinators[0].ErrorCode, out.Coordinators[0].Host
+			code, host, port = out.Coordinators[0].ErrorCode, out.Coordinators[0].Host, out.Coordinators[0].Port
 		}
-		*found = code == 0
-		if code == 0 && !strings.HasPrefix(g.spec.Addrs[0], host+":") {
-			g.Fail("client", fmt.Sprintf("%s: the coordinator of %s is at %q", c.name, name, host))
+		if code != 0 {
+			c.found = false
+			c.roam(now)
+			return
 		}
+		addr := fmt.Sprintf("%s:%d", host, port)
+		if !slices.Contains(g.spec.Addrs, addr) {
+			g.Fail("client", fmt.Sprintf("%s: the coordinator of %s is at %q", c.name, name, addr))
+			return
+		}
+		c.turn(now, addr)
+		c.found = true
 	})
 }
 
@@ -92,7 +101,7 @@ func (g *group) commitOffset(now model.Time, c *caller, process, number int64, a
 
 // readOffset asks for one committed offset and notes it in the history.
 func (g *group) readOffset(now model.Time, c *caller, process int64, name, topic string, partition int32, patience model.Time) {
-	at := g.begin(check.Op{Process: process, F: check.Committed, Call: int64(now), Topic: name + "|" + topic, Partition: partition})
+	at := g.begin(check.Op{Process: process, F: check.Committed, Call: int64(now), Topic: name + "|" + topic, Partition: partition, Node: c.node()})
 	in := protocol.NewRequest(protocol.KeyOffsetFetch).(*protocol.OffsetFetchRequest)
 	wish := versions{1, 7}
 	if c.rand.Percent(50) && c.serves(protocol.KeyOffsetFetch, versions{8, 9}) {
@@ -146,7 +155,6 @@ type solo struct {
 	caller  *caller
 	at      model.Time
 	sent    int64
-	found   bool
 	settled bool
 	done    bool
 }
@@ -185,15 +193,15 @@ func (s *solo) Wake(now model.Time) {
 	case s.caller.asked() || s.g.created == 0:
 	case !s.caller.knows(now):
 		s.at = now + 20*millisecond
-	case !s.found:
-		s.g.findCoordinator(now, s.caller, s.name, patience, &s.found)
+	case !s.caller.found:
+		s.g.findCoordinator(now, s.caller, s.name, patience)
 	case s.rand.Percent(50) || s.settled:
 		s.sent++
 		settled := s.settled
 		s.g.commitOffset(now, s.caller, s.process, s.sent, identity{generation: -1}, protocol.NullString{}, s.name, s.g.topics[0], partition, patience,
 			func(_ model.Time, code int16) {
 				s.done = s.done || settled && code == 0
-				s.found = code != kerr.NotCoordinator.Code && code != kerr.CoordinatorNotAvailable.Code
+				s.caller.found = s.caller.found && code != kerr.NotCoordinator.Code && code != kerr.CoordinatorNotAvailable.Code
 			})
 	default:
 		s.g.readOffset(now, s.caller, s.process, s.name, s.g.topics[0], partition, patience)

@@ -126,7 +126,7 @@ func (b *rebirth) ask(now model.Time) {
 	line := &b.lines[adminLine]
 	admin := line.Machine.(*client.Admin)
 	if b.stage == creating {
-		admin.CreateTopics(now, []client.NewTopic{{Name: b.topic, PartitionCount: 1, ReplicationFactor: 1}}, false, &line.Out)
+		admin.CreateTopics(now, []client.NewTopic{{Name: b.topic, PartitionCount: 1, ReplicationFactor: b.g.replicas()}}, false, &line.Out)
 		return
 	}
 	admin.DeleteTopics(now, []string{b.topic}, &line.Out)

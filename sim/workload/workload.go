@@ -233,6 +233,9 @@ func (g *group) replicas() int16 {
 	return int16(len(g.spec.Addrs))
 }
 
+// several reports whether there are several nodes: what one tells of the metadata may be behind what another did.
+func (g *group) several() bool { return len(g.spec.Addrs) > 1 }
+
 // process hands out a number.
 func (w *World) process() int64 {
 	w.processes++
