@@ -53,7 +53,7 @@ func (n *Node) isReady() bool {
 
 // tellWaiting logs for what a node waits that is not ready after a moment, and again when that has changed.
 func (n *Node) tellWaiting() {
-	const patience, again = time.Second, 5 * time.Second
+	const patience, again = 2 * time.Second, 5 * time.Second
 	begin, told := time.Now(), ""
 	look := time.NewTimer(patience)
 	defer look.Stop()

@@ -26,6 +26,8 @@ type clusterPlan struct {
 	port, nodesPort, http    int
 }
 
+const initNodesMax = 100
+
 // tlsDir is where the certificates are, below the cluster's directory.
 const tlsDir = "tls"
 
@@ -54,7 +56,7 @@ What is written is meant to be read and changed. A directory that holds a cluste
 	}
 	f := c.Flags()
 	f.StringVar(&p.dir, "dir", "weir-cluster", "directory to write to")
-	f.IntVar(&p.nodes, "nodes", 3, "how many nodes: 1, 3 or 5")
+	f.IntVar(&p.nodes, "nodes", 3, "how many nodes; of one or two one votes, of three or four three do, of more five")
 	f.StringSliceVar(&p.hosts, "hosts", []string{"127.0.0.1"}, "names or addresses of the nodes' machines, one for each, or one for all")
 	f.StringVar(&p.data, "data", "", "directory of the nodes' data; default data-1, ... below --dir")
 	f.IntVar(&p.port, "port", 9092, "port for clients; nodes on one machine take the next ones")
@@ -67,8 +69,8 @@ What is written is meant to be read and changed. A directory that holds a cluste
 
 func (p *clusterPlan) check() error {
 	switch {
-	case p.nodes != 1 && p.nodes != 3 && p.nodes != 5:
-		return usage("--nodes is 1, 3 or 5, not %d: all of them vote", p.nodes)
+	case p.nodes < 1 || p.nodes > initNodesMax:
+		return usage("--nodes is 1 to %d, not %d", initNodesMax, p.nodes)
 	case len(p.hosts) != 1 && len(p.hosts) != p.nodes:
 		return usage("--hosts names %d machines, and there are %d nodes: name one for each, or one for all", len(p.hosts), p.nodes)
 	case !slices.Contains([]string{"quic", "tls", "tcp"}, p.transport):
@@ -116,7 +118,7 @@ func (p *clusterPlan) properties(node int) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	var voters []string
-	for i := 1; i <= p.nodes; i++ {
+	for i := 1; i <= votersOf(p.nodes); i++ {
 		voters = append(voters, fmt.Sprintf("%d@%s", i, p.address(i, p.nodesPort)))
 	}
 	host, place := p.host(node)
@@ -202,7 +204,9 @@ func (a *app) initCluster(p *clusterPlan) error {
 		}
 	}
 	a.say("")
-	a.say("  start them all     the first time all %d are needed, from then on a majority serves", p.nodes)
+	if voters := votersOf(p.nodes); voters > 1 {
+		a.say("  start them all     the first time all of nodes 1 to %d are needed, from then on a majority of them", voters)
+	}
 	a.say("  any Kafka client   bootstrap.servers=%s", strings.Join(p.brokers(), ","))
 	a.say("  QUIC clients       trust %s", filepath.Join(p.dir, tlsDir, certificate.AuthorityName))
 	a.say("")
@@ -273,15 +277,21 @@ func configuredHosts(file string, node int32) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range c.Cluster.Voters {
-		if v.Node != node {
-			continue
-		}
-		hosts := certificateHosts(v.Host)
-		if host, _, err := net.SplitHostPort(c.Advertised); err == nil && !slices.Contains(hosts, host) {
+	hosts := certificateHosts("localhost")
+	add := func(host string) {
+		if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) && !slices.Contains(hosts, host) {
 			hosts = append(hosts, host)
 		}
-		return hosts, nil
 	}
-	return nil, fmt.Errorf("%s: node %d is not among its controller.quorum.voters: say with --hosts how it is reached", file, node)
+	for _, v := range c.Cluster.Voters {
+		if v.Node == node {
+			add(v.Host)
+		}
+	}
+	for _, address := range []string{c.Advertised, c.Cluster.Listener, c.Listener} {
+		if host, _, err := net.SplitHostPort(address); err == nil {
+			add(host)
+		}
+	}
+	return hosts, nil
 }

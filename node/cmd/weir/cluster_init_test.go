@@ -140,8 +140,20 @@ func TestConfigurationsForSeveralMachines(t *testing.T) {
 	if one.Cluster.ID == "" || one.Cluster.ID != three.Cluster.ID {
 		t.Errorf("ids %q and %q", one.Cluster.ID, three.Cluster.ID)
 	}
+	four := t.TempDir()
+	if code, _, errs := weir(t, "", "cluster", "init", "--dir", four, "--nodes", "4", "--hosts", "a.example,b.example,c.example,d.example"); code != 0 {
+		t.Fatal(errs)
+	}
+	last, _, err := config.Load(filepath.Join(four, "node-4.properties"), nil, nil)
+	if err != nil || len(last.Cluster.Voters) != 3 || last.NodeID != 4 || last.Advertised != "d.example:9092" {
+		t.Errorf("%v: %+v", err, last.Cluster)
+	}
+	code, out, errs := weir(t, "", "cluster", "certificate", "4", "--dir", four)
+	if code != 0 || !strings.Contains(out, "d.example") || strings.Contains(out, "0.0.0.0") {
+		t.Errorf("%s%s", out, errs)
+	}
 	for args, says := range map[string]string{
-		"--nodes 2":                     "1, 3 or 5",
+		"--nodes 0":                     "1 to 100",
 		"--hosts a.example,b.example":   "names 2 machines, and there are 3 nodes",
 		"--transport carrier-pigeon":    "quic, tls or tcp",
 		"--port 65534":                  "no port",

@@ -25,8 +25,8 @@ when they are first asked for. It is the same broker as in production: what it a
 
 With --nodes 3 it is a cluster of three: three brokers, each with a data directory of its own (DATA/1, DATA/2, DATA/3) and
 the next port (9092, 9093, 9094), which replicate, vote and take over from each other as three machines would. They are
-all in this process and talk to each other in memory; clients see no difference. A data directory keeps the number of
-nodes that it was made with.
+all in this process and talk to each other in memory; clients see no difference. Of one or two nodes one votes, of three or
+four three do, of more five. A data directory keeps the number of nodes that it was made with.
 
 With --chaos the nodes are processes of their own, and one of them at a time is broken and mended, while a producer
 (idempotent, acks=all) and a consumer use a topic with three replicas:
@@ -118,7 +118,7 @@ When it serves it prints one line, beginning with "ready", on stdout. Ctrl-C or 
 	f := c.Flags()
 	f.StringVar(&data, "data", "weir-data", "directory to keep the data in")
 	f.BoolVar(&ephemeral, "ephemeral", false, "keep the data in a temporary directory and remove it at the end")
-	f.IntVar(&nodes, "nodes", 1, "how many nodes: 1, 3 or 5")
+	f.IntVar(&nodes, "nodes", 1, "how many nodes, 1 to 9")
 	f.BoolVar(&breaking.on, "chaos", false, "break the nodes one after the other, and check that nothing is lost; see above")
 	f.DurationVar(&breaking.time, "for", 0, "of --chaos: how long; 0 until Ctrl-C")
 	f.Uint64Var(&breaking.seed, "seed", 0, "of --chaos: which faults come, in which order, and for how long; 0 draws one")

@@ -39,6 +39,9 @@ func (a *app) runChaos(ctx context.Context, c *chaosRun, data string, keep bool,
 	if nodes < 3 {
 		return usage("--chaos takes one node away after the other: with less than --nodes 3 nothing would be left to serve")
 	}
+	if nodes != votersOf(nodes) {
+		return usage("--chaos breaks 3 or 5 nodes, which all vote, not %d: it cannot cut off a node that does not vote", nodes)
+	}
 	for _, kind := range c.only {
 		if !slices.Contains(chaos.Kinds, kind) {
 			return usage("--faults: there is no %q; there are %s", kind, strings.Join(chaos.Kinds, ", "))

@@ -93,6 +93,38 @@ func TestDevRunsAClusterInOneProcess(t *testing.T) {
 	}
 }
 
+// Of four nodes three vote; the fourth holds partitions as they do.
+func TestDevRunsNodesThatDoNotVote(t *testing.T) {
+	t.Parallel()
+	b, err := broker.Start(broker.Options{Binary: buildWeir(t), Data: filepath.Join(t.TempDir(), "data"), Listen: "127.0.0.1:0", Args: []string{"--nodes", "4", "--http", ""}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = b.Kill() }()
+	if err := b.Ready(30 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	addrs := strings.Split(b.Kafka, ",")
+	if code, _, errs := weir(t, "", "topic", "create", "orders", "--partitions", "4", "-b", addrs[3]); code != 0 {
+		t.Fatal(errs)
+	}
+	if code, _, errs := weir(t, "1\n2\n3\n", "produce", "orders", "-p", "1", "-b", addrs[3]); code != 0 {
+		t.Fatal(errs)
+	}
+	if code, out, errs := weir(t, "", "consume", "orders", "-e", "--offset", "start", "-b", addrs[0]); code != 0 || out != "1\n2\n3\n" {
+		t.Errorf("%q %s", out, errs)
+	}
+	_, out, _ := weir(t, "", "topic", "describe", "orders", "-b", addrs[0])
+	leads := false
+	for _, line := range strings.Split(out, "\n")[2:] {
+		f := strings.Fields(line)
+		leads = leads || len(f) > 1 && f[1] == "4"
+	}
+	if !leads {
+		t.Errorf("the node that does not vote leads none of four partitions:\n%s", out)
+	}
+}
+
 // weir dev --chaos breaks nodes that are processes, and nothing that was acknowledged is lost. Its report is for people, or JSON,
 // and is in the directory when one was given.
 func TestChaosLosesNothing(t *testing.T) {

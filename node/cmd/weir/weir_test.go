@@ -190,7 +190,7 @@ func TestFailuresHaveACodeACauseAndACure(t *testing.T) {
 		{[]string{"version", "--output", "yaml"}, 2, []string{"yaml"}},
 		{[]string{"sim", "run", "--mode", "wild"}, 2, []string{"lite"}},
 		{[]string{"dev", "--ephemeral", "--data", "x"}, 2, []string{"--ephemeral"}},
-		{[]string{"dev", "--nodes", "2"}, 2, []string{"1, 3 or 5"}},
+		{[]string{"dev", "--nodes", "4", "--chaos"}, 2, []string{"3 or 5 nodes"}},
 		{[]string{"dev", "--chaos", "--nodes", "1"}, 2, []string{"less than --nodes 3"}},
 		{[]string{"dev", "--chaos", "--faults", "kill,pauze"}, 2, []string{"pauze", "cut-link"}},
 		{[]string{"dev", "--for", "3s"}, 2, []string{"of --chaos"}},
