@@ -52,6 +52,16 @@ type Run struct {
 
 // Start starts the nodes and makes the topic.
 func Start(ctx context.Context, o Options) (*Run, error) {
+	if o.Cluster.Transport != "" {
+		if len(o.Kinds) == 0 {
+			o.Kinds = []string{Kill, Restart, Pause}
+		}
+		for _, kind := range o.Kinds {
+			if strings.HasPrefix(kind, Cut) {
+				return nil, fmt.Errorf("%s needs a network that can be cut, which is there for nodes that reach each other by TCP", kind)
+			}
+		}
+	}
 	for _, kind := range o.Kinds {
 		if !slices.Contains(Kinds, kind) {
 			return nil, fmt.Errorf("there is no fault %q; there are %s", kind, strings.Join(Kinds, ", "))

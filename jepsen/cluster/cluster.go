@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weirmq/weir/jepsen/broker"
+	"github.com/weirmq/weir/transport/certificate"
 )
 
 // Options say how to run the nodes.
@@ -22,7 +23,8 @@ type Options struct {
 	Nodes     int    // all of them vote
 	Listen    string // HOST:PORT of the first node for clients, the others' are the next ones; port 0: any
 	HTTP      string // the same of health and metrics; empty: none
-	// Transport, if set, is what the nodes reach each other by (nodes.transport), without a Network between them.
+	// Transport, if set, is what the nodes reach each other by (nodes.transport), without a Network between them. For quic and
+	// tls a certificate is made that all nodes show and trust.
 	Transport string
 	// Set are further properties of every node, as NAME=VALUE.
 	Set []string
@@ -69,6 +71,13 @@ func New(o Options) (*Cluster, error) {
 		}
 		voters = append(voters, fmt.Sprintf("%d@%s", i+1, outer))
 	}
+	if o.Transport == "quic" || o.Transport == "tls" {
+		settings, err := trust(o)
+		if err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		o.Set = append(settings, o.Set...)
+	}
 	for i := range o.Nodes {
 		n, err := newNode(o, i+1, inner[i], strings.Join(voters, ","))
 		if err != nil {
@@ -77,6 +86,25 @@ func New(o Options) (*Cluster, error) {
 		c.Nodes = append(c.Nodes, n)
 	}
 	return c, nil
+}
+
+// trust makes a certificate for all nodes, and says what they are told of it.
+func trust(o Options) ([]string, error) {
+	dir := filepath.Join(o.Dir, "tls")
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, err
+	}
+	authority, err := certificate.NewAuthority(dir, "weir test cluster")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := authority.Issue("nodes", "127.0.0.1", "localhost"); err != nil {
+		return nil, err
+	}
+	return []string{
+		"ssl.certificate.file=" + filepath.Join(dir, "nodes.pem"), "ssl.key.file=" + filepath.Join(dir, "nodes.key"),
+		"ssl.truststore.location=" + filepath.Join(dir, certificate.AuthorityName),
+	}, nil
 }
 
 func newNode(o Options, id int, inner, voters string) (*Node, error) {

@@ -12,6 +12,8 @@
 // done to the network: Cut any direction between any two nodes, Heal. Clients always reach every node that runs: a leader
 // that is cut off from the others and not from its clients is the harder case.
 //
+// Over QUIC nobody can see who calls, so there is nothing to cut: nodes reach each other directly.
+//
 // A cut holds bytes back, as a network does that loses packets and a TCP that sends them again: connections stay open, and
 // what was under way arrives after Heal, unless an end has given up. A connection that is dialled across a cut is accepted
 // and hears nothing, where a real one would not be accepted.

@@ -60,9 +60,9 @@ When it serves it prints one line, beginning with "ready", on stdout. Ctrl-C or 
 			if ephemeral && isKept {
 				return usage("--ephemeral keeps nothing, and --data says where to keep it: give one of them")
 			}
-			if breaking.on || cmd.Flags().Changed("for") || cmd.Flags().Changed("seed") || cmd.Flags().Changed("rate") || cmd.Flags().Changed("faults") {
+			if breaking.on || cmd.Flags().Changed("for") || cmd.Flags().Changed("seed") || cmd.Flags().Changed("rate") || cmd.Flags().Changed("faults") || cmd.Flags().Changed("nodes-transport") {
 				if !breaking.on {
-					return usage("--for, --seed, --rate and --faults are of --chaos")
+					return usage("--for, --seed, --rate, --faults and --nodes-transport are of --chaos")
 				}
 				if nodes == 1 && !cmd.Flags().Changed("nodes") {
 					nodes = 3
@@ -122,6 +122,7 @@ When it serves it prints one line, beginning with "ready", on stdout. Ctrl-C or 
 	f.BoolVar(&breaking.on, "chaos", false, "break the nodes one after the other, and check that nothing is lost; see above")
 	f.DurationVar(&breaking.time, "for", 0, "of --chaos: how long; 0 until Ctrl-C")
 	f.Uint64Var(&breaking.seed, "seed", 0, "of --chaos: which faults come, in which order, and for how long; 0 draws one")
+	f.StringVar(&breaking.transport, "nodes-transport", "tcp", "of --chaos: how nodes reach each other; quic, which they do unless told otherwise, cannot be cut")
 	f.StringSliceVar(&breaking.only, "faults", nil, "of --chaos: these only, such as kill,pause")
 	f.IntVar(&breaking.rate, "rate", 1000, "of --chaos: records a second")
 	f.StringVar(&listen, "listen", "127.0.0.1:9092", "HOST:PORT of Kafka's protocol, on TCP and QUIC; port 0 takes a free one")

@@ -23,6 +23,8 @@ type chaosRun struct {
 	seed uint64
 	rate int
 	only []string // kinds of faults
+	// transport is how nodes reach each other.
+	transport string
 }
 
 const (
@@ -42,13 +44,23 @@ func (a *app) runChaos(ctx context.Context, c *chaosRun, data string, keep bool,
 	if nodes != votersOf(nodes) {
 		return usage("--chaos breaks 3 or 5 nodes, which all vote, not %d: it cannot cut off a node that does not vote", nodes)
 	}
+	if c.transport != "tcp" && c.transport != "quic" {
+		return usage("--nodes-transport is tcp or quic, not %q", c.transport)
+	}
 	for _, kind := range c.only {
+		if c.transport == "quic" && strings.HasPrefix(kind, chaos.Cut) {
+			return usage("--faults %s needs --nodes-transport tcp: over QUIC nobody between the nodes can see who calls whom", kind)
+		}
 		if !slices.Contains(chaos.Kinds, kind) {
 			return usage("--faults: there is no %q; there are %s", kind, strings.Join(chaos.Kinds, ", "))
 		}
 	}
 	if err := checkOwned(set); err != nil {
 		return err
+	}
+	transport := ""
+	if c.transport == "quic" {
+		transport = c.transport
 	}
 	binary, err := os.Executable()
 	if err != nil {
@@ -69,7 +81,7 @@ func (a *app) runChaos(ctx context.Context, c *chaosRun, data string, keep bool,
 	defer screen.end()
 	run, err := chaos.Start(ctx, chaos.Options{
 		Cluster: cluster.Options{
-			Binary: binary, Dir: data, ClusterID: dev.id, Nodes: nodes, Listen: listen, HTTP: http,
+			Binary: binary, Dir: data, ClusterID: dev.id, Nodes: nodes, Listen: listen, HTTP: http, Transport: transport,
 			Set: append([]string{"group.initial.rebalance.delay.ms=0"}, set...),
 		},
 		Seed: c.seed, Rate: c.rate, For: c.time, Kinds: c.only, Tell: screen.line,

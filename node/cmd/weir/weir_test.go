@@ -193,6 +193,7 @@ func TestFailuresHaveACodeACauseAndACure(t *testing.T) {
 		{[]string{"dev", "--nodes", "4", "--chaos"}, 2, []string{"3 or 5 nodes"}},
 		{[]string{"dev", "--chaos", "--nodes", "1"}, 2, []string{"less than --nodes 3"}},
 		{[]string{"dev", "--chaos", "--faults", "kill,pauze"}, 2, []string{"pauze", "cut-link"}},
+		{[]string{"dev", "--chaos", "--nodes-transport", "quic", "--faults", "cut-link"}, 2, []string{"needs --nodes-transport tcp"}},
 		{[]string{"dev", "--for", "3s"}, 2, []string{"of --chaos"}},
 		{[]string{"dev", "--chaos", "--rate", "0"}, 2, []string{"--rate"}},
 		{[]string{"dev", "--nodes", "10"}, 2, []string{"1 to 9"}},
