@@ -98,8 +98,9 @@ func (c *cluster) refreshAt() (at model.Time, ok bool) {
 		return r.at, true
 	case r.wanted:
 		// Without jitter: a deadline must not move when it is asked for twice.
-		// Three tries at each pause: elections take a few of the first, and every client waits for them.
-		d := c.cfg.RetryBackoff << min((r.streak-1)/3, 8)
+		// Five tries at each pause: elections take some of the first, up to a second and a half of them if the controller is
+		// gone as well, and every client waits for them.
+		d := c.cfg.RetryBackoff << min((r.streak-1)/5, 8)
 		return r.at + min(d, c.cfg.RetryBackoffMax), true
 	case r.started:
 		return r.at + c.cfg.MetadataAgeMax, true
