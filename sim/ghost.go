@@ -128,6 +128,14 @@ func (l *ghostLog) durableEnd() model.Offset {
 	return l.start
 }
 
+// end is durableEnd of a log that there may not be.
+func (l *ghostLog) end() model.Offset {
+	if l == nil {
+		return 0
+	}
+	return l.durableEnd()
+}
+
 // broken reports whether a fault of the disk may have taken the partition.
 func (g *ghost) broken(l *ghostLog) string {
 	if l.damaged != "" {

@@ -15,6 +15,10 @@ type leaders struct {
 	version model.Offset // of the newest metadata that any node has applied
 	now     map[model.TopicPartition]reign
 	over    []check.Leadership
+	// images are the newest that some node has gone by: whoever gets there by another way must have the same.
+	images []*metadata.Image
+	// shown is how far a partition is committed, for all that any node says.
+	shown map[model.TopicPartition]model.Offset
 }
 
 // reign is one leadership.
@@ -27,12 +31,13 @@ type reign struct {
 // applied takes in what a node goes by now.
 func (w *world) applied(view *metadata.View) {
 	ls := &w.leaders
+	w.checkImage(view.Image)
 	if view.Version() <= ls.version {
 		return
 	}
 	ls.version = view.Version()
 	if ls.now == nil {
-		ls.now = map[model.TopicPartition]reign{}
+		ls.now, ls.shown = map[model.TopicPartition]reign{}, map[model.TopicPartition]model.Offset{}
 	}
 	for t := range view.Topics {
 		for i, p := range t.Partitions {
@@ -55,6 +60,7 @@ func (w *world) applied(view *metadata.View) {
 				})
 			}
 			w.checkReplicas(t, i, p)
+			w.checkCandidates(t, i, p)
 		}
 	}
 }
@@ -77,6 +83,48 @@ func (w *world) checkReplicas(t *metadata.Topic, i model.Partition, p *metadata.
 	}
 	if wrong != "" {
 		w.fail("in-sync", fmt.Sprintf("%s/%d: leader %d, replicas %v, in sync %v, eligible %v: %s", t.Name, i, p.Leader, p.Replicas, p.ISR, p.ELR, wrong))
+	}
+}
+
+// imagesKept bounds how far apart nodes' metadata may be for it to be compared.
+const imagesKept = 256
+
+// checkImage holds a node's metadata against what another had at the same version.
+func (w *world) checkImage(image *metadata.Image) {
+	ls := &w.leaders
+	at, known := slices.BinarySearchFunc(ls.images, image.Version(), func(i *metadata.Image, v model.Offset) int { return int(i.Version() - v) })
+	switch {
+	case known && ls.images[at] != image && !ls.images[at].Equal(image):
+		w.fail("images-differ", fmt.Sprintf("two nodes have different metadata of version %d", image.Version()))
+	case !known && (at > 0 || len(ls.images) < imagesKept):
+		ls.images = slices.Insert(ls.images, at, image)
+		if len(ls.images) > imagesKept {
+			ls.images = slices.Delete(ls.images, 0, 1)
+		}
+	}
+}
+
+// checkCandidates verifies that whoever may lead next has everything that was committed, on its disk.
+func (w *world) checkCandidates(t *metadata.Topic, i model.Partition, p *metadata.Partition) {
+	tp := model.TopicPartition{Topic: t.ID, Partition: i}
+	committed := w.leaders.shown[tp]
+	for _, n := range w.nodes {
+		if n.process != nil && n.process.broker != nil {
+			if b, here := n.process.broker.Bounds(tp); here {
+				committed = max(committed, b.HighWatermark)
+			}
+		}
+	}
+	w.leaders.shown[tp] = committed
+	for _, n := range w.nodes {
+		l := n.ghost.logs[tp]
+		if id := model.NodeID(n.id); !slices.Contains(p.ISR, id) && !slices.Contains(p.ELR, id) || l != nil && n.ghost.broken(l) != "" {
+			continue
+		}
+		if end := l.end(); end < committed {
+			w.fail("candidate-incomplete", fmt.Sprintf("%s/%d: node %d may lead (in sync %v, eligible %v), and has the log to %d; it was committed to %d",
+				t.Name, i, n.id, p.ISR, p.ELR, end, committed))
+		}
 	}
 }
 

@@ -93,8 +93,9 @@ func TestFollowerBeginsInsideABatchWhereItsLeadersLogStarts(t *testing.T) {
 	if len(out.StartAts) != 1 || out.StartAts[0].Offset != 10 || len(out.Appends) != 1 || out.Appends[0].BaseOffset != 10 {
 		t.Fatalf("it takes the batch whole: %v %v", out.StartAts, out.Appends)
 	}
-	if err := r.Check(); err != nil {
-		t.Fatal(err)
+	r.Retained(effect.Retained{LogStartOffset: 15}, &out) // asked for before: of the log that is not there any more
+	if err := r.Check(); err != nil || r.Bounds().HighWatermark != 10 {
+		t.Fatalf("%v, high watermark %d", err, r.Bounds().HighWatermark)
 	}
 	out.Reset()
 	r.Truncated(effect.Truncated{State: log.New(10), NextOffset: 10}, 4, &out)

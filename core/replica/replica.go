@@ -336,8 +336,8 @@ func (r *Replica) Retained(in effect.Retained, out *effect.Set) {
 	if in.LogStartOffset > r.highWatermark && r.role == leading {
 		invariant.Checkf(false, "%v: retention to %d passed the high watermark %d", r.partition, in.LogStartOffset, r.highWatermark)
 	}
-	if r.cutting {
-		return // what the log holds is told when it is cut
+	if r.cutting || in.LogStartOffset > r.durable {
+		return // what the log holds is told when it is cut, or it has begun anew since, where the leader's batch begins
 	}
 	r.state.AdvanceStart(in.LogStartOffset)
 	r.highWatermark = max(r.highWatermark, in.LogStartOffset)

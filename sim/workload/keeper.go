@@ -108,9 +108,10 @@ func (k *keeper) succeeded(kind int) {
 	}
 }
 
-// later says whether a code means that the request may be tried again some time.
+// later says whether a code means that the request may be tried again some time. Of several nodes some may not be up, and a
+// leader that was deposed may not know of an offset.
 func (k *keeper) later(now model.Time, what string, code int16) bool {
-	if kerr.IsRetriable(kerr.ErrorForCode(code)) || code == kerr.KafkaStorageError.Code || k.g.several() && code == kerr.InvalidReplicationFactor.Code {
+	if kerr.IsRetriable(kerr.ErrorForCode(code)) || code == kerr.KafkaStorageError.Code || k.g.several() && (code == kerr.InvalidReplicationFactor.Code || code == kerr.OffsetOutOfRange.Code) {
 		k.caller.roam(now) // somebody else leads, or nobody at the moment
 		return true
 	}

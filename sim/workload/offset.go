@@ -85,8 +85,8 @@ func (g *group) commitOffset(now model.Time, c *caller, process, number int64, a
 		}
 		code := out.Topics[0].Partitions[0].ErrorCode
 		definite := code == kerr.UnknownMemberID.Code || code == kerr.IllegalGeneration.Code ||
-			code == kerr.FencedInstanceID.Code || code == kerr.RebalanceInProgress.Code || code == kerr.NotCoordinator.Code ||
-			code == kerr.CoordinatorLoadInProgress.Code
+			code == kerr.FencedInstanceID.Code || code == kerr.RebalanceInProgress.Code || code == kerr.CoordinatorLoadInProgress.Code ||
+			code == kerr.NotCoordinator.Code && !g.several() // a coordinator that is deposed does not know what becomes of it
 		switch op := &g.History.Ops[at]; {
 		case code == 0:
 			g.end(at, now, client.Outcome{})
