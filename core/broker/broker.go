@@ -33,6 +33,8 @@ type Config struct {
 	Membership       MembershipConfig
 	// LagTimeMax is how long a follower may be behind before it is not in sync any more (replica.lag.time.max.ms).
 	LagTimeMax model.Time
+	// Memo, unless nil, is shared with other brokers of the same process.
+	Memo *metadata.Memo
 }
 
 // Broker is the machine of one loop.

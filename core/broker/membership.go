@@ -160,6 +160,9 @@ func (b *Broker) handOver(out *effect.Set) {
 	}
 }
 
+// Controls reports whether the active controller is here.
+func (b *Broker) Controls() bool { return b.controller.Active() }
+
 // Left reports whether nothing is led here any more, and the broker may stop. It waits no longer than some time for
 // another voter to lead the quorum: there may be none.
 func (b *Broker) Left() bool {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -25,7 +26,8 @@ type observer struct {
 	retryAt  model.Time
 	failures int // in a row
 	image    effect.ImageID
-	bytes    []byte // of the image so far
+	pieces   [][]byte // of the image so far
+	size     int64    // of the pieces together
 }
 
 const (
@@ -52,7 +54,7 @@ func (b *Broker) tickObserver(now model.Time, out *effect.Set) {
 	if o.imaging() {
 		o.call = b.call(at.Node, at.Address, effect.LaneMetadata, observeTimeout, &effect.FetchImage{
 			Replica: b.config.Advertised.ID, ClusterID: b.config.ClusterID, Partition: metalog.EntriesPartition.Partition,
-			CurrentLeaderEpoch: model.NoLeaderEpoch, ID: o.image, Position: int64(len(o.bytes)), BytesMax: imagePieceBytes,
+			CurrentLeaderEpoch: model.NoLeaderEpoch, ID: o.image, Position: o.size, BytesMax: imagePieceBytes,
 		}, out, b.imageObserved)
 		return
 	}
@@ -83,7 +85,7 @@ func (b *Broker) observed(a *effect.Answer, out *effect.Set) {
 	}
 	switch {
 	case part.Image.EndOffset > b.view.Version():
-		o.image, o.bytes = part.Image, nil
+		o.image = part.Image
 	case len(part.Batches) == 0 && part.HighWatermark > b.view.Version():
 		o.next(b) // it has something, and does not give it
 		return
@@ -124,17 +126,17 @@ func (b *Broker) imageObserved(a *effect.Answer, out *effect.Set) {
 		o.forget()
 		o.retryAt = b.now + observeRetryMin
 		return
-	case body.Code != 0 || body.Position != int64(len(o.bytes)) || len(body.Bytes) == 0 && body.SizeBytes > body.Position:
+	case body.Code != 0 || body.Position != o.size || len(body.Bytes) == 0 && body.SizeBytes > body.Position:
 		o.forget()
 		o.next(b)
 		return
 	}
-	o.bytes = append(o.bytes, body.Bytes...)
+	o.pieces, o.size = append(o.pieces, body.Bytes), o.size+int64(len(body.Bytes))
 	o.failures, o.retryAt = 0, b.now
-	if int64(len(o.bytes)) < body.SizeBytes {
+	if o.size < body.SizeBytes {
 		return
 	}
-	image, err := imageFrom(o.bytes, o.image.EndOffset)
+	image, err := b.config.Memo.Read(slices.Concat(o.pieces...), o.image.EndOffset, imageFrom)
 	o.forget()
 	if err != nil {
 		b.refuseMetadata(err, out)
@@ -148,7 +150,7 @@ func (b *Broker) imageObserved(a *effect.Answer, out *effect.Set) {
 	}
 }
 
-func (o *observer) forget() { o.image, o.bytes = effect.ImageID{}, nil }
+func (o *observer) forget() { o.image, o.pieces, o.size = effect.ImageID{}, nil, 0 }
 
 // refuseMetadata says what is wrong with what a voter sent, and asks another.
 func (b *Broker) refuseMetadata(err error, out *effect.Set) {

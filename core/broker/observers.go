@@ -81,7 +81,8 @@ func (b *Broker) answerObserver(ev *Fetch, out *effect.Set) {
 		answer.HighWatermark, answer.LastStableOffset, answer.LogStartOffset = next, next, v.log.Start()
 		answer.From, answer.To = part.Offset, max(part.Offset, next)
 		if part.Offset < v.log.Start() {
-			answer.Image, answer.To = &effect.ImageID{EndOffset: next, Epoch: v.log.Epoch()}, answer.From
+			id := b.imageToServe()
+			answer.Image, answer.To = &id, answer.From
 		}
 		if node, known := b.controllerNode(); known {
 			leader, _ := b.shown(node)
@@ -151,6 +152,18 @@ func (b *Broker) fetchImage(ev *FetchImage, out *effect.Set) {
 		answer.Bytes = rest[:min(len(rest), imagePieceBytes, max(1, int(ev.Ask.BytesMax)))]
 	}
 	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: answer})
+}
+
+// imageToServe names the image that a broker is to begin with: one that others are given already, if the log goes on from
+// there, for a thousand brokers that begin together must not need a thousand images.
+func (b *Broker) imageToServe() effect.ImageID {
+	v := b.voter
+	for i := len(b.observers.images) - 1; i >= 0; i-- {
+		if image := b.observers.images[i]; image.id.EndOffset >= v.log.Start() {
+			return image.id
+		}
+	}
+	return effect.ImageID{EndOffset: b.view.Version(), Epoch: v.log.Epoch()}
 }
 
 // imageOf is an image by its name: one that is being given out, or the newest. nil if it is neither, or if there is no

@@ -267,7 +267,7 @@ func (b *Broker) committed(c *metalog.Committed, out *effect.Set) {
 
 // applyMetadata goes on to the next image.
 func (b *Broker) applyMetadata(batch record.Batch, out *effect.Set) error {
-	image, changes, err := b.view.Apply(batch)
+	image, changes, err := b.config.Memo.Apply(b.view.Image, batch)
 	if err != nil {
 		return err
 	}
@@ -282,7 +282,7 @@ func (b *Broker) applyMetadata(batch record.Batch, out *effect.Set) error {
 
 // restore begins anew with an image.
 func (b *Broker) restore(batches []byte, next model.Offset) {
-	image, err := imageFrom(batches, next)
+	image, err := b.config.Memo.Read(batches, next, imageFrom)
 	if err != nil {
 		invariant.Checkf(false, "an image of the metadata cannot be applied: %v", err)
 	}

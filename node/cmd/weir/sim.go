@@ -24,7 +24,7 @@ func (a *app) simCommand() *cobra.Command {
 disk that loses what was not synced, crashes at any moment, and checks of every promise. A run is decided by its seed:
 the same seed and binary give the same trace, bit for bit.`,
 	}
-	c.AddCommand(a.simRunCommand(), a.simFleetCommand(), a.simPlanCommand())
+	c.AddCommand(a.simRunCommand(), a.simFleetCommand(), a.simPlanCommand(), a.simScaleCommand())
 	return c
 }
 
