@@ -343,18 +343,26 @@ func (c *cluster) route(now model.Time, node model.NodeID, out *Out) *conn {
 		return c.open(now, e, control, out)
 	}
 	underway := false
+	var silent *conn // better than nothing
 	for _, k := range c.conns {
 		if k.traffic != control {
 			continue
 		}
-		if k.state == ready {
+		if k.state == ready && !c.silent(now, k.endpoint.addr) {
 			return k
+		}
+		if k.state == ready {
+			silent = k
+			continue
 		}
 		// One that takes long is no reason to wait for it alone.
 		if at := k.since + c.patience; now < at {
 			underway = true
 			c.dialAt = soonest(c.dialAt, at)
 		}
+	}
+	if silent != nil {
+		return silent
 	}
 	if underway {
 		return nil
@@ -462,6 +470,13 @@ func (c *cluster) desert(now model.Time, out *Out) {
 		}
 		i++
 	}
+}
+
+// silent reports whether the broker at an address owes an answer for so long that another should be asked.
+func (c *cluster) silent(now model.Time, addr string) bool {
+	return slices.ContainsFunc(c.conns, func(k *conn) bool {
+		return k.endpoint.addr == addr && (k.slow && len(k.pending) > 0 || k.state != ready && now >= k.since+slowAfter)
+	})
 }
 
 // mute keeps requests from a connection for as long as its broker asked (KIP-219).

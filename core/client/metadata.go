@@ -154,14 +154,14 @@ func (c *cluster) tickRefresh(now model.Time, out *Out) {
 	c.submit(now, anyNode, &refreshCall{cluster: c}, out)
 }
 
-// another is a ready control connection to a broker at another address. If there is none it arranges for one, which is
-// then under way.
+// another is a ready control connection to a broker at another address, and to one that is not silent. If there is none it
+// arranges for one, which is then under way.
 func (c *cluster) another(now model.Time, addr string, out *Out) (k *conn, underway bool) {
 	first := slices.IndexFunc(c.endpoints, func(e *endpoint) bool { return e.addr == addr })
 	var idle *endpoint
 	for i := range c.endpoints {
 		e := c.endpoints[(first+1+i)%len(c.endpoints)]
-		if e.addr == addr {
+		if e.addr == addr || c.silent(now, e.addr) {
 			continue
 		}
 		switch k := e.conns[control]; {

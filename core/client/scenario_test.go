@@ -213,6 +213,25 @@ func TestScenarioNewLeaderFreezesBeforeItSaysAnything(t *testing.T) {
 	}
 }
 
+func TestScenarioFrozenLeaderIsNotAskedWhoLeads(t *testing.T) {
+	w, p, part := warmOn(t, 3, nil)
+	w.fault = func(_ client.ConnID, node model.NodeID, _ protocol.Key) fault {
+		if node == 1 {
+			return hang
+		}
+		return deliver
+	}
+	w.after(505*ms, func() { part.Move(-1) })
+	w.after(700*ms, func() { part.Move(2) })
+	begin := w.now
+	w.burst(p, 1, 3)
+	w.settle(t, p)
+	w.golden(t, "The leader freezes, and for a while there is none. The client asks again and again, all but the one that froze, although it has a connection for such questions there.")
+	if took := w.now - begin; took > 1000*ms {
+		t.Errorf("it took %d ms", took/ms)
+	}
+}
+
 func TestScenarioThrottled(t *testing.T) {
 	w, p, _ := warm(t, nil)
 	w.cluster.ThrottleMs = 250
