@@ -43,6 +43,7 @@ var told = map[effect.NoteKind]struct {
 	effect.NoteControllerElected:   {zap.InfoLevel, "a controller was elected", "node"},
 	effect.NoteClusterFounded:      {zap.InfoLevel, "a cluster was founded", "voters"},
 	effect.NoteQuorumRefused:       {zap.WarnLevel, "a voter's message was refused", ""},
+	effect.NoteVotersChanged:       {zap.InfoLevel, "the voters of the metadata quorum have changed", "node"},
 	effect.NoteMetadataRefused:     {zap.WarnLevel, "metadata that a voter sent was refused: another is asked", ""},
 	effect.NotePartitionLetGo:      {zap.InfoLevel, "files of a partition were removed that no topic has", ""},
 	effect.NoteCutOff:              {zap.WarnLevel, "the controller is not reached: another node may lead by now, so clients are sent away", "ms"},

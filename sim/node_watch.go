@@ -58,7 +58,7 @@ func (p *process) watchFetches(ev broker.Event, set *effect.Set) {
 		*broker.InitProducerID, *broker.CreatePartitions, *broker.AlterConfigs, *broker.DeleteRecords, *broker.EpochEnds, *broker.Completed:
 	case *broker.FindCoordinator, *broker.JoinGroup, *broker.SyncGroup, *broker.Heartbeat, *broker.LeaveGroup, *broker.CommitOffsets,
 		*broker.FetchOffsets, *broker.DescribeGroups, *broker.ListGroups, *broker.DeleteGroups, *broker.DeleteOffsets:
-	case *broker.ReassignPartitions, *broker.ListReassignments, *broker.ElectLeaders, *broker.UnregisterBroker, *broker.DescribeQuorum:
+	case *broker.ReassignPartitions, *broker.ListReassignments, *broker.ElectLeaders, *broker.UnregisterBroker, *broker.DescribeQuorum, *broker.AddVoter, *broker.RemoveVoter:
 	case *broker.AlterPartition, *broker.RegisterBroker, *broker.BrokerHeartbeat, *broker.AllocateProducerIDs, *broker.QuorumMessages,
 		*broker.FetchImage, *broker.Leave, *broker.Answered:
 	}

@@ -80,7 +80,7 @@ func MarksOf(mode Mode, seeds int) []effect.Mark {
 var amongNodes = []effect.Mark{
 	effect.MarkFollowerTruncated, effect.MarkFollowerStartedAnew, effect.MarkTruncatedBelowWatermark, effect.MarkMetadataTruncated,
 	effect.MarkBrokerFenced, effect.MarkDiskReplaced, effect.MarkControlledShutdown, effect.MarkIneligibleReplica, effect.MarkReassigned,
-	effect.MarkUncleanElection, effect.MarkVoterJoins, effect.MarkLeaseOver, effect.MarkObserverImaged,
+	effect.MarkUncleanElection, effect.MarkVoterJoins, effect.MarkVoterReplaced, effect.MarkLeaseOver, effect.MarkObserverImaged,
 }
 
 // Knobs are the product's settings, small enough that everything rolls over within seconds.

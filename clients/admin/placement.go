@@ -239,3 +239,26 @@ func (a *Admin) ReplicaOffsets(ctx context.Context, broker int32, parts ...Parti
 	}
 	return offsetsOf("list offsets of replicas", &ans), nil
 }
+
+// AddVoter has a node vote in the metadata quorum, from the disk of a directory id, as DescribeQuorum tells it (KIP-853).
+// It returns when the node votes.
+func (a *Admin) AddVoter(ctx context.Context, node int32, directory [16]byte) error {
+	ans, err := a.ask(ctx, func(now model.Time, out *machine.Out) machine.OpID {
+		return a.m.AddVoter(now, model.NodeID(node), directory, out)
+	})
+	if err != nil {
+		return err
+	}
+	return client.NewError("add the voter", "", -1, ans.Outcome)
+}
+
+// RemoveVoter has a node vote in the metadata quorum no more. It may be stopped when this returns.
+func (a *Admin) RemoveVoter(ctx context.Context, node int32, directory [16]byte) error {
+	ans, err := a.ask(ctx, func(now model.Time, out *machine.Out) machine.OpID {
+		return a.m.RemoveVoter(now, model.NodeID(node), directory, out)
+	})
+	if err != nil {
+		return err
+	}
+	return client.NewError("remove the voter", "", -1, ans.Outcome)
+}

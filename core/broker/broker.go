@@ -141,6 +141,10 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 		if !b.forwarded(ev.To, &ev.Origin, out) {
 			b.controller.ElectLeaders(ev.To, ev.Unclean, ev.All, ev.Topics, out)
 		}
+	case *AddVoter:
+		b.addVoter(ev, out)
+	case *RemoveVoter:
+		b.removeVoter(ev, out)
 	case *DescribeQuorum:
 		b.describeQuorum(ev, out)
 	case *UnregisterBroker:
@@ -213,6 +217,7 @@ func (b *Broker) Tick(now model.Time, wall model.Timestamp, out *effect.Set) {
 	b.timeOutDeletions(out)
 	b.timeouts.tick(now, out)
 	b.tickVoter(now, out)
+	b.tickChange(out)
 	b.tickObserver(now, out)
 	b.controller.Tick(out)
 	b.tickMembership(now, out)

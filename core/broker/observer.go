@@ -38,8 +38,10 @@ const (
 	observeBytes               = 4 << 20
 )
 
-// observes reports whether this broker follows the metadata log from outside.
-func (b *Broker) observes() bool { return b.voter == nil && len(b.config.Quorum.Voters) > 0 }
+// observes reports whether this broker follows the metadata log from outside: it does not vote, or nobody leads it.
+func (b *Broker) observes() bool {
+	return (b.voter == nil || b.unled()) && slices.ContainsFunc(b.config.Quorum.Voters, func(v VoterAddress) bool { return v.Node != b.config.Advertised.ID })
+}
 
 // tickObserver asks for what comes next.
 func (b *Broker) tickObserver(now model.Time, out *effect.Set) {
@@ -51,6 +53,10 @@ func (b *Broker) tickObserver(now model.Time, out *effect.Set) {
 	voters := b.config.Quorum.Voters
 	// Brokers begin with different voters.
 	at := voters[(int(b.config.Advertised.ID)+o.voter)%len(voters)]
+	if at.Node == b.config.Advertised.ID {
+		o.voter++
+		at = voters[(int(b.config.Advertised.ID)+o.voter)%len(voters)]
+	}
 	if o.imaging() {
 		o.call = b.call(at.Node, at.Address, effect.LaneMetadata, observeTimeout, &effect.FetchImage{
 			Replica: b.config.Advertised.ID, ClusterID: b.config.ClusterID, Partition: metalog.EntriesPartition.Partition,
@@ -106,6 +112,9 @@ func (b *Broker) observed(a *effect.Answer, out *effect.Set) {
 
 // applyObserved goes on by one batch of the log.
 func (b *Broker) applyObserved(batch record.Batch, out *effect.Set) error {
+	if batch.NextOffset() <= b.view.Version() {
+		return nil // the quorum was faster
+	}
 	if batch.BaseOffset() != b.view.Version() {
 		return fmt.Errorf("a batch at offset %d comes where one at %d was to", batch.BaseOffset(), b.view.Version())
 	}
@@ -141,6 +150,9 @@ func (b *Broker) imageObserved(a *effect.Answer, out *effect.Set) {
 	if err != nil {
 		b.refuseMetadata(err, out)
 		return
+	}
+	if image.Version() <= b.view.Version() {
+		return // the quorum was faster
 	}
 	before := b.view
 	b.view = b.view.Of(image)

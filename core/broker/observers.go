@@ -74,7 +74,7 @@ func (b *Broker) answerObserver(ev *Fetch, out *effect.Set) {
 	case part.Partition != metalog.EntriesPartition.Partition:
 		answer.Partition.Partition = part.Partition
 		answer.Code = kerr.UnknownTopicOrPartition.Code
-	case v == nil || v.log == nil || v.log.Broken() != "":
+	case v == nil || v.log == nil || b.unled() || b.view.Version() != v.log.Next():
 		answer.Code = kerr.NotLeaderForPartition.Code // it does not vote, or not yet
 	default:
 		next := b.view.Version()

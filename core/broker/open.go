@@ -47,9 +47,7 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 		return nil, err
 	}
 	if b.voter != nil {
-		for _, tp := range []model.TopicPartition{metalog.EntriesPartition, metalog.HardPartition, metalog.ImagesPartition} {
-			out.Opens = append(out.Opens, effect.Open{Partition: tp, Config: metadataLog()})
-		}
+		b.openLog(out)
 		if err := b.startVoter(saved, out); err != nil {
 			return nil, err
 		}

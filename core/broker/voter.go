@@ -17,7 +17,8 @@ import (
 
 // QuorumConfig is who keeps the metadata log, and this node's part in it.
 type QuorumConfig struct {
-	// Voters are the nodes that vote when the cluster begins, by ascending id. A node that is not among them is no voter.
+	// Voters are the nodes that vote when the cluster begins, by ascending id. Who votes from then on is in the log: these
+	// are whom others ask first.
 	Voters []VoterAddress
 	// Directory is of the disk that this node votes from.
 	Directory model.DirectoryID
@@ -57,19 +58,37 @@ type voter struct {
 	// ledBefore is the last leader that was another voter; NoNode: none was heard of.
 	ledBefore model.NodeID
 	heard     map[model.VoterID]heard // while it is active
+	ledAt     model.Time              // when another voter was last heard that leads
+	change    *voterChange            // of the voters, while it is active; nil: none is under way
+	replaceAt model.Time
 }
 
-// openVoter starts the voter from its disk.
+func (b *Broker) newVoter() *voter {
+	return &voter{
+		id: VoterOf(b.config.Advertised.ID, b.config.Quorum.Directory), ledBefore: model.NoNode,
+		told: map[model.NodeID]model.VoterID{}, asked: map[model.NodeID]bool{},
+	}
+}
+
+// openLog opens the partitions that a voter keeps.
+func (b *Broker) openLog(out *effect.Set) {
+	for _, tp := range []model.TopicPartition{metalog.EntriesPartition, metalog.HardPartition, metalog.ImagesPartition} {
+		out.Opens = append(out.Opens, effect.Open{Partition: tp, Config: metadataLog()})
+	}
+}
+
+// openVoter starts the voter from its disk: a node that is to vote when the cluster begins, or that came to vote since.
 func (b *Broker) openVoter(store metalog.Store, found metalog.Found) (*metalog.Saved, error) {
 	q := &b.config.Quorum
-	if !slices.ContainsFunc(q.Voters, func(v VoterAddress) bool { return v.Node == b.config.Advertised.ID }) {
-		return nil, nil
-	}
 	saved, err := metalog.Load(store, found)
 	if err != nil {
 		return nil, fmt.Errorf("load the metadata log: %w", err)
 	}
-	b.voter = &voter{id: VoterOf(b.config.Advertised.ID, q.Directory), ledBefore: model.NoNode, told: map[model.NodeID]model.VoterID{}, asked: map[model.NodeID]bool{}}
+	first := slices.ContainsFunc(q.Voters, func(v VoterAddress) bool { return v.Node == b.config.Advertised.ID })
+	if !first && saved.IsEmpty() {
+		return nil, nil
+	}
+	b.voter = b.newVoter()
 	return saved, nil
 }
 
@@ -109,7 +128,7 @@ func (b *Broker) found(out *effect.Set) {
 // vote starts the quorum.
 func (b *Broker) vote(saved *metalog.Saved, out *effect.Set) error {
 	v := b.voter
-	v.saved = nil
+	v.saved, v.ledAt = nil, b.now
 	config := b.config.Quorum.Log
 	config.Quorum.ID = v.id
 	log, err := metalog.Open(config, saved, imager{b}, b.now, out)
@@ -127,6 +146,9 @@ func (b *Broker) vote(saved *metalog.Saved, out *effect.Set) error {
 
 // imager shows the metadata to the quorum.
 type imager struct{ b *Broker }
+
+// Applied is where what was applied ends.
+func (i imager) Applied() model.Offset { return i.b.view.Version() }
 
 // Image is everything that was applied.
 func (i imager) Image() []byte {
@@ -188,6 +210,10 @@ func (b *Broker) quorumMessages(ev *QuorumMessages, out *effect.Set) {
 	v := b.voter
 	answer := &effect.QuorumMessagesTaken{}
 	defer func() { out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: answer}) }()
+	if v == nil && len(ev.Ask.Messages) > 0 && ev.Ask.To == VoterOf(b.config.Advertised.ID, b.config.Quorum.Directory) {
+		b.join(out)
+		v = b.voter
+	}
 	if v == nil {
 		answer.Code = kerr.VoterNotFound.Code
 		return
@@ -206,6 +232,9 @@ func (b *Broker) quorumMessages(ev *QuorumMessages, out *effect.Set) {
 		}
 	}
 	b.voted(out)
+	if ev.Ask.From == v.log.State().Leader {
+		v.ledAt = b.now
+	}
 	v.hearVoter(ev.Ask.From, b.now)
 }
 
@@ -214,7 +243,7 @@ func (b *Broker) voted(out *effect.Set) {
 	v := b.voter
 	o := v.out
 	v.out = metalog.Out{}
-	if o.Restored != nil {
+	if o.Restored != nil && o.Restored.Next > b.view.Version() {
 		before := b.view
 		b.restore(o.Restored.Batches, o.Restored.Next)
 		if b.caughtUp {
@@ -243,14 +272,19 @@ func (b *Broker) led(s quorum.State, out *effect.Set) {
 	if v.term != 0 && (!s.Leads || s.Term != v.term) {
 		v.term = 0
 		b.controller.Resign(out)
+		if c := v.change; c != nil {
+			b.endChange(c, kerr.NotController.Code, "another node has come to lead the quorum", out)
+		}
 	}
 }
 
 // committed applies what the quorum has committed.
 func (b *Broker) committed(c *metalog.Committed, out *effect.Set) {
 	v := b.voter
-	if err := b.applyMetadata(c.Batch, out); err != nil {
-		invariant.Checkf(false, "metadata was committed that cannot be applied: %v", err)
+	if c.Batch.NextOffset() > b.view.Version() { // else it was observed
+		if err := b.applyMetadata(c.Batch, out); err != nil {
+			invariant.Checkf(false, "metadata was committed that cannot be applied: %v", err)
+		}
 	}
 	s := v.log.State()
 	switch {
@@ -357,7 +391,7 @@ func (b *Broker) controllerKnown(node model.NodeID) {
 // controllerUnknown says that whom this node took for the controller is not, or cannot be reached. Another voter is asked
 // next time.
 func (b *Broker) controllerUnknown() {
-	if b.voter != nil && b.voter.log != nil {
+	if b.voter != nil && b.voter.log != nil && !b.unled() {
 		if leader := b.voter.log.State().Leader; leader != 0 {
 			b.hint = voterNode(leader)
 		} else {

@@ -292,6 +292,42 @@ func (a *Admin) UnregisterBroker(now model.Time, node model.NodeID, out *Out) Op
 	}, out)
 }
 
+// AddVoter asks for a node to vote in the metadata quorum from a disk (KIP-853). It is answered when it does.
+func (a *Admin) AddVoter(now model.Time, node model.NodeID, directory model.DirectoryID, out *Out) OpID {
+	return a.run(now, errand{
+		to: toController, key: protocol.KeyAddRaftVoter, changes: true,
+		encode: func(w *protocol.Writer, version int16, timeoutMs int32) {
+			var m protocol.AddRaftVoterRequest
+			m.Default()
+			m.TimeoutMs, m.VoterID, m.VoterDirectoryID = timeoutMs, int32(node), protocol.UUID(directory)
+			m.Encode(w, version)
+		},
+		decode: func(_ *Answer, version int16, r *protocol.Reader) (int16, string) {
+			var m protocol.AddRaftVoterResponse
+			m.Decode(r, version)
+			return m.ErrorCode, m.ErrorMessage.Value
+		},
+	}, out)
+}
+
+// RemoveVoter asks for a node not to vote any more.
+func (a *Admin) RemoveVoter(now model.Time, node model.NodeID, directory model.DirectoryID, out *Out) OpID {
+	return a.run(now, errand{
+		to: toController, key: protocol.KeyRemoveRaftVoter, changes: true,
+		encode: func(w *protocol.Writer, version int16, _ int32) {
+			var m protocol.RemoveRaftVoterRequest
+			m.Default()
+			m.VoterID, m.VoterDirectoryID = int32(node), protocol.UUID(directory)
+			m.Encode(w, version)
+		},
+		decode: func(_ *Answer, version int16, r *protocol.Reader) (int16, string) {
+			var m protocol.RemoveRaftVoterResponse
+			m.Decode(r, version)
+			return m.ErrorCode, m.ErrorMessage.Value
+		},
+	}, out)
+}
+
 // debuggingReplica in a ListOffsets asks the broker that gets the request for its own log, whoever leads.
 const debuggingReplica = -2
 

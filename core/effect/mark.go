@@ -43,6 +43,7 @@ const (
 	MarkIneligibleReplica                   // a replica was proposed as in sync whose broker is fenced, or another life of it
 	MarkReassigned                          // a reassignment came to its end
 	MarkUncleanElection                     // a replica leads that may lack what was acknowledged: it was asked for
+	MarkVoterReplaced                       // a node with another disk votes in the place of the one that it was
 	MarkVoterJoins                          // a disk that knows nothing of the quorum joins it as another voter
 	MarkLeaseOver                           // a leader that had not reached the controller for too long stopped serving
 	MarkObserverImaged                      // a broker that does not vote began with an image of the metadata, or began anew
@@ -69,7 +70,7 @@ var markNames = [MarkCount]string{
 	MarkMetadataTruncated:       "metadata.truncated", MarkMetadataImage: "metadata.image",
 	MarkBrokerFenced: "broker.fenced", MarkDiskReplaced: "broker.disk_replaced", MarkControlledShutdown: "broker.controlled_shutdown",
 	MarkIneligibleReplica: "partition.ineligible_replica", MarkReassigned: "partition.reassigned", MarkUncleanElection: "partition.unclean_election",
-	MarkVoterJoins: "quorum.joined", MarkLeaseOver: "broker.lease_over", MarkObserverImaged: "broker.imaged",
+	MarkVoterJoins: "quorum.joined", MarkVoterReplaced: "quorum.replaced", MarkLeaseOver: "broker.lease_over", MarkObserverImaged: "broker.imaged",
 }
 
 // String is the mark's name in reports.

@@ -56,6 +56,7 @@ const (
 	NoteControllerElected                       // Count: the node; Offset: the term
 	NoteClusterFounded                          // Count: how many voters it has
 	NoteQuorumRefused                           // Detail: why a voter's message was not taken
+	NoteVotersChanged                           // Count: the node that votes now, or votes no more
 	NoteMetadataRefused                         // Detail: why metadata that a voter sent was not taken; Offset: up to where there is some
 	NotePartitionLetGo                          // its files were removed, as no topic has it any more
 	NoteTruncated                               // Offset: where the log ends now; Count: records dropped
@@ -80,7 +81,7 @@ var noteNames = [noteKindCount]string{
 	NoteReplicaRefused: "replica_refused", NoteReplicaCut: "replica_cut",
 	NoteBrokerSilent: "broker_silent", NoteRegistered: "registered", NoteRegistrationRefused: "registration_refused",
 	NoteControllerElected: "controller_elected",
-	NoteClusterFounded:    "cluster_founded", NoteQuorumRefused: "quorum_refused", NoteMetadataRefused: "metadata_refused", NotePartitionLetGo: "partition_let_go",
+	NoteClusterFounded:    "cluster_founded", NoteQuorumRefused: "quorum_refused", NoteMetadataRefused: "metadata_refused", NoteVotersChanged: "voters_changed", NotePartitionLetGo: "partition_let_go",
 	NoteCutOff: "cut_off", NoteServesAgain: "serves_again",
 }
 

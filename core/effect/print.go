@@ -158,7 +158,7 @@ func bodyString(body Body) string {
 		parts = append(parts, fmt.Sprintf("%s producer id %d epoch %d", CodeName(body.Code), body.ID, body.Epoch))
 	case *PartitionsAltered, *BrokerRegistered, *BrokerHeartbeatAnswered, *ProducerIDsAllocated, *QuorumMessagesTaken, *ImageFetched, *Forwarded:
 		return answerString(body.(AnswerBody))
-	case *PartitionsReassigned, *ReassignmentsListed, *LeadersElected, *BrokerUnregistered, *QuorumDescribed:
+	case *PartitionsReassigned, *ReassignmentsListed, *LeadersElected, *BrokerUnregistered, *QuorumDescribed, *VotersChanged:
 		return placementString(body)
 	case *CoordinatorsFound, *GroupJoined, *GroupSynced, *HeartbeatAnswered, *GroupLeft, *OffsetsCommitted, *OffsetsFetched,
 		*GroupsDescribed, *GroupsListed, *GroupsDeleted, *OffsetsDeleted:

@@ -31,6 +31,8 @@ func placementString(body Body) string {
 			parts = append(parts, fmt.Sprintf("observer %d has it to %d", m.Node, m.LogEndOffset))
 		}
 		return strings.Join(parts, "; ")
+	case *VotersChanged:
+		return coded(body.Code, body.Message)
 	case *BrokerUnregistered:
 		return coded(body.Code, body.Message)
 	default:

@@ -29,4 +29,11 @@ type QuorumNode struct {
 	Address Address
 }
 
+// VotersChanged answers a request for a change of the voters.
+type VotersChanged struct {
+	Code    int16
+	Message string
+}
+
 func (*QuorumDescribed) body() {}
+func (*VotersChanged) body()   {}

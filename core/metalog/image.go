@@ -45,7 +45,12 @@ func checkImage(data []byte) error {
 // imager is what the quorum asks for an image.
 type imager struct{ l *Log }
 
-func (i imager) Image() []byte { return imageData(i.l.Next(), i.l.machine.Image()) }
+func (i imager) Image() ([]byte, bool) {
+	if i.l.machine.Applied() != i.l.Next() {
+		return nil, false
+	}
+	return imageData(i.l.Next(), i.l.machine.Image()), true
+}
 
 // putImage writes an image and returns where it ends.
 func (l *Log) putImage(image *quorum.Image, next model.Offset, batches []byte, set *effect.Set) model.Offset {
@@ -73,7 +78,7 @@ func (l *Log) putImage(image *quorum.Image, next model.Offset, batches []byte, s
 // stands for when it is durable.
 func (l *Log) makeImage(set *effect.Set) {
 	if l.sinceImageBytes < max(l.config.ImageBytesMin, l.imageBytes) || l.making != nil || l.retryAt != 0 || l.broken != "" ||
-		l.barred != barNone || l.committed < l.base || l.q.TermOf(l.committed) == 0 {
+		l.barred != barNone || l.committed < l.base || l.q.TermOf(l.committed) == 0 || l.machine.Applied() != l.Next() {
 		return
 	}
 	batches := l.machine.Image()

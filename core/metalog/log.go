@@ -38,6 +38,9 @@ func DefaultConfig(id quorum.VoterID, seed uint64) Config {
 
 // Machine is the state machine that the committed batches are for.
 type Machine interface {
+	// Applied is where what it has applied ends. It may be ahead of the Log, if it comes by what is committed in another
+	// way too; then no image is made.
+	Applied() model.Offset
 	// Image is everything that was committed so far, as batches of records.
 	Image() []byte
 }

@@ -64,6 +64,9 @@ type voter struct {
 	retried bool
 }
 
+// Applied is where it is of.
+func (v *voter) Applied() model.Offset { return v.next }
+
 // Image is the sum and where it is of, with some padding, in batches of one record.
 func (v *voter) Image() []byte { return image(v.next, v.sum, v.w.padding) }
 

@@ -56,7 +56,9 @@ type voter struct {
 	sum     uint64
 }
 
-func (v *voter) Image() []byte {
+func (v *voter) Image() ([]byte, bool) { return v.image(), true }
+
+func (v *voter) image() []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(v.applied)), v.sum)
 }
 
@@ -70,7 +72,7 @@ func newWorld(t testing.TB, seed uint64, voters int) *world {
 		first = append(first, VoterID(i+1))
 	}
 	for _, id := range first {
-		w.add(id, Found(first, (&voter{applied: 1}).Image()))
+		w.add(id, Found(first, (&voter{applied: 1}).image()))
 	}
 	w.log = []Entry{{Index: 1, Term: 1}}
 	return w
@@ -307,7 +309,7 @@ func (v *voter) compact() {
 	}
 	term := v.disk.Entries[at-1].Term
 	v.disk.Entries = slices.Clone(v.disk.Entries[at:])
-	v.disk.Image = Image{Index: v.applied, Term: term, Voters: v.q.Voters(), Data: v.Image()}
+	v.disk.Image = Image{Index: v.applied, Term: term, Voters: v.q.Voters(), Data: v.image()}
 	v.q.Compact(to)
 	v.w.mark("compacted")
 }

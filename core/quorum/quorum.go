@@ -55,7 +55,8 @@ func DefaultConfig(id VoterID, seed uint64) Config {
 // Imager makes an image of everything that was committed so far: what a voter is sent that is too far behind. What
 // a step gives out is expected to be applied before the next.
 type Imager interface {
-	Image() []byte
+	// Image makes it; false says that it cannot be made now.
+	Image() (data []byte, ok bool)
 }
 
 // Quorum is one voter.
@@ -184,8 +185,12 @@ func (q *Quorum) image() *raftpb.Snapshot {
 		// Committed entries are durable or still with the library, which then does not want an image.
 		return nil
 	}
+	data, ok := q.imager.Image()
+	if !ok {
+		return nil
+	}
 	return &raftpb.Snapshot{
-		Data:     q.imager.Image(),
+		Data:     data,
 		Metadata: &raftpb.SnapshotMetadata{ConfState: q.log.voters, Index: new(uint64(q.emitted)), Term: new(uint64(term))},
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 type noImage struct{}
 
-func (noImage) Image() []byte { return nil }
+func (noImage) Image() ([]byte, bool) { return nil, true }
 
 func start(t *testing.T, id VoterID, seed uint64, saved Saved) *Quorum {
 	t.Helper()

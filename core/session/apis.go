@@ -129,6 +129,8 @@ var apis = []API{
 	{protocol.KeyAllocateProducerIDs, 0, 0, 0, ClusterAction, Cluster, Nodes, ""},
 	{protocol.KeyListConfigResources, 0, 0, 1, DescribeConfigs, Cluster, Anybody, "Topics and brokers. Version 0 asks for client metrics, of which there are none."},
 	{protocol.KeyDescribeTopicPartitions, 0, 0, 0, Describe, Topic, Anybody, "Page by page."},
+	{protocol.KeyAddRaftVoter, 0, 0, 1, Alter, Cluster, Decided, "Of a node that has registered. Answered when it votes. One that voted from another disk is replaced."},
+	{protocol.KeyRemoveRaftVoter, 0, 0, 0, Alter, Cluster, Decided, "With a zero directory id, from whichever disk the node votes."},
 	{protocol.KeyNodeHello, 0, 0, 0, ClusterAction, Cluster, Nodes, "Not Kafka's. What a node says first: who it is and whom it means."},
 	{protocol.KeyQuorumMessages, 0, 0, 0, ClusterAction, Cluster, Nodes, "Not Kafka's. Messages between voters of the metadata quorum."},
 }
@@ -198,6 +200,10 @@ func (s *Session) handle(rq *request, out *Out) {
 		s.receiveAlterPartitionReassignments(rq, out)
 	case protocol.KeyListPartitionReassignments:
 		s.receiveListPartitionReassignments(rq, out)
+	case protocol.KeyAddRaftVoter:
+		s.receiveAddRaftVoter(rq, out)
+	case protocol.KeyRemoveRaftVoter:
+		s.receiveRemoveRaftVoter(rq, out)
 	case protocol.KeyDescribeQuorum:
 		s.receiveDescribeQuorum(rq, out)
 	case protocol.KeyUnregisterBroker:
@@ -285,6 +291,11 @@ func (s *Session) respond(sl *slot, body effect.Body) protocol.Message {
 		return respondListPartitionReassignments(body)
 	case *effect.LeadersElected:
 		return respondElectLeaders(sl, body)
+	case *effect.VotersChanged:
+		if sl.key == protocol.KeyAddRaftVoter {
+			return respondAddRaftVoter(body)
+		}
+		return respondRemoveRaftVoter(body)
 	case *effect.QuorumDescribed:
 		return respondDescribeQuorum(sl, body)
 	case *effect.BrokerUnregistered:

@@ -115,6 +115,10 @@ func answerOf(ev broker.Event, code int16) (effect.RequestID, effect.Body) {
 		return ev.To, &effect.ReassignmentsListed{Code: code}
 	case *broker.ElectLeaders:
 		return ev.To, &effect.LeadersElected{Code: code}
+	case *broker.AddVoter:
+		return ev.To, &effect.VotersChanged{Code: code}
+	case *broker.RemoveVoter:
+		return ev.To, &effect.VotersChanged{Code: code}
 	case *broker.DescribeQuorum:
 		return ev.To, &effect.QuorumDescribed{Code: code}
 	case *broker.UnregisterBroker:

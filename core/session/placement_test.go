@@ -32,6 +32,10 @@ func converse(t *testing.T, in kmsg.Request, version int16, want broker.Event, a
 		ev.Origin = broker.Origin{}
 	case *broker.DescribeQuorum:
 		ev.Origin = broker.Origin{}
+	case *broker.AddVoter:
+		ev.Origin = broker.Origin{}
+	case *broker.RemoveVoter:
+		ev.Origin = broker.Origin{}
 	}
 	if !reflect.DeepEqual(out.Events[0], want) {
 		t.Errorf("%T version %d:\n%+v, want\n%+v", in, version, out.Events[0], want)
@@ -179,5 +183,27 @@ func TestClientsAreToldOfTheControllerIfTheyCanReachIt(t *testing.T) {
 		if got := s.controllerID(); got != c.want {
 			t.Errorf("controller %d: told %d", c.controller, got)
 		}
+	}
+}
+
+func TestVotersAreAddedAndRemoved(t *testing.T) {
+	for version := range int16(2) {
+		in := kmsg.NewPtrAddRaftVoterRequest()
+		cluster := "cluster"
+		in.ClusterID, in.TimeoutMillis, in.VoterID, in.VoterDirectoryID = &cluster, 5000, 4, [16]byte{7}
+		r := kmsg.NewPtrAddRaftVoterResponse()
+		converse(t, in, version, &broker.AddVoter{
+			To: effect.RequestID{Conn: 7}, ClusterID: "cluster", Node: 4, Directory: model.DirectoryID{7}, Wait: 5e9,
+		}, &effect.VotersChanged{Code: 126, Message: "why"}, r)
+		if r.ErrorCode != 126 || *r.ErrorMessage != "why" {
+			t.Errorf("version %d: %+v", version, r)
+		}
+	}
+	in := kmsg.NewPtrRemoveRaftVoterRequest()
+	in.VoterID, in.VoterDirectoryID = 4, [16]byte{7}
+	r := kmsg.NewPtrRemoveRaftVoterResponse()
+	converse(t, in, 0, &broker.RemoveVoter{To: effect.RequestID{Conn: 7}, Node: 4, Directory: model.DirectoryID{7}}, &effect.VotersChanged{Code: 127}, r)
+	if r.ErrorCode != 127 || r.ErrorMessage != nil {
+		t.Errorf("%+v", r)
 	}
 }

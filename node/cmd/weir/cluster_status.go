@@ -178,7 +178,7 @@ type quorumLine struct {
 }
 
 func (a *app) clusterQuorumCommand(k *connection) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use: "quorum", Short: "Show who keeps the metadata log, and how far each is", Args: cobra.NoArgs,
 		Long: `Show the voters of the metadata quorum, of which a majority must run for anything to change in the cluster, and the
 observers: nodes that follow the log and do not vote. DIRECTORY is of the disk that a voter votes from: with another disk
@@ -205,6 +205,8 @@ it is another voter.`,
 			})
 		},
 	}
+	c.AddCommand(a.quorumAddCommand(k), a.quorumRemoveCommand(k))
+	return c
 }
 
 func quorumLines(q *admin.Quorum, now time.Time) (lines []quorumLine) {

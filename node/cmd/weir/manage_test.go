@@ -287,3 +287,87 @@ func TestHealthSaysWhatIsWrongAndWhy(t *testing.T) {
 	c.start(2)
 	c.eventually("healthy again", func(s statusJSON) bool { return s.Healthy })
 }
+
+// quorum is the nodes by role: voters, the leader among them, and observers.
+func (c *smallCluster) quorum() (voters, observers []int32, leader int32) {
+	c.t.Helper()
+	for _, line := range strings.Split(strings.TrimSpace(c.do("", "cluster", "quorum", "--output", "json")), "\n") {
+		var q quorumLine
+		if err := json.Unmarshal([]byte(line), &q); err != nil {
+			c.t.Fatal(err)
+		}
+		switch q.Role {
+		case "leader":
+			leader = q.Node
+			voters = append(voters, q.Node)
+		case "voter":
+			voters = append(voters, q.Node)
+		default:
+			observers = append(observers, q.Node)
+		}
+	}
+	slices.Sort(voters)
+	return voters, observers, leader
+}
+
+func TestVotersAreAddedAndRemovedWhileServing(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 4) // three of them vote
+	c.do("", "topic", "create", "orders", "--partitions", "4")
+	c.do("a\nb\nc\n", "produce", "orders")
+	voters, observers, leader := c.quorum()
+	if !slices.Equal(voters, []int32{1, 2, 3}) || !slices.Equal(observers, []int32{4}) {
+		t.Fatalf("voters %v, observers %v", voters, observers)
+	}
+	if out := c.do("", "cluster", "quorum", "add", "4"); out != "node 4 votes\n" {
+		t.Error(out)
+	}
+	c.fails("node-not-found", "node 9", "cluster", "quorum", "add", "9")
+	if voters, observers, _ := c.quorum(); !slices.Equal(voters, ids(4)) || len(observers) != 0 {
+		t.Fatalf("voters %v, observers %v", voters, observers)
+	}
+	// The one that leads goes: it hands over, stays a broker, and follows the log as an observer.
+	c.do("", "cluster", "quorum", "remove", fmt.Sprint(leader))
+	voters, observers, next := c.quorum()
+	if len(voters) != 3 || slices.Contains(voters, leader) || !slices.Equal(observers, []int32{leader}) || next == leader {
+		t.Fatalf("voters %v, observers %v, leader %d after %d was removed", voters, observers, next, leader)
+	}
+	c.do("", "topic", "create", "later", "--partitions", "8")
+	c.eventually("every node serves", func(s statusJSON) bool { return s.Healthy && s.Leaderless == 0 && s.Partitions == 12 })
+	c.do("d\n", "produce", "later")
+
+	// The voters are in the log, and not in the configuration: they are the same after all have been restarted.
+	if err := node.CloseAll(c.nodes...); err != nil {
+		t.Fatal(err)
+	}
+	c.start(ids(4)...)
+	if again, _, _ := c.quorum(); !slices.Equal(again, voters) {
+		t.Errorf("voters %v before and %v after a restart", voters, again)
+	}
+	c.eventually("healthy", func(s statusJSON) bool { return s.Healthy })
+	if got := c.records("orders"); len(got) != 3 {
+		t.Errorf("%v", got)
+	}
+
+	// A voter whose disk is lost comes back as another, and is put in its place.
+	_, _, leader = c.quorum()
+	victim := voters[slices.IndexFunc(voters, func(n int32) bool { return n != leader })]
+	c.stop(int(victim))
+	if err := os.RemoveAll(c.confs[victim-1].DataDir); err != nil {
+		t.Fatal(err)
+	}
+	c.eventually("it is missed", func(s statusJSON) bool { return s.Nodes[victim-1].Down })
+	c.start(victim)
+	c.eventually("healthy with an empty disk", func(s statusJSON) bool { return s.Healthy })
+	// The voter of the old disk is none that anybody knows the directory of.
+	c.eventually("the new disk votes", func(statusJSON) bool {
+		return !strings.Contains(c.do("", "cluster", "quorum", "--output", "json"), `"role":"voter","log_end_offset"`)
+	})
+	if again, _, _ := c.quorum(); !slices.Equal(again, voters) {
+		t.Errorf("voters %v before and %v after a disk was replaced", voters, again)
+	}
+	// It counts: with one of the others gone there is still a majority.
+	other := voters[slices.IndexFunc(voters, func(n int32) bool { return n != victim })]
+	c.stop(int(other))
+	c.do("", "topic", "create", "last", "--replication-factor", "1")
+}

@@ -270,7 +270,8 @@ type balanced struct {
 func (a *app) nodeRemoveCommand(k *connection) *cobra.Command {
 	return &cobra.Command{
 		Use: "remove NODE", Aliases: []string{"rm"}, Short: "Take a node out of the cluster that holds nothing and does not run", Args: cobra.ExactArgs(1),
-		Long:    `Have the cluster forget a node: it must hold no replicas (` + "`weir node drain`" + `) and not run. Its id can then be given to another.`,
+		Long: `Have the cluster forget a node: it must hold no replicas (` + "`weir node drain`" + `) and not run. If it is a voter of the metadata
+quorum, it is one no more; the others must be a majority without it. Its id can then be given to another.`,
 		Example: "  weir node drain 3\n  weir node remove 3",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := parseNode(args[0])
@@ -295,6 +296,11 @@ func (a *app) removeNode(ctx context.Context, ad *admin.Admin, s *survey, id int
 	}
 	if !n.Fenced {
 		return fail(explain.NodeRunning, "", fmt.Errorf("node %d is running", id))
+	}
+	if v := s.votes(id); v != nil {
+		if err := ad.RemoveVoter(ctx, id, v.Directory); err != nil && !errors.Is(err, kerr.VoterNotFound) {
+			return err
+		}
 	}
 	if err := cordon(ctx, ad, n, false); err != nil {
 		return err
