@@ -34,6 +34,7 @@ const (
 	partitionCount    = 6
 	replicationFactor = 3
 	drainPatience     = 60 * time.Second
+	askTimeout        = 2 * time.Second // of one node, what it knows of the topic
 )
 
 // Run is a run that goes on. Progress may be called at any time, from any goroutine.
@@ -90,7 +91,7 @@ func (r *Run) prepare(ctx context.Context) error {
 	case <-ctx.Done():
 		return errors.New("stopped by a signal before the nodes were ready")
 	}
-	cl, err := client.New(r.cluster.Brokers(), client.WithID("chaos"), client.WithRequestTimeout(RequestTimeout), client.WithDialTimeout(RequestTimeout))
+	cl, err := client.New(r.cluster.Brokers(), client.WithID("chaos"))
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ type oneNode string
 
 // DescribeTopics describes topics as that node knows them.
 func (addr oneNode) DescribeTopics(ctx context.Context, names ...string) ([]admin.TopicDescription, error) {
-	cl, err := client.New([]string{string(addr)}, client.WithRequestTimeout(RequestTimeout), client.WithDialTimeout(RequestTimeout))
+	cl, err := client.New([]string{string(addr)}, client.WithRequestTimeout(askTimeout), client.WithDialTimeout(askTimeout))
 	if err != nil {
 		return nil, err
 	}

@@ -9,8 +9,7 @@
 // One fault at a time hits one node, or the connection between two, and is always mended; the next one comes when every
 // partition has all of its replicas in sync again. So a majority is there all the time, of the voters and of the replicas of
 // every partition, and nothing may be lost, nothing be written twice, and no partition be silent for long. The producer is an
-// idempotent one, with acks=all; it and the consumer are weir's own Go client with its defaults, but for the time
-// after which they give up on a node that does not answer: RequestTimeout.
+// idempotent one, with acks=all; it and the consumer are weir's own Go client with its defaults.
 //
 // What is checked, by jepsen/ledger: every acknowledged record is read once, in order, at the offset acknowledged, by a
 // consumer that reads along, and again by one that begins anew in the end. Records hold what was sent.

@@ -37,8 +37,6 @@ const (
 	headBytes = 12 // of a value: partition and number
 	bodyMin   = 20
 	bodyMax   = 400
-	// RequestTimeout is when the clients give up on a node that does not answer, and ask another who leads now.
-	RequestTimeout = 2 * time.Second
 	// deliveryTimeout is for ever, as far as a run is concerned: what is not acknowledged says nothing.
 	deliveryTimeout = 24 * time.Hour
 )
