@@ -115,6 +115,10 @@ crash: build ## kill -9 a broker under load, ROUNDS=100 times, and look for lost
 chaos: build ## kill, pause and cut off the nodes of a cluster under load, FOR=1m: is anything lost? ARGS='--seed 7 --rate 5000'
 	bin/weir dev --nodes 3 --chaos --for $(FOR) $(ARGS)
 
+.PHONY: replicated
+replicated: build ## measure three nodes, acks=all on three disks, over TCP and QUIC between them: ARGS='--rounds 3'
+	$(GO) run ./bench/replicated --weir bin/weir $(ARGS)
+
 .PHONY: failover
 failover: build ## kill -9, stop and restart nodes of three under load, and measure what clients see: ARGS='--kills 100 --stops 20'
 	$(GO) run ./jepsen/failover --weir bin/weir $(ARGS)

@@ -174,9 +174,20 @@ func (c *Cluster) Start(patience time.Duration) error {
 			return err
 		}
 	}
+	ready := make(chan error, len(c.Nodes))
 	for _, n := range c.Nodes {
-		if err := n.Ready(patience); err != nil {
-			return fmt.Errorf("node %d: %w", n.ID, err)
+		go func() {
+			err := n.Ready(patience)
+			if err != nil {
+				err = fmt.Errorf("node %d: %w", n.ID, err)
+			}
+			ready <- err
+		}()
+	}
+	for range c.Nodes {
+		// The first that fails says more than those that wait for it in vain.
+		if err := <-ready; err != nil {
+			return err
 		}
 	}
 	return nil

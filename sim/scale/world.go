@@ -42,8 +42,9 @@ type world struct {
 	client uint64 // requests made from outside
 	done   map[uint64]effect.Body
 
-	seen    *metadata.Image // that counted is of
-	counted state
+	forgetAt model.Time
+	seen     *metadata.Image // that counted is of
+	counted  state
 }
 
 // counts is what happened so far.
