@@ -24,6 +24,8 @@ type Options struct {
 	Rate    int           // records a second
 	For     time.Duration // of load and faults; 0: until the context ends
 	Kinds   []string      // of faults; empty: all
+	// Producer makes the producer; nil: weir's own.
+	Producer func(brokers []string) (Producer, error)
 	// Tell is told what happens, a line at a time.
 	Tell func(line string)
 	// Ready is called when the nodes serve and the load begins.
@@ -105,6 +107,10 @@ func (r *Run) prepare(ctx context.Context) error {
 	}
 	r.load = &load{
 		topic: topic, partitions: partitionCount, seed: r.o.Seed, rate: r.o.Rate, cl: cl, ledger: ledger.New(partitionCount), gaps: r.gaps,
+		newProducer: func() (Producer, error) { return newOurs(cl) },
+	}
+	if theirs := r.o.Producer; theirs != nil {
+		r.load.newProducer = func() (Producer, error) { return theirs(r.cluster.Brokers()) }
 	}
 	r.nemesis = &nemesis{
 		cluster: r.cluster, admin: asks, topic: topic, rand: rand.New(rand.NewPCG(r.o.Seed, 0)), gaps: r.gaps, tell: r.o.Tell, kinds: r.o.Kinds,

@@ -26,6 +26,8 @@ type load struct {
 	cl         *client.Client
 	ledger     *ledger.Ledger
 	gaps       *gaps
+	// newProducer makes what is under test beside the nodes.
+	newProducer func() (Producer, error)
 
 	failed atomic.Int64 // records that the producer gave up
 
@@ -77,9 +79,33 @@ func (l *load) read(buffer []byte, rec *consumer.Record) (n int64, again []byte,
 	return n, buffer, bytes.Equal(buffer, rec.Value)
 }
 
+// Producer writes records. It must be idempotent, want acks=all, and try for as long as a run may take.
+type Producer interface {
+	// Send takes a record, waiting for room if there is none. done is called once, from any goroutine; the offset is -1 if the
+	// broker has not said it. value is not kept.
+	Send(ctx context.Context, topic string, partition int32, value []byte, done func(offset int64, err error)) error
+	// Close waits for what was sent, as long as ctx lives.
+	Close(ctx context.Context) error
+}
+
+// ours is a Producer of weir's own.
+type ours struct{ p *producer.Producer }
+
+func newOurs(cl *client.Client) (Producer, error) {
+	p, err := producer.New(cl, producer.WithDeliveryTimeout(deliveryTimeout), producer.WithLinger(time.Millisecond))
+	return ours{p}, err
+}
+
+func (o ours) Send(ctx context.Context, topic string, partition int32, value []byte, done func(offset int64, err error)) error {
+	return o.p.ProduceAsync(ctx, producer.Record{Topic: topic, Partition: producer.On(partition), Value: value},
+		func(res producer.Result, err error) { done(res.Offset, err) })
+}
+
+func (o ours) Close(ctx context.Context) error { return o.p.Close(ctx) }
+
 // produce sends at the rate until stop is closed, and then waits for the acknowledgements, as long as ctx lives.
 func (l *load) produce(ctx context.Context, stop <-chan struct{}) error {
-	p, err := producer.New(l.cl, producer.WithDeliveryTimeout(deliveryTimeout), producer.WithLinger(time.Millisecond))
+	p, err := l.newProducer()
 	if err != nil {
 		return err
 	}
@@ -101,7 +127,7 @@ func (l *load) produce(ctx context.Context, stop <-chan struct{}) error {
 			part := int32(sent % int64(l.partitions))
 			number, at := l.ledger.Send(part), time.Now()
 			buffer = l.value(buffer, part, number)
-			err := p.ProduceAsync(ctx, producer.Record{Topic: l.topic, Partition: producer.On(part), Value: buffer}, func(res producer.Result, err error) {
+			err := p.Send(ctx, l.topic, part, buffer, func(offset int64, err error) {
 				if err != nil {
 					if ctx.Err() == nil {
 						l.failed.Add(1)
@@ -109,7 +135,7 @@ func (l *load) produce(ctx context.Context, stop <-chan struct{}) error {
 					}
 					return
 				}
-				l.ledger.Ack(part, number, res.Offset)
+				l.ledger.Ack(part, number, offset)
 				l.gaps.acked(part, at)
 			})
 			if err != nil {
