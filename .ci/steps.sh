@@ -26,19 +26,21 @@ state() {
 
 # replay: a seed gives one trace, whatever the scheduler and the garbage collector do.
 replay() {
-	local seed one two
-	for seed in 1 2 3; do
-		one=$(GOMAXPROCS=1 GOGC=5 bin/weir sim run --seed "$seed" --mode lite | tail -n 1)
-		two=$(GOMAXPROCS=2 GOGC=off bin/weir sim run --seed "$seed" --mode lite | tail -n 1)
-		[[ $one =~ trace=([^[:space:]]+) ]] || { echo "seed $seed: no trace= in: $one"; exit 1; }
+	local run one two
+	for run in "--seed 1 --mode lite" "--seed 2 --mode lite" "--seed 3 --mode lite" "--seed 1 --mode cluster"; do
+		# shellcheck disable=SC2086
+		one=$(GOMAXPROCS=1 GOGC=5 bin/weir sim run $run | tail -n 1)
+		# shellcheck disable=SC2086
+		two=$(GOMAXPROCS=2 GOGC=off bin/weir sim run $run | tail -n 1)
+		[[ $one =~ trace=([^[:space:]]+) ]] || { echo "$run: no trace= in: $one"; exit 1; }
 		one=${BASH_REMATCH[1]}
-		[[ $two =~ trace=([^[:space:]]+) ]] || { echo "seed $seed: no trace= in: $two"; exit 1; }
+		[[ $two =~ trace=([^[:space:]]+) ]] || { echo "$run: no trace= in: $two"; exit 1; }
 		two=${BASH_REMATCH[1]}
 		if [[ $one != "$two" ]]; then
-			echo "seed $seed: trace $one with GOMAXPROCS=1 GOGC=5, $two with GOMAXPROCS=2 GOGC=off"
+			echo "$run: trace $one with GOMAXPROCS=1 GOGC=5, $two with GOMAXPROCS=2 GOGC=off"
 			exit 1
 		fi
-		echo "seed $seed: trace $one, twice"
+		echo "$run: trace $one, twice"
 	done
 }
 

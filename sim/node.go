@@ -77,7 +77,8 @@ type process struct {
 	syncing, checkpointing bool
 	reports                int             // scheduled
 	parked                 []*broker.Fetch // asked and not answered
-	stopping               func()          // called once nothing is under way, for a clean shutdown
+	proposed               map[effect.RequestID]*effect.AlterPartition
+	stopping               func() // called once nothing is under way, for a clean shutdown
 }
 
 // nodeConn is a connection as the node sees it.
@@ -127,7 +128,7 @@ func (n *node) boot() {
 	n.life++
 	n.boots++
 	n.note("boot", n.life, 0, 0, "")
-	p := &process{n: n, life: n.life, conns: map[effect.ConnID]*nodeConn{}, links: map[laneKey]*nodeLink{}}
+	p := &process{n: n, life: n.life, conns: map[effect.ConnID]*nodeConn{}, links: map[laneKey]*nodeLink{}, proposed: map[effect.RequestID]*effect.AlterPartition{}}
 	n.process = p
 	if n.again > 0 {
 		n.disk.CrashAfter(n.again, n.rand.Percent(50))

@@ -287,6 +287,7 @@ func (p *process) dispatch(set *effect.Set) {
 func (p *process) reply(set *effect.Set) {
 	for _, o := range set.Replies {
 		p.n.note("replied", uint64(o.To.Conn), o.To.Request, 0, "")
+		p.checkAltered(&o)
 		if a, ok := o.Body.(*effect.ProducerIDAssigned); ok && a.Code == 0 {
 			p.n.ghost.assigned(a.ID, a.Epoch)
 		}

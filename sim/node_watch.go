@@ -59,7 +59,9 @@ func (p *process) watchFetches(ev broker.Event, set *effect.Set) {
 	case *broker.FindCoordinator, *broker.JoinGroup, *broker.SyncGroup, *broker.Heartbeat, *broker.LeaveGroup, *broker.CommitOffsets,
 		*broker.FetchOffsets, *broker.DescribeGroups, *broker.ListGroups, *broker.DeleteGroups, *broker.DeleteOffsets:
 	case *broker.ReassignPartitions, *broker.ListReassignments, *broker.ElectLeaders, *broker.UnregisterBroker, *broker.DescribeQuorum, *broker.AddVoter, *broker.RemoveVoter:
-	case *broker.AlterPartition, *broker.RegisterBroker, *broker.BrokerHeartbeat, *broker.AllocateProducerIDs, *broker.QuorumMessages,
+	case *broker.AlterPartition:
+		p.proposed[ev.To] = &ev.Ask
+	case *broker.RegisterBroker, *broker.BrokerHeartbeat, *broker.AllocateProducerIDs, *broker.QuorumMessages,
 		*broker.FetchImage, *broker.Leave, *broker.Answered:
 	}
 	for i := range set.Reads {
@@ -83,6 +85,20 @@ func (p *process) checkWoken() {
 			if b, ok := p.broker.Bounds(tp); ok && b.HighWatermark > part.Offset && part.Offset >= b.LogStartOffset {
 				p.n.w.fail("lost-wake-up", fmt.Sprintf("%v: a fetch from %d waits, the high watermark is %d", tp, part.Offset, b.HighWatermark))
 			}
+		}
+	}
+}
+
+// checkAltered verifies that a change of who is in sync was taken only if it rested on what was so.
+func (p *process) checkAltered(o *effect.Reply) {
+	answer, is := o.Body.(*effect.PartitionsAltered)
+	asked := p.proposed[o.To]
+	if delete(p.proposed, o.To); !is || asked == nil {
+		return
+	}
+	for i := range answer.Parts {
+		if in, got := &asked.Parts[i], &answer.Parts[i]; got.Code == 0 && got.PartitionEpoch > in.PartitionEpoch+1 {
+			p.n.w.fail("stale-proposal", fmt.Sprintf("%v: who is in sync was changed in partition epoch %d by what rested on %d", in.Partition, got.PartitionEpoch, in.PartitionEpoch))
 		}
 	}
 }

@@ -240,9 +240,36 @@ func (m *planner) strikes() {
 	}
 	m.partitions(seconds)
 	m.slowNodes(seconds)
+	m.stairs()
 	slices.SortStableFunc(p.Strikes, func(a, b Strike) int { return int(a.At - b.At) })
 	for i := range p.Strikes {
 		p.Strikes[i].ID = int64(i + 1)
+	}
+}
+
+// stairs draws replicas that are lost one after another, with time between them to be taken for dead, and the first comes back
+// as the last goes: it has least of all, and must not lead. There are enough nodes for most of the voters to stay.
+func (m *planner) stairs() {
+	p, r := m.p, m.stream("stairs", 0)
+	if p.Mode != Cluster || len(p.Nodes) < 4 || r.Percent(50) {
+		return
+	}
+	var nodes []int64
+	for _, n := range p.Nodes {
+		nodes = append(nodes, n.ID)
+	}
+	r.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
+	gap := model.Time(r.Between(int64(1200*ms), int64(2*sc)))
+	at := model.Time(r.Between(int64(500*ms), int64(max(600*ms, p.Until-3*gap))))
+	for i, n := range nodes[:3] {
+		s := Strike{Kind: FaultCrash, Node: n, At: at + model.Time(i)*gap, For: model.Time(3-i) * gap}
+		if r.Percent(50) {
+			s.Kind = FaultPower
+		}
+		if i == 0 {
+			s.For = 2*gap + model.Time(r.Between(-int64(200*ms), int64(300*ms)))
+		}
+		p.Strikes = append(p.Strikes, s)
 	}
 }
 
