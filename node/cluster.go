@@ -28,6 +28,7 @@ func (n *Node) brokerConfig(identity storage.Identity) broker.Config {
 			NodeID: identity.NodeID, ClusterID: identity.ClusterID,
 			PartitionCountMax: n.config.Topics.PartitionsMax,
 			Node: metadata.NodeConfig{
+				ReplicationRateMax: metadata.NoRate, LeaderRateMax: metadata.NoRate,
 				Topic: n.topicDefaults(), AutoCreateTopics: n.config.Topics.AutoCreate,
 				PartitionCountDefault: n.config.Topics.Partitions,
 				ProducerExpirationMs:  n.config.Topics.ProducerIDExpiration.Milliseconds(),

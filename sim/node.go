@@ -255,6 +255,7 @@ func (p *process) brokerConfig() broker.Config {
 		Controller: controller.Config{
 			NodeID: model.NodeID(n.id), PartitionCountMax: 10_000,
 			Node: metadata.NodeConfig{
+				ReplicationRateMax: metadata.NoRate, LeaderRateMax: metadata.NoRate,
 				Topic: topic, AutoCreateTopics: k.AutoCreate, PartitionCountDefault: int32(k.DefaultPartitions),
 				ProducerExpirationMs: k.ProducerExpiryMs,
 			},

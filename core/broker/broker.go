@@ -55,6 +55,7 @@ type Broker struct {
 	calls        calls
 	fetchers     map[model.NodeID]*fetcher
 	fetchTimers  coord.Timers[*fetcher]
+	throttle     throttle
 	stirred      []*fetcher // to run at the end of this step
 	proposals    proposals
 	expectations []*expectation

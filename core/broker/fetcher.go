@@ -228,7 +228,7 @@ func sameQuestion(a, b replica.Position) bool {
 
 // waitsUntil is when the partition may be asked for again; 0 if it may.
 func (fo *following) waitsUntil(now model.Time) model.Time {
-	if at := max(fo.pausedUntil, fo.p.replica.WaitsUntil()); at > now {
+	if at := max(fo.pausedUntil, fo.p.replica.WaitsUntil(), fo.throttledUntil(now)); at > now {
 		return at
 	}
 	return 0
@@ -302,7 +302,7 @@ func (f *fetcher) send(out *effect.Set) {
 		body.Parts = append(body.Parts, effect.ReplicaFetchPart{
 			Partition: fo.p.replica.Partition(), CurrentLeaderEpoch: at.LeaderEpoch, Offset: at.Offset,
 			LastFetchedEpoch: at.LastFetchedEpoch, LogStartOffset: at.LogStartOffset, HighWatermark: at.HighWatermark,
-			BytesMax: fetchPartBytes,
+			BytesMax: fo.throttledBytes(),
 		})
 	}
 	f.changed = later
@@ -384,7 +384,11 @@ func (f *fetcher) part(in *effect.ReplicaFetchedPart, out *effect.Set) {
 		return
 	}
 	fo.refusals = 0
+	throttled := fo.throttled()
 	for i := range in.Batches {
+		if throttled {
+			b.throttle.take(len(in.Batches[i].Batch), b.view.Node().ReplicationRateMax, b.now)
+		}
 		got.Batches = append(got.Batches, replica.Batch{Header: in.Batches[i].Header, Bytes: in.Batches[i].Batch})
 	}
 	before := p.replica.Bounds().HighWatermark

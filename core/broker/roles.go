@@ -19,6 +19,9 @@ func (b *Broker) metadataChanged(before *metadata.View, changes *metadata.Change
 	for i := range changes.Topics {
 		b.topicChanged(&changes.Topics[i], out)
 	}
+	if before.Node().ReplicationRateMax != b.view.Node().ReplicationRateMax {
+		b.stirFetchers()
+	}
 	if before.Node().Topic != b.view.Node().Topic {
 		for t := range b.view.Topics {
 			b.configured(b.topics[t.ID], out)

@@ -22,7 +22,10 @@ type TopicConfig struct {
 	MessageBytesMax   int32 // max.message.bytes: a batch as it arrives, compressed
 	MinInSyncReplicas int32 // min.insync.replicas; 0 is a majority of the replicas
 	UncleanElection   bool  // unclean.leader.election.enable
-	LogAppendTime     bool  // message.timestamp.type
+	// ThrottledReplicas are replicas whose copying is bounded while they are not in sync, as PARTITION:NODE,... or *
+	// (follower.replication.throttled.replicas); LeaderThrottledReplicas are kept for Kafka's tools and bound nothing.
+	ThrottledReplicas, LeaderThrottledReplicas string
+	LogAppendTime                              bool // message.timestamp.type
 	// Recompress and Codec are compression.type: records are kept in a codec of the topic's, or as they come.
 	Recompress           bool
 	Codec                record.Codec
@@ -52,6 +55,9 @@ type NodeConfig struct {
 	PartitionCountDefault int32
 	// Cordoned keeps new partitions away from the broker (cordoned.log.dirs, KIP-1066).
 	Cordoned bool
+	// ReplicationRateMax is how many bytes a second the node copies at most for replicas that are moved to it
+	// (follower.replication.throttled.rate); NoRate is no limit. LeaderRateMax is kept for Kafka's tools and bounds nothing.
+	ReplicationRateMax, LeaderRateMax int64
 	// ProducerExpirationMs is how long an idle producer is remembered (producer.id.expiration.ms).
 	ProducerExpirationMs int64
 }
@@ -59,9 +65,15 @@ type NodeConfig struct {
 // DefaultNodeConfig is what a node has that was told nothing.
 func DefaultNodeConfig() NodeConfig {
 	return NodeConfig{
-		Topic: DefaultTopicConfig(), AutoCreateTopics: true, PartitionCountDefault: 1, ProducerExpirationMs: 24 * 3600 * 1000,
+		Topic: DefaultTopicConfig(), AutoCreateTopics: true, ReplicationRateMax: NoRate, LeaderRateMax: NoRate, PartitionCountDefault: 1, ProducerExpirationMs: 24 * 3600 * 1000,
 	}
 }
+
+// NoRate as a rate is no limit, in Kafka's number.
+const NoRate = math.MaxInt64
+
+// replicaListBytesMax bounds a list of replicas, which has an entry for each.
+const replicaListBytesMax = 64 << 10
 
 // settingBytesMax bounds a value. Numbers may have zeros before them and blanks around them, and what is
 // accepted is kept for good.
@@ -86,8 +98,12 @@ func apply(c *NodeConfig, settings []ConfigSetting, find func(string) *Setting) 
 		if s.Null {
 			return fmt.Errorf("configuration %q is given no value", Shown(s.Name))
 		}
-		if len(s.Value) > settingBytesMax {
-			return fmt.Errorf("configuration %q is given a value of %d bytes; it is at most %d", Shown(s.Name), len(s.Value), settingBytesMax)
+		most := settingBytesMax
+		if strings.HasSuffix(s.Name, ".throttled.replicas") {
+			most = replicaListBytesMax
+		}
+		if len(s.Value) > most {
+			return fmt.Errorf("configuration %q is given a value of %d bytes; it is at most %d", Shown(s.Name), len(s.Value), most)
 		}
 		if slices.ContainsFunc(settings[:i], func(o ConfigSetting) bool { return o.Name == s.Name }) {
 			return fmt.Errorf("configuration %q is given twice", Shown(s.Name))

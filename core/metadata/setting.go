@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/record"
@@ -83,10 +84,18 @@ var settings = []Setting{
 		Topic: "flush.ms",
 		Doc:   "With flush.messages above 1, sync at the latest after so long; 0 syncs records before they are acknowledged.",
 	}, 0, func(c *NodeConfig) *int64 { return &c.Topic.Log.FlushMs }),
+	replicaList(Setting{
+		Topic: "follower.replication.throttled.replicas",
+		Doc:   "Replicas whose copying is bounded by follower.replication.throttled.rate while they are not in sync, beside those that a reassignment brings, which always are.",
+	}, func(c *NodeConfig) *string { return &c.Topic.ThrottledReplicas }),
 	whole32(Setting{
 		Topic: "index.interval.bytes", Node: "log.index.interval.bytes",
 		Doc: "An entry goes into a segment's index after so many bytes.",
 	}, 1, 1<<30, func(c *NodeConfig) *int32 { return &c.Topic.Log.IndexIntervalBytes }),
+	replicaList(Setting{
+		Topic: "leader.replication.throttled.replicas",
+		Doc:   "Taken because Kafka's tools set it with the follower's, and bounds nothing: who copies is bounded by who copies.",
+	}, func(c *NodeConfig) *string { return &c.Topic.LeaderThrottledReplicas }),
 	whole32(Setting{
 		Topic: "max.message.bytes", Node: "message.max.bytes",
 		Doc: "The largest record batch taken, as it arrives, compressed or not.",
@@ -173,6 +182,14 @@ var settings = []Setting{
 			return ""
 		},
 	},
+	whole64(Setting{
+		Node: "follower.replication.throttled.rate",
+		Doc:  "Bytes a second that a node copies at most for replicas that a reassignment brings to it.",
+	}, 1, func(c *NodeConfig) *int64 { return &c.ReplicationRateMax }),
+	whole64(Setting{
+		Node: "leader.replication.throttled.rate",
+		Doc:  "Taken because Kafka's tools set it with the follower's, and bounds nothing.",
+	}, 1, func(c *NodeConfig) *int64 { return &c.LeaderRateMax }),
 	whole32(Setting{
 		Node: "num.partitions", Doc: "Partitions of a topic that is created without saying how many.",
 	}, 1, 100_000, func(c *NodeConfig) *int32 { return &c.PartitionCountDefault }),
@@ -211,6 +228,27 @@ func only(s Setting, value string) Setting {
 		return nil
 	}
 	s.get = func(*NodeConfig) string { return value }
+	return s
+}
+
+// replicaList is PARTITION:NODE,... or *, or nothing.
+func replicaList(s Setting, at func(*NodeConfig) *string) Setting {
+	s.Type, s.Range = effect.ConfigList, "PARTITION:NODE,... or *"
+	s.set = func(c *NodeConfig, v string) error {
+		if v != "" && v != "*" {
+			for one := range strings.SplitSeq(v, ",") {
+				partition, node, two := strings.Cut(strings.TrimSpace(one), ":")
+				_, err := strconv.ParseUint(partition, 10, 31)
+				_, err2 := strconv.ParseUint(node, 10, 31)
+				if !two || err != nil || err2 != nil {
+					return fmt.Errorf("it is a list of PARTITION:NODE, or *, not %q", Shown(v))
+				}
+			}
+		}
+		*at(c) = v
+		return nil
+	}
+	s.get = func(c *NodeConfig) string { return *at(c) }
 	return s
 }
 

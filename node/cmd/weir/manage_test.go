@@ -214,6 +214,35 @@ func TestANodeIsDrainedTakenBackAndRemoved(t *testing.T) {
 	}
 }
 
+// A throttled move takes its time, and clients that produce meanwhile are not held up by it.
+func TestAMoveIsThrottled(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 3)
+	c.do("", "topic", "create", "orders", "--replication-factor", "1")
+	c.do(strings.Repeat(strings.Repeat("x", 1000)+"\n", 3000), "produce", "orders", "--compression", "none", "--batch-bytes", "100000")
+	var d topicDescription
+	if err := json.Unmarshal([]byte(c.do("", "topic", "describe", "orders", "--output", "json")), &d); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	c.do("", "node", "drain", fmt.Sprint(d.Partitions[0].Leader), "--throttle", "1000000")
+	// 3 MB at 1 MB a second; the last piece is not waited for.
+	if took := time.Since(begin); took < 1500*time.Millisecond {
+		t.Errorf("3 MB were moved in %v", took)
+	}
+	if out := c.do("", "config", "ls", "broker", "--changed", "--output", "json"); strings.Contains(out, "throttled.rate") {
+		t.Errorf("the throttle is still set:\n%s", out)
+	}
+	if n := len(c.records("orders")); n != 3000 {
+		t.Errorf("%d records", n)
+	}
+	begin = time.Now()
+	c.do("", "node", "drain", fmt.Sprint(d.Partitions[0].Leader%3+1))
+	if took := time.Since(begin); took > 20*time.Second {
+		t.Errorf("without a throttle it took %v", took)
+	}
+}
+
 func TestHealthSaysWhatIsWrongAndWhy(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -19,12 +20,14 @@ type shifting struct {
 	dryRun   bool
 	wait     bool
 	parallel int
+	throttle int64 // bytes a second on each node; 0: as fast as it goes
 }
 
 func (o *shifting) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.BoolVar(&o.dryRun, "dry-run", false, "only print what would be moved")
 	f.BoolVar(&o.wait, "wait", true, "wait until everything is moved; --wait=false begins all moves at once and returns")
+	f.Int64Var(&o.throttle, "throttle", 0, "copy at most so many bytes a second to each node; 0 is no limit. It is set while moves are under way (follower.replication.throttled.rate)")
 	f.IntVar(&o.parallel, "parallel", 20, "how many partitions are copied at a time")
 }
 
@@ -32,7 +35,24 @@ func (o *shifting) check() error {
 	if o.parallel < 1 {
 		return usage("--parallel is at least 1, not %d", o.parallel)
 	}
+	if o.throttle < 0 {
+		return usage("--throttle is bytes a second, or 0, not %d", o.throttle)
+	}
 	return nil
+}
+
+// limit sets the throttle, if one is wanted, and returns what takes it away again.
+func (o *shifting) limit(ctx context.Context, ad *admin.Admin) (lift func() error, err error) {
+	if o.throttle == 0 {
+		return func() error { return nil }, nil
+	}
+	rate := admin.Set("follower.replication.throttled.rate", strconv.FormatInt(o.throttle, 10))
+	if err := ad.AlterConfigs(ctx, admin.OfCluster(), rate); err != nil {
+		return nil, err
+	}
+	return func() error {
+		return ad.AlterConfigs(ctx, admin.OfCluster(), admin.Unset("follower.replication.throttled.rate"))
+	}, nil
 }
 
 // printPlan prints what would be moved.
@@ -64,6 +84,10 @@ const pollInterval = 200 * time.Millisecond
 func (a *app) shift(ctx context.Context, ad *admin.Admin, shifts []shift, o *shifting, what string) error {
 	if len(shifts) == 0 {
 		return nil
+	}
+	lift, err := o.limit(ctx, ad)
+	if err != nil {
+		return err
 	}
 	total := len(shifts)
 	var ended, underWay atomic.Int64
@@ -103,7 +127,7 @@ func (a *app) shift(ctx context.Context, ad *admin.Admin, shifts []shift, o *shi
 		underWay.Store(int64(len(begun)))
 		ended.Store(int64(total - len(waiting) - len(begun)))
 		if len(waiting) == 0 && len(begun) == 0 {
-			return nil
+			return lift()
 		}
 		if len(begun) < o.parallel && len(waiting) > 0 {
 			continue
