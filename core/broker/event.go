@@ -62,6 +62,8 @@ type Fetch struct {
 	BytesMax int32
 	// ReadCommitted limits the answer to the last stable offset (KIP-98).
 	ReadCommitted bool
+	// Rack is the client's, if it would like to read from a replica there (KIP-392); else empty.
+	Rack string
 	// Replica is the follower that asks, with the epoch of its registration; NoNode if it is a client.
 	Replica     model.NodeID
 	BrokerEpoch model.BrokerEpoch
@@ -72,6 +74,18 @@ type Fetch struct {
 	// Parts are all that is wanted or, of a session, what changed.
 	Parts  []FetchPart
 	Forget []ForgetPart // of a session
+}
+
+// reader is who asks.
+func (f *Fetch) reader() reader {
+	return reader{replica: f.Replica, rack: f.Rack, readCommitted: f.ReadCommitted}
+}
+
+// reader is who fetches, and how much it may see.
+type reader struct {
+	replica       model.NodeID // NoNode: a client
+	rack          string
+	readCommitted bool
 }
 
 // ForgetPart is a partition that a session is to forget.

@@ -72,7 +72,11 @@ func (b *Broker) fetch(ev *Fetch, out *effect.Set) {
 		part := &ev.Parts[i]
 		p, code := b.find(part.Topic, part.Partition)
 		if code == 0 {
-			code = b.fetchCode(p, part, ev.Replica)
+			code = b.fetchCode(p, part, ev.reader())
+		}
+		if code == 0 && b.nearer(p, part, ev.reader()) != nil {
+			ready = true
+			break
 		}
 		if code != 0 || p.fetchedBy == b.fetchCount || p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
 			ready = true
@@ -91,17 +95,24 @@ func (b *Broker) fetch(ev *Fetch, out *effect.Set) {
 }
 
 // fetchCode checks one part against its partition.
-func (b *Broker) fetchCode(p *partition, part *FetchPart, by model.NodeID) int16 {
-	if p.replica.Offline() != "" {
+func (b *Broker) fetchCode(p *partition, part *FetchPart, by reader) int16 {
+	client := by.replica == model.NoNode
+	switch {
+	case p.replica.Offline() != "":
 		return kerr.KafkaStorageError.Code
-	}
-	if by == model.NoNode && b.cutOff() && p.replica.Leads() {
+	case client && b.cutOff():
 		return kerr.NotLeaderForPartition.Code
+	case client && by.rack != "" && p.replica.Leader() >= 0:
+		// Who says where it is may read from a follower (KIP-392): what it finds is old, as if it had come from far away.
+		if code := p.replica.CheckEpoch(part.CurrentLeaderEpoch); code != 0 {
+			return code
+		}
+	default:
+		if code := p.replica.CheckLeads(part.CurrentLeaderEpoch); code != 0 {
+			return code
+		}
 	}
-	if code := p.replica.CheckLeads(part.CurrentLeaderEpoch); code != 0 {
-		return code
-	}
-	if by != model.NoNode && !p.topic.Partition(p.index()).IsReplica(by) {
+	if !client && !p.topic.Partition(p.index()).IsReplica(by.replica) {
 		return kerr.UnknownLeaderEpoch.Code // a reassignment that one of the two has not heard of
 	}
 	if p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
@@ -120,6 +131,22 @@ func (b *Broker) fetchCode(p *partition, part *FetchPart, by model.NodeID) int16
 	return 0
 }
 
+// nearer is a replica in the client's rack that has what the client asks for, if this is the leader, and in another rack;
+// nil if there is none (KIP-392).
+func (b *Broker) nearer(p *partition, part *FetchPart, by reader) *model.NodeID {
+	if by.rack == "" || by.replica != model.NoNode || by.rack == b.members.Rack || !p.replica.Leads() {
+		return nil
+	}
+	for _, node := range p.topic.Partition(p.index()).ISR {
+		r := b.view.Broker(node)
+		if r != nil && !r.Fenced && r.Rack == by.rack && p.replica.Followers().Has(node, part.Offset) {
+			p.readAway = true
+			return &node
+		}
+	}
+	return nil
+}
+
 // answerFetch gives every part its bounds and hands the reading to storage. A partition that is named again is
 // refused: reading costs as often as it is named.
 func (b *Broker) answerFetch(ev *Fetch, out *effect.Set) {
@@ -133,7 +160,7 @@ func (b *Broker) answerFetch(ev *Fetch, out *effect.Set) {
 		} else if p != nil {
 			p.fetchedBy = b.fetchCount
 		}
-		b.answerPart(answer, p, part, ev.ReadCommitted, ev.Replica)
+		b.answerPart(answer, p, part, ev.reader())
 		answer.Index, answer.BytesMax = part.Index, part.BytesMax
 		if p == nil {
 			answer.Code = code
@@ -148,7 +175,7 @@ func (b *Broker) answerFetch(ev *Fetch, out *effect.Set) {
 
 // answerPart says what there is to know of a part besides records, and which to read. Without a partition it
 // says nothing.
-func (b *Broker) answerPart(answer *effect.FetchPart, p *partition, part *FetchPart, readCommitted bool, by model.NodeID) {
+func (b *Broker) answerPart(answer *effect.FetchPart, p *partition, part *FetchPart, by reader) {
 	answer.HighWatermark, answer.LastStableOffset, answer.LogStartOffset = model.NoOffset, model.NoOffset, model.NoOffset
 	answer.Partition = model.TopicPartition{Topic: part.Topic.ID, Partition: part.Partition}
 	if p == nil {
@@ -157,7 +184,7 @@ func (b *Broker) answerPart(answer *effect.FetchPart, p *partition, part *FetchP
 	answer.Partition = p.replica.Partition()
 	if answer.Code = b.fetchCode(p, part, by); answer.Code != 0 {
 		answer.Leader = b.leaderHint(p, answer.Code)
-		if answer.Code == kerr.OffsetOutOfRange.Code && by != model.NoNode {
+		if answer.Code == kerr.OffsetOutOfRange.Code && by.replica != model.NoNode {
 			answer.LogStartOffset = p.replica.Bounds().LogStartOffset // where a replica begins anew
 		}
 		return
@@ -166,11 +193,14 @@ func (b *Broker) answerPart(answer *effect.FetchPart, p *partition, part *FetchP
 	answer.HighWatermark, answer.LastStableOffset = bounds.HighWatermark, bounds.LastStableOffset
 	answer.LogStartOffset = bounds.LogStartOffset
 	to := bounds.HighWatermark
-	if readCommitted {
+	if by.readCommitted {
 		to = bounds.LastStableOffset
 	}
-	if by != model.NoNode {
+	if by.replica != model.NoNode {
 		to = p.replica.LogEndOffset()
+	}
+	if answer.ReadReplica = b.nearer(p, part, by); answer.ReadReplica != nil {
+		to = part.Offset
 	}
 	answer.From, answer.To = part.Offset, max(part.Offset, to)
 	if p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
@@ -217,7 +247,7 @@ func (b *Broker) fetchedBy(ev *Fetch, out *effect.Set) {
 	for i := range ev.Parts {
 		part := &ev.Parts[i]
 		p, code := b.find(part.Topic, part.Partition)
-		if code != 0 || b.fetchCode(p, part, ev.Replica) != 0 || p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
+		if code != 0 || b.fetchCode(p, part, ev.reader()) != 0 || p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
 			continue // refused, or it has something else there
 		}
 		before := p.replica.Bounds().HighWatermark
@@ -236,7 +266,24 @@ func (b *Broker) fetchedBy(ev *Fetch, out *effect.Set) {
 // wakeFrom tells the fetches of clients that wait at a partition that its high watermark has moved on from before.
 func (b *Broker) wakeFrom(p *partition, before model.Offset, out *effect.Set) {
 	b.wakeThose(p, before, false, out)
+	if p.readAway {
+		b.wakeFollowers(p, out)
+	}
 	b.groupsCommitted(p, out)
+}
+
+// wakeFollowers tells followers of a new high watermark at once, where clients read from them: it would come with the next
+// records, or when a fetch has waited for long.
+func (b *Broker) wakeFollowers(p *partition, out *effect.Set) {
+	var woken []*parkedFetch
+	for _, e := range p.watchers {
+		if f := e.session.parked; f != nil && f.ev.Replica != model.NoNode {
+			woken = append(woken, f)
+		}
+	}
+	for _, f := range woken {
+		b.finishFetch(f, out)
+	}
 }
 
 // extended tells the fetches of followers that wait at a partition that its log has grown from an end on.

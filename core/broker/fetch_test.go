@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
@@ -172,6 +174,84 @@ func TestLeaderTakesInEveryPartOfAFollowersFetch(t *testing.T) {
 		}
 		if got, _ := f.b.Bounds(model.TopicPartition{Topic: id, Partition: model.Partition(i)}); got.HighWatermark != want {
 			t.Errorf("partition %d: the high watermark is %d, not %d", i, got.HighWatermark, want)
+		}
+	}
+}
+
+// A client that says in which rack it is reads from a replica there that has what it asks for (KIP-392).
+func TestClientIsSentToAReplicaInItsRack(t *testing.T) {
+	f := newFollows(t)
+	in := controller.CreateTopic{
+		Name: "led", PartitionCount: -1, ReplicationFactor: -1, Assignments: []controller.Assignment{{Replicas: []model.NodeID{1, 2}}},
+	}
+	f.step(&CreateTopics{To: f.ask(), Topics: []controller.CreateTopic{in}})
+	tp := model.TopicPartition{Topic: f.b.view.Named("led").ID}
+	fetch := func(rack string, offset model.Offset) *effect.FetchPart {
+		t.Helper()
+		var out effect.Set
+		f.b.Step(f.now, &Fetch{
+			To: f.ask(), Rack: rack, Replica: model.NoNode, Wait: 100, BytesMin: 1, BytesMax: 1 << 20, ByID: true, SessionEpoch: -1,
+			Parts: []FetchPart{{Topic: TopicRef{ID: tp.Topic, ByID: true}, Offset: offset, CurrentLeaderEpoch: -1, LastFetchedEpoch: -1, BytesMax: 1 << 20}},
+		}, &out)
+		if len(out.Reads) == 0 {
+			return nil
+		}
+		return &out.Reads[0].Fetch.Parts[0]
+	}
+	if part := fetch("east", 0); part != nil {
+		t.Fatalf("the replica there has not shown what it has: %+v", part)
+	}
+	var out effect.Set
+	f.b.Step(f.now, &Fetch{
+		To: f.ask(), BytesMax: 1 << 20, BytesMin: 1, Replica: 2, BrokerEpoch: f.b.view.Broker(2).Epoch, ByID: true, Wait: 100,
+		Parts: []FetchPart{{Topic: TopicRef{ID: tp.Topic, ByID: true}, LastFetchedEpoch: -1, CurrentLeaderEpoch: -1, BytesMax: 1 << 20}},
+	}, &out)
+	if part := fetch("east", 0); part == nil || part.ReadReplica == nil || *part.ReadReplica != 2 || part.From != part.To {
+		t.Fatalf("the client is not sent to node 2: %+v", part)
+	}
+	for _, rack := range []string{"", "west", f.b.members.Rack} {
+		if part := fetch(rack, 0); part != nil {
+			t.Errorf("a client in rack %q does not wait here: %+v", rack, part)
+		}
+	}
+}
+
+// A follower gives clients that say where they are what is committed, and nothing else.
+func TestFollowerServesClientsUpToTheHighWatermark(t *testing.T) {
+	f := newFollows(t)
+	id := f.create("a", 1)
+	_, call := f.one()
+	f.answer(call, &effect.ReplicaFetched{SessionID: 7})
+	_, call = f.one()
+	f.answer(call, &effect.ReplicaFetched{SessionID: 7, Parts: []effect.ReplicaFetchedPart{{
+		Partition: model.TopicPartition{Topic: id}, Diverging: effect.DivergingEpoch{Epoch: model.NoLeaderEpoch}, HighWatermark: 3,
+		Batches: []effect.FetchedBatch{{Header: record.Header{RecordCount: 5, LastOffsetDelta: 4, SizeBytes: 100, ProducerID: -1}}},
+	}}})
+	fetch := func(rack string, offset model.Offset, epoch model.LeaderEpoch) effect.FetchPart {
+		t.Helper()
+		var out effect.Set
+		f.b.Step(f.now, &Fetch{
+			To: f.ask(), Rack: rack, Replica: model.NoNode, BytesMin: 1, BytesMax: 1 << 20, ByID: true, SessionEpoch: -1,
+			Parts: []FetchPart{{Topic: TopicRef{ID: id, ByID: true}, Offset: offset, CurrentLeaderEpoch: epoch, LastFetchedEpoch: -1, BytesMax: 1 << 20}},
+		}, &out)
+		return out.Reads[0].Fetch.Parts[0]
+	}
+	if part := fetch("east", 0, 0); part.Code != 0 || part.From != 0 || part.To != 3 || part.HighWatermark != 3 {
+		t.Errorf("what is committed is not given: %+v", part)
+	}
+	if part := fetch("east", 4, 0); part.Code != 0 || part.From != part.To {
+		t.Errorf("what is not committed is given: %+v", part)
+	}
+	for _, refused := range []struct {
+		rack   string
+		offset model.Offset
+		epoch  model.LeaderEpoch
+		code   int16
+	}{
+		{"", 0, 0, kerr.NotLeaderForPartition.Code}, {"east", 6, 0, kerr.OffsetOutOfRange.Code}, {"east", 0, 1, kerr.UnknownLeaderEpoch.Code},
+	} {
+		if part := fetch(refused.rack, refused.offset, refused.epoch); part.Code != refused.code {
+			t.Errorf("rack %q from %d in epoch %d: %s, not %s", refused.rack, refused.offset, refused.epoch, effect.CodeName(part.Code), effect.CodeName(refused.code))
 		}
 	}
 }

@@ -23,7 +23,7 @@ func newFollows(t *testing.T) *follows {
 	t.Helper()
 	f := &follows{world: newWorld(), t: t}
 	f.step(&RegisterBroker{To: f.ask(), Ask: effect.RegisterBroker{
-		Broker: 2, Incarnation: model.IncarnationID{2}, Directories: []model.DirectoryID{{2}}, PreviousBrokerEpoch: model.NoBrokerEpoch,
+		Broker: 2, Incarnation: model.IncarnationID{2}, Directories: []model.DirectoryID{{2}}, PreviousBrokerEpoch: model.NoBrokerEpoch, Rack: "east",
 		Listeners: []effect.BrokerListener{{Name: ClientListener, Host: "b", Port: 1}, {Name: InterNodeListener, Host: "b", Port: 2}},
 	}})
 	r := f.b.view.Broker(2)

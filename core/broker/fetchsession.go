@@ -29,9 +29,8 @@ type fetchSession struct {
 	id            int32
 	epoch         int32 // of the next poll
 	conn          effect.ConnID
-	byID          bool         // partitions are named by topic id
-	readCommitted bool         // of the newest poll
-	replica       model.NodeID // whose it is; NoNode if a client's
+	byID          bool   // partitions are named by topic id
+	reader        reader // whose it is, and how much it may see: of the newest poll
 	created, used model.Time
 
 	entries    map[entryName]*entry
@@ -107,7 +106,7 @@ func (b *Broker) sessionFor(ev *Fetch, out *effect.Set) (*fetchSession, int16) {
 		return nil, kerr.InvalidFetchSessionEpoch.Code
 	case s.byID != ev.ByID:
 		return nil, kerr.FetchSessionTopicIDError.Code
-	case s.replica != ev.Replica:
+	case s.reader.replica != ev.Replica:
 		return nil, kerr.FetchSessionIDNotFound.Code
 	}
 	return s, 0
@@ -124,9 +123,9 @@ func (b *Broker) poll(s *fetchSession, ev *Fetch, out *effect.Set) {
 		s.epoch = 1
 	}
 	b.sessions.use(s, b.now)
-	if s.readCommitted != ev.ReadCommitted {
+	if s.reader != ev.reader() {
 		// Another bound: what is readable now is not known to be told.
-		s.readCommitted = ev.ReadCommitted
+		s.reader = ev.reader()
 		for _, e := range s.list {
 			s.queue(e)
 		}
@@ -165,11 +164,11 @@ func (b *Broker) pollReady(f *parkedFetch) bool {
 	for e := f.session.head; e != nil; {
 		next := e.behind
 		t := b.tell(e)
-		if t.code != 0 || t.bounds.Diverging != nil {
+		if t.code != 0 || t.bounds.Diverging != nil || t.bounds.ReadReplica != nil {
 			return true
 		}
 		if t.readable {
-			f.readableBytes += readable(e.at, e.want.Offset, e.session.replica)
+			f.readableBytes += readable(e.at, e.want.Offset, e.session.reader.replica)
 			if f.readableBytes >= f.bytesMin {
 				return true
 			}
@@ -196,14 +195,14 @@ func (b *Broker) tell(e *entry) (t telling) {
 			p.watch(e)
 		}
 	}
-	b.answerPart(&t.bounds, e.at, &e.want, e.session.readCommitted, e.session.replica)
+	b.answerPart(&t.bounds, e.at, &e.want, e.session.reader)
 	if e.at == nil {
 		_, t.bounds.Code = b.find(e.want.Topic, e.want.Partition)
 	}
 	t.code = t.bounds.Code
 	t.readable = t.code == 0 && t.bounds.From < t.bounds.To
 	t.news = t.code == 0 && (t.bounds.HighWatermark != e.highWatermark || t.bounds.LastStableOffset != e.lastStableOffset ||
-		t.bounds.LogStartOffset != e.logStartOffset || t.bounds.Diverging != nil)
+		t.bounds.LogStartOffset != e.logStartOffset || t.bounds.Diverging != nil || t.bounds.ReadReplica != nil)
 	return t
 }
 
@@ -235,11 +234,11 @@ func (b *Broker) answerPoll(f *parkedFetch, out *effect.Set) {
 			reply.Parts = append(reply.Parts, part)
 			e.tellBounds(&part)
 		}
-		if t.code != 0 || t.readable || t.bounds.Diverging != nil {
+		if t.code != 0 || t.readable || t.bounds.Diverging != nil || t.bounds.ReadReplica != nil {
 			s.queue(e) // until the client moves on, there is the same to tell
 		}
 		if t.readable {
-			left -= min(int64(max(1, e.want.BytesMax)), readable(e.at, e.want.Offset, s.replica))
+			left -= min(int64(max(1, e.want.BytesMax)), readable(e.at, e.want.Offset, s.reader.replica))
 		}
 		e = next
 	}
@@ -258,7 +257,7 @@ func (b *Broker) beginSession(ev *Fetch, reply *effect.FetchReply, out *effect.S
 		}
 	}
 	s := &fetchSession{
-		id: ss.lastID, epoch: 1, conn: ev.To.Conn, byID: ev.ByID, readCommitted: ev.ReadCommitted, replica: ev.Replica, created: b.now, used: b.now,
+		id: ss.lastID, epoch: 1, conn: ev.To.Conn, byID: ev.ByID, reader: ev.reader(), created: b.now, used: b.now,
 		entries: make(map[entryName]*entry, len(ev.Parts)),
 	}
 	ss.add(s)
@@ -501,7 +500,7 @@ func (b *Broker) checkSessions() error {
 		for e := s.head; e != nil; e = e.behind {
 			queued++
 			if t := b.tell(e); t.readable {
-				bytes := readable(e.at, e.want.Offset, s.replica)
+				bytes := readable(e.at, e.want.Offset, s.reader.replica)
 				known = known && bytes < replica.PlentyBytes
 				readableBytes += bytes
 			}

@@ -25,6 +25,7 @@ type partition struct {
 	watchers    []*entry   // of fetch sessions
 	fetchedBy   uint64     // the newest full fetch that named it
 	timed       bool       // in Broker.timeouts
+	readAway    bool       // clients were sent to followers to read
 	following   *following // while another node leads
 	proposing   bool       // a change of who is in sync is on its way to the controller
 	proposeAt   model.Time // when to look again who is in sync; 0 if there is nothing to wait for

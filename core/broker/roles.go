@@ -140,10 +140,12 @@ func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set
 	p.replica.Follow(leader, state.LeaderEpoch, out)
 	b.hintLeader(p, failed, out)
 	p.proposing, p.proposeAt = false, 0
-	if led {
+	if p.readAway = false; led {
 		b.relinquish(p, out)
 		b.deletedBelow(p, 0, kerr.NotLeaderForPartition.Code, out)
-		b.wake(p, out)
+	}
+	if led || p.replica.LeaderEpoch() != epoch {
+		b.wake(p, out) // who waits here goes by an epoch that is over
 	}
 	b.followNode(p, leader)
 }

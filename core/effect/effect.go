@@ -135,11 +135,13 @@ type FetchPart struct {
 	// TopicName is set in incremental replies if the session's requests name topics by name.
 	TopicName string
 	// OnlyRecords says that there is nothing to tell about the part but records: without any it is left out.
-	OnlyRecords      bool
-	Partition        model.TopicPartition
-	Leader           *Leader   // who leads, if the client was refused for not knowing
-	Diverging        *EpochEnd // where the client's log parts from this one; nil if it does not
-	Image            *ImageID  // to be fetched instead, by a replica whose records are gone; else nil
+	OnlyRecords bool
+	Partition   model.TopicPartition
+	Leader      *Leader   // who leads, if the client was refused for not knowing
+	Diverging   *EpochEnd // where the client's log parts from this one; nil if it does not
+	Image       *ImageID  // to be fetched instead, by a replica whose records are gone; else nil
+	// ReadReplica is a replica near the client, which it shall read from instead (KIP-392); nil: it is answered here.
+	ReadReplica      *model.NodeID
 	HighWatermark    model.Offset
 	LastStableOffset model.Offset
 	LogStartOffset   model.Offset

@@ -196,6 +196,12 @@ func (f *Followers) Appended(end, durable model.Offset, now model.Time) (advance
 	return f.advance()
 }
 
+// Has reports whether a follower has the log durably up to an offset.
+func (f *Followers) Has(node model.NodeID, offset model.Offset) bool {
+	r := f.find(node)
+	return r != nil && r.end >= offset
+}
+
 // HighWatermark is how far the log may be read.
 func (f *Followers) HighWatermark() model.Offset { return f.watermark }
 

@@ -76,7 +76,7 @@ func (s *Session) receiveFetch(rq *request, out *Out) {
 	f.active = true
 	ev := &broker.Fetch{
 		To: rq.id, Replica: replica, BrokerEpoch: brokerEpoch, Wait: model.Time(in.MaxWaitMs) * 1e6, BytesMin: in.MinBytes, BytesMax: in.MaxBytes,
-		ReadCommitted: in.IsolationLevel == 1, SessionID: in.SessionID, SessionEpoch: in.SessionEpoch, ByID: rq.version >= 13,
+		Rack: in.RackID, ReadCommitted: in.IsolationLevel == 1, SessionID: in.SessionID, SessionEpoch: in.SessionEpoch, ByID: rq.version >= 13,
 	}
 	// A session's polls are answered by name: what they ask for is not what they get.
 	f.byName = in.SessionEpoch > 0
@@ -263,6 +263,9 @@ func (f *fetchSlot) fill(answer *protocol.FetchResponsePartitionData, part *effe
 	}
 	if part.Image != nil && version >= 12 {
 		answer.SnapshotID.EndOffset, answer.SnapshotID.Epoch = int64(part.Image.EndOffset), int32(part.Image.Epoch)
+	}
+	if part.ReadReplica != nil && version >= 11 {
+		answer.PreferredReadReplica = int32(*part.ReadReplica)
 	}
 	if l := part.Leader; l != nil && version >= 12 {
 		answer.CurrentLeader.LeaderID, answer.CurrentLeader.LeaderEpoch = int32(l.Broker.ID), int32(l.Epoch)

@@ -36,7 +36,7 @@ var properties = []Property{
 		func(c *Config) *bool { return &c.Topics.AutoCreate }),
 	millis("broker.heartbeat.interval.ms", "100", "How often a node of a cluster says that it lives.",
 		10, math.MaxInt32, func(c *Config) *time.Duration { return &c.Cluster.HeartbeatInterval }),
-	text("broker.rack", "", "Where this node stands, told to clients that prefer near replicas.",
+	text("broker.rack", "", "Where this node stands: a rack, a zone. Replicas are spread over racks, and consumers that say where they are (client.rack) read from a replica there.",
 		func(c *Config) *string { return &c.Rack }),
 	millis("broker.session.timeout.ms", "500", "A node of a cluster that has not been heard for so long is taken for dead: what it led is led by others. Shorter finds the dead sooner, longer bears with pauses.",
 		50, math.MaxInt32, func(c *Config) *time.Duration { return &c.Cluster.SessionTimeout }),
