@@ -34,6 +34,9 @@ type cluster struct {
 	// patience is how late the answer to a request that any broker can answer may be before another is
 	// asked. It doubles each time, so that a cluster that is slow as a whole is waited for.
 	patience model.Time
+	// quick is what patience begins with when a broker is in doubt: four times what the last answer took.
+	quick   model.Time
+	hurried bool // it is, since the last answer
 }
 
 // slowAfter is when an answer is late: a broker that froze or was cut off says nothing, and its
@@ -130,6 +133,7 @@ type pending struct {
 	correlation int32
 	key         protocol.Key
 	version     int16
+	at          model.Time // when it was sent
 	deadline    model.Time
 	slowAt      model.Time // when the answer is so late that we ask whether anybody else leads
 	call        call
@@ -154,7 +158,7 @@ func (c *cluster) init(cfg Config, o owner) {
 	invariant.Checkf(cfg.Validate() == nil, "a machine is made with a valid configuration: %v", cfg.Validate())
 	c.cfg, c.owner = cfg, o
 	c.controller = anyNode
-	c.patience = patienceFirst
+	c.patience, c.quick = patienceFirst, slowAgain
 	for i, addr := range cfg.Bootstrap {
 		c.setEndpoint(firstBootstrap-model.NodeID(i), addr)
 	}
@@ -209,6 +213,9 @@ func (c *cluster) open(now model.Time, e *endpoint, t traffic, out *Out) *conn {
 		return nil
 	}
 	if c.closed || now < e.retryAt {
+		if t == data {
+			c.wantRefresh() // somebody else may lead by now, and that is not to wait until this one is dialled again
+		}
 		return nil
 	}
 	c.lastConn++
@@ -261,7 +268,7 @@ func (c *cluster) transmit(now model.Time, k *conn, q call, version int16, timeo
 		late += max(0, timeout-c.cfg.RequestTimeout) // the broker may hold it
 	}
 	k.pending = append(k.pending, pending{
-		correlation: k.correlation, key: h.Key, version: version, deadline: now + timeout, slowAt: now + late, call: q, writer: w,
+		correlation: k.correlation, key: h.Key, version: version, at: now, deadline: now + timeout, slowAt: now + late, call: q, writer: w,
 	})
 }
 
@@ -407,7 +414,8 @@ func (c *cluster) received(now model.Time, id ConnID, frame []byte, out *Out) {
 	}
 	k.endpoint.failures = 0
 	if k.traffic == control && p.key != protocol.KeyAPIVersions {
-		c.patience = patienceFirst
+		c.patience, c.hurried = patienceFirst, false
+		c.quick = min(max(4*(now-p.at), slowAgain), patienceFirst)
 	}
 	// The request was answered, so its bytes have left; nobody looks at them any more.
 	c.recycle(p.writer)

@@ -111,6 +111,9 @@ func (c *cluster) refreshAt() (at model.Time, ok bool) {
 // doubt asks for fresh metadata, and not from a broker that says nothing at the moment.
 func (c *cluster) doubt(addr string) {
 	c.refresh.asked, c.refresh.doubted = addr, true
+	if !c.hurried {
+		c.hurried, c.patience = true, min(c.patience, c.quick)
+	}
 	c.wantRefresh()
 }
 
@@ -154,14 +157,22 @@ func (c *cluster) tickRefresh(now model.Time, out *Out) {
 	c.submit(now, anyNode, &refreshCall{cluster: c}, out)
 }
 
-// another is a ready control connection to a broker at another address, and to one that is not silent. If there is none it
-// arranges for one, which is then under way.
+// another is a ready control connection to a broker at another address, and to one that is not silent if any is not: with
+// acks=all one that is frozen makes all that wait for it silent. If there is no connection it arranges for one, which is then
+// under way.
 func (c *cluster) another(now model.Time, addr string, out *Out) (k *conn, underway bool) {
+	if k, underway = c.anotherOf(now, addr, false, out); k != nil || underway {
+		return k, underway
+	}
+	return c.anotherOf(now, addr, true, out)
+}
+
+func (c *cluster) anotherOf(now model.Time, addr string, alsoSilent bool, out *Out) (k *conn, underway bool) {
 	first := slices.IndexFunc(c.endpoints, func(e *endpoint) bool { return e.addr == addr })
 	var idle *endpoint
 	for i := range c.endpoints {
 		e := c.endpoints[(first+1+i)%len(c.endpoints)]
-		if e.addr == addr || c.silent(now, e.addr) {
+		if e.addr == addr || !alsoSilent && c.silent(now, e.addr) {
 			continue
 		}
 		switch k := e.conns[control]; {

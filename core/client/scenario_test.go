@@ -232,6 +232,50 @@ func TestScenarioFrozenLeaderIsNotAskedWhoLeads(t *testing.T) {
 	}
 }
 
+func TestScenarioDeadLeaderIsAskedAboutWhileItIsNotDialled(t *testing.T) {
+	w, p, part := warmOn(t, 3, nil)
+	w.down[1] = true
+	w.after(750*ms, func() { part.Move(2) })
+	begin := w.now
+	w.burst(p, 1, 2)
+	w.settle(t, p)
+	w.golden(t, "The leader is gone, and its successor is not elected at once. Dialling it pauses longer each time; who leads is asked at its own pace.")
+	if took := w.now - begin; took > 1000*ms {
+		t.Errorf("it took %d ms", took/ms)
+	}
+}
+
+func TestScenarioAllWaitForOneThatFroze(t *testing.T) {
+	w, p, part := warmOn(t, 3, nil)
+	// What we ask goes to 1. Of u, led by 2, and of t, led by 1, nothing is acknowledged while 3 is frozen; v is led by 3.
+	others := []*clienttest.Partition{w.cluster.Create("u", 1).Partitions[0], w.cluster.Create("v", 1).Partitions[0]}
+	for i, name := range []string{"u", "v"} {
+		others[i].Move(model.NodeID(2 + i))
+		w.produce(p, name, 0, "", "of "+name, uint64(100+i))
+		w.step(p, func(out *client.Out) { p.Flush(w.now, out) })
+	}
+	w.settle(t, p)
+	until := w.now + 600*ms
+	w.fault = func(_ client.ConnID, node model.NodeID, key protocol.Key) fault {
+		if w.now < until && key == protocol.KeyProduce || node == 1 {
+			return hang
+		}
+		return deliver
+	}
+	w.after(520*ms, func() { part.Move(2) })
+	begin := w.now
+	w.burst(p, 1, 2)
+	for i, name := range []string{"u", "v"} {
+		w.produce(p, name, 0, "", "of "+name, uint64(102+i))
+		w.step(p, func(out *client.Out) { p.Flush(w.now, out) })
+	}
+	w.run(5000*ms, func() bool { return part.End() == 2 }, p)
+	w.golden(t, "A frozen leader, through which we also ask for metadata, and two others that owe an answer because they wait for it: whom to ask is a guess, and a wrong one is not waited for long.")
+	if took := w.now - begin; took > 1000*ms {
+		t.Errorf("it took %d ms", took/ms)
+	}
+}
+
 func TestScenarioThrottled(t *testing.T) {
 	w, p, _ := warm(t, nil)
 	w.cluster.ThrottleMs = 250

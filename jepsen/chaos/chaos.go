@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -47,6 +50,7 @@ type Run struct {
 	nemesis *nemesis
 	gaps    *gaps
 	zero    time.Time
+	log     *os.File // of the clients
 
 	mu     sync.Mutex
 	errors map[int]string // the first error that each node logged
@@ -93,7 +97,12 @@ func (r *Run) prepare(ctx context.Context) error {
 	case <-ctx.Done():
 		return errors.New("stopped by a signal before the nodes were ready")
 	}
-	cl, err := client.New(r.cluster.Brokers(), client.WithID("chaos"))
+	var err error
+	if r.log, err = os.OpenFile(filepath.Join(r.o.Cluster.Dir, "clients.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644); err != nil {
+		return err
+	}
+	log := slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	cl, err := client.New(r.cluster.Brokers(), client.WithID("chaos"), client.WithLogger(log))
 	if err != nil {
 		return err
 	}
@@ -219,7 +228,7 @@ func (r *Run) Finish(ctx context.Context) *Report {
 	}
 	r.load.ledger.Close(wasReadAgain)
 	rep := r.report(took)
-	if err := errors.Join(broken, consumed, r.cluster.Close()); err != nil {
+	if err := errors.Join(broken, consumed, r.cluster.Close(), r.log.Close()); err != nil {
 		rep.Failure = err.Error()
 	}
 	return rep
