@@ -35,6 +35,11 @@
 // joining may wait for others. On each, versions are negotiated (KIP-511), and
 // every request goes out in the newest version that both sides know; brokers since Kafka 0.11 serve.
 //
+// A leader that dies, freezes or is cut off is left as soon as the cluster has another. Who leads is asked again and again
+// meanwhile: of another broker each time, since the one that was asked may be cut off and know nothing; of none that owes an
+// answer, if there is any that does not; and a broker that was asked is not waited for long. What was sent to a leader is
+// sent to the next one when the first has refused it or is given up, and nothing else of that partition before.
+//
 // Absent on purpose: the groups of KIP-848 (GroupConsumer speaks the classic protocol, as every broker and
 // client does), transactions, fetch sessions, SASL, and every kind of waiting.
 //
