@@ -35,13 +35,14 @@ const (
 	FaultPartition // N9: machines cannot send to others, and connections between them are held up or lost
 	FaultOneWay    // N9: of two machines, one hears the other and is not heard
 	FaultSlowNode  // P3: everything takes a node many times as long
+	FaultWipe      // D11: a node comes back with another disk, an empty one
 
 	faultCount
 )
 
 // strikes reports whether a fault is one that a plan strikes with.
 func (f Fault) strikes() bool {
-	return f >= FaultCrash && f <= FaultWallStep || f == FaultPartition || f == FaultSlowNode
+	return f >= FaultCrash && f <= FaultWallStep || f == FaultPartition || f == FaultSlowNode || f == FaultWipe
 }
 
 var faultNames = [faultCount]string{
@@ -52,7 +53,7 @@ var faultNames = [faultCount]string{
 	FaultBitFlip: "bit-flip", FaultTornPage: "torn-page", FaultNameLost: "name-lost",
 	FaultLateDelivery: "late-delivery", FaultSegment: "segment", FaultBandwidth: "bandwidth",
 	FaultClockRate: "clock-rate", FaultHostile: "hostile",
-	FaultPartition: "partition", FaultOneWay: "one-way", FaultSlowNode: "slow-node",
+	FaultPartition: "partition", FaultOneWay: "one-way", FaultSlowNode: "slow-node", FaultWipe: "wipe",
 }
 
 // String is the fault's name in plans and reports.

@@ -13,8 +13,11 @@ import (
 // node applies it. What one node has applied all others must apply, so the newest of them is what is so.
 type leaders struct {
 	version model.Offset // of the newest metadata that any node has applied
+	view    *metadata.View
 	now     map[model.TopicPartition]reign
 	over    []check.Leadership
+	// lost is why a partition has nobody to lead it who would have everything.
+	lost string
 	// images are the newest that some node has gone by: whoever gets there by another way must have the same.
 	images []*metadata.Image
 	// shown is how far a partition is committed, for all that any node says.
@@ -37,7 +40,7 @@ func (w *world) applied(view *metadata.View) {
 	if view.Version() <= ls.version {
 		return
 	}
-	ls.version = view.Version()
+	ls.version, ls.view = view.Version(), view
 	if ls.now == nil {
 		ls.now, ls.shown = map[model.TopicPartition]reign{}, map[model.TopicPartition]model.Offset{}
 	}
@@ -61,11 +64,28 @@ func (w *world) applied(view *metadata.View) {
 					Key: check.Key{Topic: t.Name, Partition: int32(i)}, Node: int(was.leader), Epoch: int32(was.epoch), Until: int64(w.now),
 				})
 			}
+			w.checkLost(t, i, p)
 			w.checkReplicas(t, i, p)
-			w.checkCandidates(t, i, p)
+			w.checkCandidates(view, t, i, p)
 		}
 	}
 }
+
+// checkLost notes a partition that nobody may lead any more because the last that was known to be in sync lost its disk: it
+// waits for an operator, as it should.
+func (w *world) checkLost(t *metadata.Topic, i model.Partition, p *metadata.Partition) {
+	if p.Leader != model.NoNode || len(p.ISR)+len(p.ELR) > 0 {
+		return
+	}
+	for _, n := range w.nodes {
+		if n.disks > 0 && slices.Contains(p.LastKnownELR, model.NodeID(n.id)) {
+			w.leaders.lost = fmt.Sprintf("node %d lost its disk while nobody else was in sync in %s/%d", n.id, t.Name, i)
+		}
+	}
+}
+
+// newest is the newest metadata that any node has applied; nil if there is none.
+func (w *world) newest() *metadata.View { return w.leaders.view }
 
 // checkReplicas verifies what must be so of who is in sync, and who may lead.
 func (w *world) checkReplicas(t *metadata.Topic, i model.Partition, p *metadata.Partition) {
@@ -107,7 +127,7 @@ func (w *world) checkImage(image *metadata.Image) {
 }
 
 // checkCandidates verifies that whoever may lead next has everything that was committed, on its disk.
-func (w *world) checkCandidates(t *metadata.Topic, i model.Partition, p *metadata.Partition) {
+func (w *world) checkCandidates(view *metadata.View, t *metadata.Topic, i model.Partition, p *metadata.Partition) {
 	tp := model.TopicPartition{Topic: t.ID, Partition: i}
 	committed := w.leaders.shown[tp]
 	for _, n := range w.nodes {
@@ -122,6 +142,9 @@ func (w *world) checkCandidates(t *metadata.Topic, i model.Partition, p *metadat
 		l := n.ghost.logs[tp]
 		if id := model.NodeID(n.id); !slices.Contains(p.ISR, id) && !slices.Contains(p.ELR, id) || l != nil && n.ghost.broken(l) != "" {
 			continue
+		}
+		if b := view.Broker(model.NodeID(n.id)); b != nil && !slices.Contains(b.Directories, n.directory()) {
+			continue // its disk was taken away, and the controller has not heard of that
 		}
 		if end := l.end(); end < committed {
 			w.fail("candidate-incomplete", fmt.Sprintf("%s/%d: node %d may lead (in sync %v, eligible %v), and has the log to %d; it was committed to %d",

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/controller"
@@ -35,6 +36,7 @@ type node struct {
 	clock clock
 	ghost *ghost
 
+	disks       byte   // that it has had before this one
 	life        uint64 // counts boots: what an earlier life scheduled is void
 	process     *process
 	pausedUntil model.Time
@@ -236,7 +238,7 @@ const (
 	sessionTimeout = sc
 )
 
-func (n *node) directory() model.DirectoryID { return model.DirectoryID{15: byte(n.id)} }
+func (n *node) directory() model.DirectoryID { return model.DirectoryID{14: n.disks, 15: byte(n.id)} }
 
 func (n *node) advertised() effect.Broker {
 	return effect.Broker{ID: model.NodeID(n.id), Host: fmt.Sprintf("node%d", n.id), Port: nodePort}
@@ -356,6 +358,41 @@ func (n *node) crash(power bool) {
 		}
 	}
 	n.w.at(max(n.downUntil, n.w.now+ms), n.boot)
+}
+
+// wipe takes the node's disk away, and gives it an empty one.
+func (n *node) wipe() {
+	n.crash(true)
+	n.w.fire(FaultWipe)
+	n.disks++
+	n.disk = NewDisk(n.w.root.Stream("disk", uint64(n.id)|uint64(n.disks)<<32), n.w.fire)
+	n.ghost = newGhost(n.w.fail)
+	n.ghost.producers = n.w.producers
+}
+
+// spare reports whether the node's disk may be lost without anything being lost with it: of every partition somebody else
+// may lead.
+func (n *node) spare() bool {
+	view := n.w.newest()
+	if view == nil {
+		return false
+	}
+	for _, load := range n.w.loads {
+		for _, topic := range load.Topics() {
+			if view.Named(topic) == nil {
+				return false // it may be placed here alone before anybody knows
+			}
+		}
+	}
+	for t := range view.Topics {
+		for _, p := range t.Partitions {
+			others := slices.DeleteFunc(slices.Concat(p.ISR, p.ELR), func(id model.NodeID) bool { return id == model.NodeID(n.id) })
+			if p.IsReplica(model.NodeID(n.id)) && len(others) == 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // stop is a process that ends itself because its storage said so.

@@ -62,7 +62,7 @@ func MarksOf(mode Mode, seeds int) []effect.Mark {
 		if seeds >= seedsMany {
 			often = append(often, effect.MarkFollowerStartedAnew, effect.MarkMetadataTruncated, effect.MarkIneligibleReplica,
 				effect.MarkCoordinatorRefused, effect.MarkCommitFenced, effect.MarkGroupFull, effect.MarkMemberExpired, effect.MarkStaticRejoin,
-				effect.MarkObserverImaged)
+				effect.MarkObserverImaged, effect.MarkDiskReplaced, effect.MarkVoterJoins)
 		}
 		return often
 	case Lite, Swarm:

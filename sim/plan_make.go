@@ -241,10 +241,35 @@ func (m *planner) strikes() {
 	m.partitions(seconds)
 	m.slowNodes(seconds)
 	m.stairs()
+	m.wipes()
 	slices.SortStableFunc(p.Strikes, func(a, b Strike) int { return int(a.At - b.At) })
 	for i := range p.Strikes {
 		p.Strikes[i].ID = int64(i + 1)
 	}
+}
+
+// wipes draws whose disk is lost, of one node: another may be lost when that one has everything again, which plans cannot say.
+// Of fewer than three voters none may be lost.
+func (m *planner) wipes() {
+	p, r := m.p, m.stream("strike", uint64(FaultWipe))
+	if p.Mode != Cluster || len(p.Nodes) < 3 || !r.Percent(40) {
+		return
+	}
+	voters := 0
+	for i := range p.Nodes {
+		if p.Nodes[i].Observer == 0 {
+			voters++
+		}
+	}
+	n := &p.Nodes[r.Intn(len(p.Nodes))]
+	const votersMin = 3
+	if n.Observer == 0 && voters < votersMin {
+		return
+	}
+	p.Strikes = append(p.Strikes, Strike{
+		Kind: FaultWipe, Node: n.ID, At: model.Time(r.Between(int64(500*ms), int64(p.Until))),
+		For: model.Time(r.LogUniform(int64(ms), int64(5*sc))),
+	})
 }
 
 // stairs draws replicas that are lost one after another, with time between them to be taken for dead, and the first comes back

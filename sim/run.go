@@ -116,6 +116,7 @@ func Run(o Options) Result {
 			result.OpsOK++
 		}
 	}
+	result.Excuse = w.leaders.lost
 	for _, n := range w.nodes {
 		if n.refused != "" {
 			result.Excuse = n.refused
@@ -179,6 +180,9 @@ func (w *world) forgets() bool { return w.plan.Knobs.ProducerExpiryMs < longExpi
 
 // damaged reports whether a planned fault may have made something unavailable for good.
 func (w *world) damaged() bool {
+	if w.leaders.lost != "" {
+		return true
+	}
 	for _, n := range w.nodes {
 		if n.refused != "" || n.ghost.everythingDamaged != "" {
 			return true
@@ -332,7 +336,7 @@ func (n *node) readFinal(k check.Key, d *client.Decoder, load *workload.Load) {
 	if len(w.nodes) > 1 && !n.leads(tp) {
 		return // what its leader has is what counts, and compare sees to the others
 	}
-	f := check.Final{Key: k, Damaged: n.ghost.broken(n.ghost.log(tp)) != ""}
+	f := check.Final{Key: k, Damaged: n.ghost.broken(n.ghost.log(tp)) != "" || w.leaders.lost != ""}
 	bounds, ok := n.process.broker.Bounds(tp)
 	if !ok {
 		w.fail("lost-partition", fmt.Sprintf("%s is not here", k))

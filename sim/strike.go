@@ -65,6 +65,17 @@ func (n *node) strike(s *Strike, until model.Time) {
 	case FaultDiskSlow:
 		n.slowMean = s.Mean
 		n.w.at(until, func() { n.slowMean = 0 })
+	case FaultWipe:
+		if n.process == nil {
+			return
+		}
+		n.downUntil = max(n.downUntil, until)
+		if !n.spare() {
+			n.note("strike.mitigated", uint64(s.ID), 0, 0, "something is on this disk only")
+			n.crash(true)
+			return
+		}
+		n.wipe()
 	case FaultSlowNode:
 		n.slowTimes = s.Times
 		n.w.at(until, func() { n.slowTimes = 0 })

@@ -202,6 +202,11 @@ func (m *member) refused(now model.Time, code int16) {
 		m.out(identity{m.identity.id, -1})
 	case kerr.CoordinatorLoadInProgress.Code, kerr.CoordinatorNotAvailable.Code, kerr.NotCoordinator.Code:
 		m.at, m.caller.found = now+20*millisecond, false
+	case kerr.UnknownTopicOrPartition.Code: // a coordinator may not have heard of the topic yet
+		m.at = now + 20*millisecond
+		if !m.g.several() {
+			m.g.Fail("group-code", fmt.Sprintf("%s: code %d", m.Name(), code))
+		}
 	case kerr.GroupMaxSizeReached.Code: // members that crashed keep their places until their sessions end
 		m.at = now + 20*millisecond
 	default:
