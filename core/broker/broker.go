@@ -61,6 +61,7 @@ type Broker struct {
 	expectations []*expectation
 	topics       map[model.TopicID]*topic
 	partitions   partitions
+	deleting     map[model.TopicPartition]bool // whose files are being removed
 	fetches      fetches
 	fetchCount   uint64 // of full fetches, to find partitions that one names twice
 	sessions     fetchSessions
@@ -91,6 +92,7 @@ func newBroker(config Config, view *metadata.View) *Broker {
 		calls:      calls{waiting: make(map[effect.CallID]func(*effect.Answer, *effect.Set))},
 		fetchers:   make(map[model.NodeID]*fetcher),
 		topics:     make(map[model.TopicID]*topic),
+		deleting:   make(map[model.TopicPartition]bool),
 		listings:   make(map[effect.RequestID]*listing),
 		offline:    make(map[model.TopicPartition]bool),
 		retention:  retention{next: 1},
@@ -335,7 +337,9 @@ func (b *Broker) completed(ev *Completed, out *effect.Set) {
 	for _, d := range ev.Deleted {
 		if d.Failure == effect.DiskFull {
 			b.retention.undeleted = append(b.retention.undeleted, d.Partition)
+			continue
 		}
+		b.filesDeleted(d.Partition, out)
 	}
 	for _, d := range ev.Damaged {
 		if metalog.Holds(d.Partition) && b.voter != nil && b.voter.log != nil {

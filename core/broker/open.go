@@ -75,7 +75,7 @@ func (b *Broker) catchUp(out *effect.Set) {
 	b.caughtUp = true
 	b.metadataReplaced(b.view.Of(metadata.NewImage()), out)
 	for _, tp := range sortedPartitions(b.recovered) {
-		out.Deletes = append(out.Deletes, effect.Delete{Partition: tp})
+		b.deleteFiles(tp, out)
 		out.Notes = append(out.Notes, effect.Note{Kind: effect.NotePartitionLetGo, Partition: tp})
 	}
 	b.recovered = nil

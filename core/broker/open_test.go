@@ -19,6 +19,7 @@ type life struct {
 	now    model.Time
 	engine *storage.Engine
 	last   effect.Set // effects of the newest event and all that followed from it
+	hold   func(*effect.Set)
 }
 
 func begin(t *testing.T, disk storage.Disk, idSeed byte) *life {
@@ -92,6 +93,9 @@ func (l *life) work(done *effect.Completions) {
 		}
 		var out effect.Set
 		l.b.Step(l.now, &Completed{*done}, &out)
+		if l.hold != nil {
+			l.hold(&out)
+		}
 		done = &effect.Completions{}
 		l.engine.Perform(&out, done)
 		l.last.Produced = append(l.last.Produced, out.Produced...)

@@ -73,6 +73,36 @@ func TestAPartitionThatCameBackIsThereAfterARestart(t *testing.T) {
 	}
 }
 
+// What is under way in storage when a partition goes is not taken for what is asked of it when it has come back.
+func TestAPartitionComesBackWhenItsFilesAreGone(t *testing.T) {
+	l := begin(t, storagetest.New(), 1)
+	id := l.create("orders")
+	tp := model.TopicPartition{Topic: id}
+	l.produce("orders", 0)
+	epochs := map[model.NodeID]model.BrokerEpoch{1: l.b.self.epoch, 2: l.other()}
+	// The files' removal is held back, as by a slow disk: the partition goes and comes back meanwhile.
+	var held []effect.Delete
+	l.hold = func(set *effect.Set) {
+		held = append(held, set.Deletes...)
+		set.Deletes = nil
+	}
+	l.move("orders", 2, epochs)
+	l.move("orders", 1, epochs)
+	if _, here := l.b.Bounds(tp); here || len(held) != 1 {
+		t.Fatalf("the partition is back before its files are gone: %v", held)
+	}
+	l.hold = nil
+	l.last.Reset()
+	l.last.Deletes = held
+	l.carryOut()
+	if _, here := l.b.Bounds(tp); !here {
+		t.Fatal("its files are gone, and the partition does not come back")
+	}
+	if p := l.produce("orders", 0); p.Code != 0 || p.BaseOffset != 0 {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestAReplicaTellsOfItsOwnLogWhoeverLeads(t *testing.T) {
 	l := begin(t, storagetest.New(), 1)
 	l.create("orders")

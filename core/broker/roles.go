@@ -94,8 +94,8 @@ func (b *Broker) partitionChanged(t *topic, ch *metadata.PartitionChange, out *e
 	case !mine && p != nil:
 		b.removePartition(p, kerr.NotLeaderForPartition.Code, out)
 		return
-	case !mine:
-		return
+	case !mine, p == nil && b.deleting[tp]:
+		return // it is taken up when what was here is gone
 	case p == nil:
 		p = b.addPartition(t, b.newReplica(tp, b.recovered[tp], out))
 		delete(b.recovered, tp)
@@ -205,7 +205,26 @@ func (b *Broker) removePartition(p *partition, code int16, out *effect.Set) {
 	b.wake(p, out)
 	b.deletedBelow(p, 0, code, out)
 	p.proposing, p.proposeAt = false, 0
-	out.Deletes = append(out.Deletes, effect.Delete{Partition: p.replica.Partition()})
+	b.deleteFiles(p.replica.Partition(), out)
+}
+
+// deleteFiles has a partition's files removed. Until that is done it is not taken up again: what is under way in storage
+// is of the log that goes.
+func (b *Broker) deleteFiles(tp model.TopicPartition, out *effect.Set) {
+	b.deleting[tp] = true
+	out.Deletes = append(out.Deletes, effect.Delete{Partition: tp})
+}
+
+// filesDeleted takes a partition up again that was given back to this node while its files were removed.
+func (b *Broker) filesDeleted(tp model.TopicPartition, out *effect.Set) {
+	delete(b.deleting, tp)
+	t := b.topics[tp.Topic]
+	if t == nil {
+		return
+	}
+	if state := t.Partition(tp.Partition); state != nil && state.IsReplica(b.config.Advertised.ID) {
+		b.partitionChanged(t, &metadata.PartitionChange{Partition: tp.Partition, After: state}, out)
+	}
 }
 
 // checkPartitions verifies that what is here is what the image gives this node.
@@ -253,8 +272,8 @@ func (b *Broker) checkPartitions() error {
 		if own := b.topics[t.ID]; own == nil || own.Topic != t || own.Config != b.view.TopicConfig(t) {
 			return fmt.Errorf("topic %q is not as it is in the image", t.Name)
 		}
-		for _, p := range t.Partitions {
-			if p.IsReplica(b.config.Advertised.ID) {
+		for i, p := range t.Partitions {
+			if p.IsReplica(b.config.Advertised.ID) && !b.deleting[model.TopicPartition{Topic: t.ID, Partition: i}] {
 				count++
 			}
 		}
