@@ -225,6 +225,11 @@ func (g *ghost) completed(c *effect.Completions, synced bool) {
 			return
 		}
 	}
+	for _, d := range c.Deleted {
+		if l := g.log(d.Partition); l.deleted && d.Failure != effect.DiskFull {
+			*l = ghostLog{tp: l.tp, number: l.number, deleted: true}
+		}
+	}
 	for i := range c.Truncated {
 		g.truncated(&c.Truncated[i], synced)
 	}
@@ -358,7 +363,8 @@ func (g *ghost) recovered(e *storage.Engine, rec *storage.Recovery) {
 			return
 		}
 		if l.deleted {
-			continue // its files may be there in any condition
+			g.adopt(l, e, r.State.StartOffset()) // its files may be there in any condition
+			continue
 		}
 		start, end := r.State.StartOffset(), r.State.EndOffset()
 		if len(l.cuts) == 0 && (start < l.start || start > max(l.limit, l.start)) {
@@ -371,10 +377,7 @@ func (g *ghost) recovered(e *storage.Engine, rec *storage.Recovery) {
 		var batches []ghostBatch
 		err := e.ReadAll(l.tp, func(b record.Batch) error {
 			if b.NextOffset() > start {
-				batches = append(batches, ghostBatch{
-					base: b.BaseOffset(), next: b.NextOffset(), crc: b.CRC(), epoch: b.LeaderEpoch(), size: int32(b.SizeBytes()), maxTimestamp: b.MaxTimestamp(),
-					producer: producerOf(b),
-				})
+				batches = append(batches, batchOf(b))
 			}
 			return nil
 		})
@@ -404,6 +407,25 @@ func (g *ghost) recovered(e *storage.Engine, rec *storage.Recovery) {
 			return
 		}
 		l.asked, l.cuts = nil, nil
+	}
+}
+
+// adopt takes what a restart found of a log that was being deleted: if the node is given the partition again, it goes on
+// from there.
+func (g *ghost) adopt(l *ghostLog, e *storage.Engine, start model.Offset) {
+	*l = ghostLog{tp: l.tp, number: l.number, deleted: true, start: start}
+	_ = e.ReadAll(l.tp, func(b record.Batch) error { // what cannot be read is not there
+		if b.NextOffset() > start {
+			l.durable = append(l.durable, batchOf(b))
+		}
+		return nil
+	})
+}
+
+func batchOf(b record.Batch) ghostBatch {
+	return ghostBatch{
+		base: b.BaseOffset(), next: b.NextOffset(), crc: b.CRC(), epoch: b.LeaderEpoch(), size: int32(b.SizeBytes()), maxTimestamp: b.MaxTimestamp(),
+		producer: producerOf(b),
 	}
 }
 

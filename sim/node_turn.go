@@ -325,6 +325,7 @@ func (p *process) ghostSet(set *effect.Set) {
 	}
 	for i := range set.Opens {
 		l := g.log(set.Opens[i].Partition)
+		l.deleted = false // it was given to this node again
 		l.configs = append(l.configs, set.Opens[i].Config)
 	}
 	for i := range set.Retains {

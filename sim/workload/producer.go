@@ -149,7 +149,7 @@ func (p *producer) acked(now model.Time, at int, j int64, a *client.Ack) {
 		}
 	}
 	told := how
-	if how.OK() && p.cfg.Acks == client.AcksLeader && p.g.replicas() > 1 {
+	if how.OK() && p.cfg.Acks == client.AcksLeader && (p.g.replicas() > 1 || p.g.moved) {
 		told = client.Outcome{Reason: client.Lost} // what only the leader has may be lost with it
 	}
 	op := p.g.end(at, now, told)

@@ -6,7 +6,8 @@
 // operation goes into a check.History: called, and returned with what the client was told. Every value
 // produced is unique, and can be verified on its own.
 //
-//	log        producers of all kinds, consumers that rewind, fetch sessions, a tailer that asks for ends and times
+//	log        producers of all kinds, consumers that rewind, fetch sessions, a tailer that asks for ends and times; on
+//	           several nodes at times somebody who moves replicas
 //	retention  the same on topics that remove old segments
 //	keep       the same on topics whose records are deleted, whose configurations change, beside one that grows
 //	admin      create, describe, delete and recreate names that several clients fight over
@@ -105,6 +106,7 @@ type group struct {
 	// keep is false when retention may remove records.
 	keep      bool
 	ends      map[check.Key]int64 // after the last acknowledged record
+	moved     bool                // somebody moves replicas: a leader may go that nothing has happened to
 	producers []*producer
 	// Lookups are answers to questions for times, to be compared with the final state.
 	lookups []Lookup
@@ -181,6 +183,10 @@ func New(w *World, spec Spec) (*Load, error) {
 		l.Programs = append(l.Programs, newTailer(g))
 		if spec.Kind == "log" && len(spec.Addrs) == 1 && r.Percent(60) { // it asks one node only
 			l.Programs = append(l.Programs, newPoller(g))
+		}
+		if spec.Kind == "log" && g.several() && w.Root.Stream("load.moves", uint64(spec.ID)).Percent(40) {
+			g.moved = true
+			l.Programs = append(l.Programs, newMover(g))
 		}
 	case "admin":
 		for t := range max(2, spec.Topics) {
