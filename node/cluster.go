@@ -43,7 +43,7 @@ func (n *Node) brokerConfig(identity storage.Identity) broker.Config {
 		Groups: n.groupsConfig(),
 		Membership: broker.MembershipConfig{
 			Incarnation: n.sessions.Incarnation, Directory: model.DirectoryID(identity.DirectoryID), Rack: n.config.Rack,
-			Listeners: n.registered(identity), HeartbeatInterval: model.Time(k.HeartbeatInterval), CleanEpoch: model.NoBrokerEpoch,
+			Listeners: n.registered(identity), HeartbeatInterval: model.Time(k.HeartbeatInterval),
 		},
 	}
 	var seed [8]byte

@@ -270,7 +270,7 @@ func (p *process) brokerConfig() broker.Config {
 			Log: metalog.DefaultConfig(0, n.w.root.Stream("node.quorum", uint64(n.id)<<32|n.life).Uint64()),
 		},
 		Membership: broker.MembershipConfig{
-			Incarnation: p.config.Incarnation, Directory: n.directory(), HeartbeatInterval: 100 * ms, CleanEpoch: model.NoBrokerEpoch,
+			Incarnation: p.config.Incarnation, Directory: n.directory(), HeartbeatInterval: 100 * ms,
 			Listeners: []effect.BrokerListener{{Name: broker.ClientListener, Host: n.advertised().Host, Port: nodePort}},
 		},
 	}

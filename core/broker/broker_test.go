@@ -64,7 +64,7 @@ func beAlone(c *Config) {
 	c.Quorum = QuorumConfig{Voters: []VoterAddress{{Node: 1}}, Log: metalog.DefaultConfig(0, 1)}
 	c.Quorum.Log.Quorum.TickInterval = 1 << 60
 	c.Membership = MembershipConfig{
-		HeartbeatInterval: 1 << 60, CleanEpoch: model.NoBrokerEpoch, Directory: model.DirectoryID{1},
+		HeartbeatInterval: 1 << 60, Directory: model.DirectoryID{1},
 		Listeners: []effect.BrokerListener{{Name: ClientListener, Host: "localhost", Port: 9092}},
 	}
 }

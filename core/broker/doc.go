@@ -14,7 +14,7 @@
 //     by one effect.Read, everything else by one effect.Reply, unless its connection is gone.
 //  2. A parked fetch is registered at every partition it waits for, and has a deadline: it always has a wake-up.
 //  3. What a fetch session's client has not been told of a partition is in the session's queue.
-//  4. Partitions exist here exactly for the topics of the controller's image.
+//  4. Once the broker has caught up, partitions exist here exactly for those that the image gives this node.
 //  5. now never goes backwards.
 //  6. What is published after a step is what is so after that step, and never changes.
 //

@@ -258,7 +258,7 @@ func (b *Broker) fetchedBy(ev *Fetch, out *effect.Set) {
 		p.replica.Followers().Starts(ev.Replica, ev.BrokerEpoch, part.LogStartOffset)
 		b.deletionsAdvance(p, out)
 		if !p.replica.Followers().Complete() {
-			b.propose(p, out)
+			b.propose(p)
 		}
 	}
 }

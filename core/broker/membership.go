@@ -26,7 +26,6 @@ type membership struct {
 	left    bool // the controller lets it go: nothing is led here but the quorum, perhaps
 	// handOverBy is until when another voter has to take over the quorum's leadership.
 	handOverBy model.Time
-	failed     int // in a row
 	refused    string
 	lease      lease
 }
@@ -39,8 +38,6 @@ type MembershipConfig struct {
 	Listeners   []effect.BrokerListener
 	// HeartbeatInterval is broker.heartbeat.interval.ms.
 	HeartbeatInterval model.Time
-	// CleanEpoch is the broker epoch of the life before, if that ended cleanly; else NoBrokerEpoch.
-	CleanEpoch model.BrokerEpoch
 }
 
 // tickMembership registers, or says that this broker lives.
@@ -56,7 +53,7 @@ func (b *Broker) tickMembership(now model.Time, out *effect.Set) {
 		m.call = b.askController(effect.LaneControl, registerTimeout, &effect.RegisterBroker{
 			Broker: b.config.Advertised.ID, ClusterID: b.config.ClusterID, Incarnation: b.members.Incarnation,
 			Listeners: b.members.Listeners, Rack: b.members.Rack, Directories: []model.DirectoryID{b.members.Directory},
-			PreviousBrokerEpoch: b.members.CleanEpoch,
+			PreviousBrokerEpoch: model.NoBrokerEpoch,
 		}, out, b.registered)
 	} else {
 		m.call = b.askController(effect.LaneControl, heartbeatTimeout, &effect.HeartbeatBroker{
@@ -83,14 +80,13 @@ func (b *Broker) registered(a *effect.Answer, out *effect.Set) {
 	case a.Failure != effect.CallOK || body.Code == kerr.NotController.Code || body.Code == kerr.RequestTimedOut.Code:
 		m.again(b)
 	case body.Code != 0:
-		m.failed++
 		m.nextAt = b.now + 10*b.members.HeartbeatInterval
 		if why := effect.CodeName(body.Code); why != m.refused {
 			m.refused = why
 			out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteRegistrationRefused, Detail: why})
 		}
 	default:
-		m.epoch, m.failed, m.refused, m.nextAt = body.BrokerEpoch, 0, "", b.now
+		m.epoch, m.refused, m.nextAt = body.BrokerEpoch, "", b.now
 		out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteRegistered, Offset: model.Offset(m.epoch)})
 		b.stirFetchers() // fetches carry the epoch
 	}
@@ -98,7 +94,6 @@ func (b *Broker) registered(a *effect.Answer, out *effect.Set) {
 
 // again asks soon: the controller is another, or none, or was not reached.
 func (m *membership) again(b *Broker) {
-	m.failed++
 	m.nextAt = b.now + min(b.members.HeartbeatInterval, controllerRetry)
 	b.controllerUnknown()
 }
@@ -114,10 +109,7 @@ func (b *Broker) heartbeatAnswered(a *effect.Answer, out *effect.Set) {
 		m.again(b)
 	case body.Code == kerr.StaleBrokerEpoch.Code || body.Code == kerr.BrokerIDNotRegistered.Code:
 		m.epoch, m.nextAt = model.NoBrokerEpoch, b.now // another life of it is known, or none: it registers again
-	case body.Code != 0:
-		m.failed++
-	default:
-		m.failed = 0
+	case body.Code == 0:
 		b.heard(a.From, body.IsFenced, out)
 		if m.leaving && body.ShouldShutdown {
 			m.left, m.handOverBy = true, b.now+handOverPatience
@@ -219,20 +211,30 @@ func (b *Broker) membershipDeadline() model.Time {
 
 // brokersChanged takes in what became of brokers: who is fenced is proposed by no leader, and who came back may be.
 func (b *Broker) brokersChanged(changes []metadata.BrokerChange, out *effect.Set) {
+	alive := make(map[model.NodeID]bool, len(changes)) // of those that changed
 	for _, ch := range changes {
 		if ch.After == nil {
 			continue
 		}
+		alive[ch.After.ID] = !ch.After.Fenced
 		if ch.After.ID == b.config.Advertised.ID && b.Active() {
 			b.renew(out)
 		}
 		if f := b.fetchers[ch.After.ID]; f != nil {
 			f.stir() // it may have another address
 		}
-		for _, p := range b.partitions.order {
-			if p.replica.Leads() && p.topic.Partition(p.index()).IsReplica(ch.After.ID) {
-				p.replica.Alive(ch.After.ID, !ch.After.Fenced)
-				b.propose(p, out)
+	}
+	if len(alive) == 0 {
+		return
+	}
+	for _, p := range b.partitions.order {
+		if !p.replica.Leads() {
+			continue
+		}
+		for _, node := range p.topic.Partition(p.index()).Replicas {
+			if is, changed := alive[node]; changed {
+				p.replica.Alive(node, is)
+				b.propose(p)
 			}
 		}
 	}

@@ -27,7 +27,7 @@ type proposed struct {
 const proposeTimeout model.Time = 3e9
 
 // propose looks who is in sync at a partition, at the end of this step.
-func (b *Broker) propose(p *partition, _ *effect.Set) {
+func (b *Broker) propose(p *partition) {
 	if !p.proposing && p.replica.Leads() && !p.replica.Followers().Alone() {
 		p.proposing = true
 		b.proposals.due = append(b.proposals.due, p)
@@ -98,7 +98,7 @@ func (b *Broker) proposalsAnswered(a *effect.Answer, out *effect.Set) {
 			s.p.proposing = false
 			if s.current(b) {
 				s.p.replica.Followers().Unanswered()
-				b.propose(s.p, out)
+				b.propose(s.p)
 			}
 		}
 		return
@@ -125,7 +125,7 @@ func (b *Broker) proposalsAnswered(a *effect.Answer, out *effect.Set) {
 			b.wakeFrom(s.p, before, out)
 		}
 		b.deletionsAdvance(s.p, out)
-		b.propose(s.p, out)
+		b.propose(s.p)
 	}
 }
 
@@ -151,7 +151,7 @@ func (b *Broker) tickProposals(now model.Time, out *effect.Set) {
 		case p.proposeAt == 0:
 		case p.proposeAt <= now:
 			p.proposeAt = 0
-			b.propose(p, out)
+			b.propose(p)
 		case ps.next == 0 || p.proposeAt < ps.next:
 			ps.next = p.proposeAt
 		}

@@ -129,7 +129,7 @@ func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set
 			b.loadGroups(out)
 		}
 		b.deletionsAdvance(p, out)
-		b.propose(p, out)
+		b.propose(p)
 		return
 	}
 	failed := len(out.Produced)

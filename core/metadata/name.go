@@ -11,9 +11,6 @@ import (
 // OffsetsTopic is where group coordinators keep their state.
 const OffsetsTopic = "__consumer_offsets"
 
-// LogPartition is where metadata records are kept.
-var LogPartition = model.TopicPartition{Topic: model.MetadataTopicID}
-
 // NameProblem says why a name cannot be a topic's, or nothing. Kafka's rule: 1 to 249 of letters, digits,
 // dot, underscore and hyphen, and neither "." nor "..". Names that begin with two underscores are kept
 // for internal topics by convention only, so they pass.

@@ -93,7 +93,7 @@ func (n *node) config() broker.Config {
 		Groups: group.DefaultConfig(),
 		Membership: broker.MembershipConfig{
 			Incarnation: model.IncarnationID{byte(n.life), byte(n.life >> 8), byte(n.id), byte(n.id >> 8)}, Directory: model.DirectoryID{byte(n.id), byte(n.id >> 8), 1},
-			Rack: n.rack(), HeartbeatInterval: 100e6, CleanEpoch: model.NoBrokerEpoch,
+			Rack: n.rack(), HeartbeatInterval: 100e6,
 			Listeners: []effect.BrokerListener{
 				{Name: broker.ClientListener, Host: a.Host, Port: a.Port}, {Name: broker.InterNodeListener, Host: a.Host, Port: a.Port, Security: int16(a.Transport)},
 			},
