@@ -88,6 +88,10 @@ func (b *Broker) topicChanged(ch *metadata.TopicChange, out *effect.Set) {
 
 // partitionChanged takes up or lays down what is this node's part in a partition.
 func (b *Broker) partitionChanged(t *topic, ch *metadata.PartitionChange, out *effect.Set) {
+	self := b.config.Advertised.ID
+	if ch.Before != nil && !ch.Before.IsReplica(self) && !ch.After.IsReplica(self) {
+		return // in a large cluster nearly all of them
+	}
 	tp := model.TopicPartition{Topic: t.ID, Partition: ch.Partition}
 	p := b.partitions.get(tp)
 	switch mine := ch.After.IsReplica(b.config.Advertised.ID); {
