@@ -78,11 +78,10 @@ type Coordinator struct {
 	groups     map[string]*group
 	order      []*group // the same, in an order that depends on nothing but history
 
-	writer  coord.Writer[decision]
-	timers  coord.Timers[owner]
-	expiry  coord.Timers[*group] // by time of day
-	log     keyLog
-	idCount uint64
+	writer coord.Writer[decision]
+	timers coord.Timers[owner]
+	expiry coord.Timers[*group] // by time of day
+	log    keyLog
 
 	memory *Memory
 	sweep  sweep
@@ -280,10 +279,10 @@ func (c *Coordinator) forgetEmpty(id string) {
 
 // newID makes a member id that nobody has had: what the member calls itself, and a UUID.
 func (c *Coordinator) newID(prefix string) string {
-	c.idCount++
+	c.memory.idCount++
 	var in [29]byte
 	copy(in[:16], c.config.IDSeed[:])
-	binary.BigEndian.PutUint64(in[16:], c.idCount)
+	binary.BigEndian.PutUint64(in[16:], c.memory.idCount)
 	binary.BigEndian.PutUint32(in[24:], uint32(c.partition.Partition))
 	var id [16]byte
 	binary.BigEndian.PutUint64(id[:8], xxhash.Sum64(in[:]))

@@ -6,6 +6,8 @@ package group
 type Memory struct {
 	BytesMax  int64
 	usedBytes int64
+	// idCount is of the member ids that all of them made: a node that coordinates a group again makes others than before.
+	idCount uint64
 }
 
 // UsedBytes is about how much is held.
