@@ -32,7 +32,7 @@ type contact struct {
 }
 
 // formerShare divides the time of a session that a deposed controller's broker has to show that it lives.
-const formerShare = 2
+const formerShare = 4
 
 // hear is the contact of a broker's registration, made when it is first asked for.
 func (c *Controller) hear(b *metadata.Broker) *contact {

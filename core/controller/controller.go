@@ -106,7 +106,7 @@ func (c *Controller) Active() bool { return c.active }
 // Lead makes the controller the cluster's. The view is of everything that was committed before its leadership, so that
 // no decision rests on less. before is who led last, NoNode if that is not known.
 //
-// Everybody is given the time of a session to be heard, but for who led before: the quorum has not heard of it for as long
+// Everybody is given the time of a session to be heard, and who led before a part of it: the quorum has not heard of it for as long
 // as an election takes, or it has handed over and soon shows that it lives.
 func (c *Controller) Lead(view *metadata.View, before model.NodeID, now model.Time) {
 	c.active, c.view, c.now, c.stood = true, view, now, false

@@ -10,8 +10,8 @@
 // when the last is acknowledged. A round takes one node away, waits until every partition is written again, brings the node
 // back and waits until every replica is in sync. Kinds of rounds:
 //
-//   - kill: SIGKILL of the node that leads most partitions;
-//   - stop: SIGTERM of it, which has others lead first;
+//   - kill: SIGKILL of one of the nodes that lead, which may be the controller's;
+//   - stop: SIGTERM of one, which has others lead first;
 //   - roll: SIGTERM and a new start of one node after the other.
 //
 // A round's gap is the longest time between two acknowledgements of one partition that the round overlaps: what a client
@@ -26,6 +26,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -43,6 +44,7 @@ type options struct {
 	set                   []string
 	kills, stops, rolls   int
 	partitions            int
+	seed                  uint64
 	gapMax                time.Duration
 }
 
@@ -55,6 +57,7 @@ func main() {
 	flag.IntVar(&o.kills, "kills", 100, "how often to kill a leader (SIGKILL)")
 	flag.IntVar(&o.stops, "stops", 20, "how often to stop a leader (SIGTERM)")
 	flag.IntVar(&o.rolls, "rolls", 3, "how often to restart all nodes, one after the other")
+	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of which nodes are taken away")
 	flag.IntVar(&o.partitions, "partitions", 12, "of the topic that is written to")
 	flag.DurationVar(&o.gapMax, "gap-max", 10*time.Second, "a longer gap is a failure")
 	flag.BoolVar(&o.hold, "hold", false, "when something fails, leave the processes as they are until a signal comes, to be looked at")
@@ -91,7 +94,7 @@ func run(ctx context.Context, o options) (err error) {
 	} else if err := os.Mkdir(dir, 0o755); err != nil {
 		return fmt.Errorf("--data names a directory that is made for this run: %w", err)
 	}
-	fmt.Printf("failover: kills=%d stops=%d rolls=%d partitions=%d transport=%s dir=%s\n", o.kills, o.stops, o.rolls, o.partitions, o.transport, dir)
+	fmt.Printf("failover: kills=%d stops=%d rolls=%d partitions=%d transport=%s seed=%d dir=%s\n", o.kills, o.stops, o.rolls, o.partitions, o.transport, o.seed, dir)
 	id, err := exec.Command(o.weir, "cluster", "id").Output()
 	if err != nil {
 		return fmt.Errorf("%s cluster id: %w", o.weir, err)
@@ -120,7 +123,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer l.close()
-	r := &rounds{o: o, cluster: c, load: l, gaps: map[string][]time.Duration{}}
+	r := &rounds{o: o, cluster: c, load: l, gaps: map[string][]time.Duration{}, random: rand.New(rand.NewPCG(o.seed, 0))}
 	if err = r.all(ctx); err == nil {
 		r.report()
 		err = l.verify(ctx)

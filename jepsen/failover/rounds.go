@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -32,6 +33,7 @@ type rounds struct {
 	load    *load
 	gaps    map[string][]time.Duration
 	count   int
+	random  *rand.Rand
 }
 
 func (r *rounds) all(ctx context.Context) error {
@@ -70,15 +72,22 @@ func (r *rounds) roll(ctx context.Context) error {
 	return nil
 }
 
-// leading is the node that leads most partitions.
+// leading draws one of the nodes that lead.
 func (r *rounds) leading(ctx context.Context) (node int, err error) {
 	by, _, err := r.load.leads(ctx)
+	var leaders []int
 	for n := 1; n <= 3; n++ {
-		if node == 0 || by[n] > by[node] {
-			node = n
+		if by[n] > 0 {
+			leaders = append(leaders, n)
 		}
 	}
-	return node, err
+	if err == nil && len(leaders) == 0 {
+		err = errors.New("nobody leads anything")
+	}
+	if err != nil {
+		return 0, err
+	}
+	return leaders[r.random.IntN(len(leaders))], nil
 }
 
 // without is one round: it takes a node away, sees every partition written again, and brings the node back.
