@@ -42,6 +42,7 @@ type node struct {
 	pausedUntil model.Time
 	slowMean    model.Time // of disk operations, on top
 	slowTimes   int64      // how many times as long everything takes; 0: once
+	slowUntil   model.Time
 	downUntil   model.Time
 	flips       int   // bits to turn when it is down next
 	again       int64 // kill the next start inside its so manyth disk operation

@@ -161,6 +161,16 @@ func (p *process) wait(mean model.Time) model.Time {
 	return model.Time(p.n.rand.Exp(int64(mean)))
 }
 
+// slowed is how long something takes now that takes so long on a node that is not slow. What is left of it when the node
+// is slow no more goes at its own pace: a sync of a second must not take minutes because it began in a slow one.
+func (n *node) slowed(took model.Time) model.Time {
+	times, left := model.Time(max(1, n.slowTimes)), max(0, n.slowUntil-n.w.now)
+	if times == 1 || took*times <= left {
+		return took * times
+	}
+	return left + took - left/times
+}
+
 // schedule gives every actor that has work a turn.
 func (p *process) schedule() {
 	now, k := p.n.w.now, &p.n.w.plan.Knobs
@@ -412,7 +422,7 @@ func (p *process) cost(ops int64) model.Time {
 		p.n.w.fire(FaultDiskSlow)
 		cost += model.Time(p.n.rand.Exp(int64(p.n.slowMean)))
 	}
-	return cost * model.Time(max(1, p.n.slowTimes))
+	return p.n.slowed(cost)
 }
 
 // report delivers what an engine's turn came to.
@@ -489,7 +499,7 @@ func (p *process) underway(work *storage.SyncWork, appends bool, end func(error,
 	if n.slowMean > 0 {
 		took += model.Time(n.rand.Exp(int64(4 * n.slowMean)))
 	}
-	took *= model.Time(max(1, n.slowTimes))
+	took = n.slowed(took)
 	p.later(n.w.now+took, func() {
 		err := n.disk.RunSync(appends, work.Run)
 		n.note("synced", boolBit(err != nil), boolBit(appends), 0, "")

@@ -77,7 +77,7 @@ func (n *node) strike(s *Strike, until model.Time) {
 		}
 		n.wipe()
 	case FaultSlowNode:
-		n.slowTimes = s.Times
+		n.slowTimes, n.slowUntil = s.Times, until
 		n.w.at(until, func() { n.slowTimes = 0 })
 	case FaultPause:
 		if n.process != nil {

@@ -51,6 +51,7 @@ type following struct {
 	place   int
 	told    replica.Position // what the leader's session knows
 	known   bool             // the leader's session has the partition
+	refused bool             // and did not take in what it was told: it must be told again
 	changed bool             // in fetcher.changed
 	writing bool
 	// pausedUntil is when the leader is asked again that would not answer for the partition.
@@ -212,7 +213,7 @@ func (f *fetcher) news() bool {
 		if fo.fetcher != f || fo.waitsUntil(f.b.now) != 0 {
 			continue
 		}
-		if at, ok := fo.p.replica.Position(f.b.now); ok && (!fo.known || !sameQuestion(at, fo.told)) {
+		if at, ok := fo.p.replica.Position(f.b.now); ok && (!fo.known || fo.refused || !sameQuestion(at, fo.told)) {
 			return true
 		}
 	}
@@ -290,7 +291,7 @@ func (f *fetcher) send(out *effect.Set) {
 			fo.known = false
 			continue
 		}
-		if fo.known && sameQuestion(at, fo.told) && !full {
+		if fo.known && !fo.refused && sameQuestion(at, fo.told) && !full {
 			fo.changed = false
 			continue
 		}
@@ -298,7 +299,7 @@ func (f *fetcher) send(out *effect.Set) {
 			f.known++
 		}
 		call.before[fo] = fo.told
-		fo.told, fo.known, fo.changed = at, true, false
+		fo.told, fo.known, fo.refused, fo.changed = at, true, false, false
 		body.Parts = append(body.Parts, effect.ReplicaFetchPart{
 			Partition: fo.p.replica.Partition(), CurrentLeaderEpoch: at.LeaderEpoch, Offset: at.Offset,
 			LastFetchedEpoch: at.LastFetchedEpoch, LogStartOffset: at.LogStartOffset, HighWatermark: at.HighWatermark,
@@ -379,7 +380,7 @@ func (f *fetcher) part(in *effect.ReplicaFetchedPart, out *effect.Set) {
 		got.Diverging = &effect.EpochEnd{LeaderEpoch: in.Diverging.Epoch, EndOffset: in.Diverging.EndOffset}
 	}
 	if in.Code != 0 && !got.OffsetOutOfRange {
-		fo.refused(b.now)
+		fo.refuse(b.now)
 		f.change(fo)
 		return
 	}
@@ -396,14 +397,15 @@ func (f *fetcher) part(in *effect.ReplicaFetchedPart, out *effect.Set) {
 		b.wakeFrom(p, before, out)
 	}
 	if (got.OffsetOutOfRange || len(got.Batches) > 0) && !p.replica.Writing() && p.replica.Offline() == "" {
-		fo.refused(b.now) // nothing came of it: the leader is asked again later
+		fo.refuse(b.now) // nothing came of it: the leader is asked again later
 	}
 	fo.noteWriting()
 	f.change(fo)
 }
 
-// refused pauses a partition for which the leader does not answer: it may not know yet that it leads.
-func (fo *following) refused(now model.Time) {
+// refuse pauses a partition for which the leader does not answer: it may not know yet that it leads.
+func (fo *following) refuse(now model.Time) {
+	fo.refused = true
 	fo.pausedUntil = now + min(fetchRetryMax, fetchRetryMin<<min(fo.refusals, 6))
 	fo.refusals++
 }

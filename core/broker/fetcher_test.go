@@ -194,3 +194,29 @@ func TestFollowerLeavesAPartitionAloneThatIsRefused(t *testing.T) {
 	}
 	t.Fatalf("at its time it is not asked for: %v", out.Calls)
 }
+
+// The leader has not taken in what it refused. If the pause is over before another fetch could be sent, it is told all the
+// same.
+func TestFollowerSaysAgainWhatWasRefused(t *testing.T) {
+	f := newFollows(t)
+	id := f.create("a", 2)
+	_, call := f.one()
+	f.answer(call, &effect.ReplicaFetched{SessionID: 7})
+	_, call = f.one()
+	none := effect.DivergingEpoch{Epoch: model.NoLeaderEpoch}
+	var out effect.Set
+	f.b.Step(f.now, &Answered{effect.Answer{From: 2, ID: call, Body: &effect.ReplicaFetched{SessionID: 7, Parts: []effect.ReplicaFetchedPart{
+		{Partition: model.TopicPartition{Topic: id, Partition: 1}, Code: kerr.UnknownTopicID.Code, Diverging: none},
+		{Partition: model.TopicPartition{Topic: id}, Diverging: none, Batches: []effect.FetchedBatch{{Header: record.Header{RecordCount: 1, SizeBytes: 100, ProducerID: -1}}}},
+	}}}}, &out)
+	if len(out.Calls) != 0 {
+		t.Fatal("a fetch is sent before the disk has what came")
+	}
+	f.inFlight = append(f.inFlight, out.Appends...)
+	f.now += fetchRetryMax // the disk is slow
+	f.step(&Completed{effect.Completions{Appended: f.durable(1)}})
+	fetch, _ := f.one()
+	if len(fetch.Parts) != 2 {
+		t.Fatalf("it asks for %v", fetch.Parts)
+	}
+}

@@ -14,10 +14,6 @@ import (
 
 const topic = "failover"
 
-// metadataMinAge is how soon the client asks again who leads: what the Java client waits (retry.backoff.ms). This client's
-// own default, 5 s, would be all that is measured when a connection breaks.
-const metadataMinAge = 100 * time.Millisecond
-
 // idleMax is how long the client keeps a connection that it does not use. It finds out only when it uses one that the node at
 // the other end was restarted since, and then waits 250 ms before it connects again: that is not the cluster's, either.
 const idleMax = 200 * time.Millisecond
@@ -42,9 +38,9 @@ type writer struct {
 	failed error       // the first send that failed
 }
 
-func newLoad(ctx context.Context, kafka []string, partitions int) (*load, error) {
+func newLoad(ctx context.Context, kafka []string, partitions int, backoff time.Duration) (*load, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(kafka...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.MetadataMinAge(metadataMinAge), kgo.ConnIdleTimeout(idleMax))
+		kgo.MetadataMinAge(backoff), kgo.RetryBackoffFn(func(int) time.Duration { return backoff }), kgo.ConnIdleTimeout(idleMax))
 	if err != nil {
 		return nil, err
 	}

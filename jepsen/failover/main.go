@@ -6,7 +6,7 @@
 // was lost, doubled or refused. When something was, the directory with configurations, data and logs is kept and named.
 //
 // Three `weir node` processes in the default configuration hold one topic of replication factor 3. A franz-go client
-// (idempotent, acks=all, unlimited retries; it asks for metadata as often as the Java client) writes to every partition one record at a time: the next
+// (idempotent, acks=all, unlimited retries) writes to every partition one record at a time: the next
 // when the last is acknowledged. A round takes one node away, waits until every partition is written again, brings the node
 // back and waits until every replica is in sync. Kinds of rounds:
 //
@@ -15,7 +15,8 @@
 //   - roll: SIGTERM and a new start of one node after the other.
 //
 // A round's gap is the longest time between two acknowledgements of one partition that the round overlaps: what a client
-// that waits for each acknowledgement sees, its own backoff included.
+// that waits for each acknowledgement sees, its own --backoff included. Clients' defaults add theirs: this one's are 250 ms,
+// doubled with every try, and 5 s before it asks again who leads; the Java client's are 100 ms, doubled up to 1 s.
 //
 // What is checked: every acknowledged record is there once, in the order sent; no send fails; every round's gap is below
 // --gap-max. How short the gaps are is a measurement, not a check: beside it stands the bar of the design.
@@ -45,7 +46,7 @@ type options struct {
 	kills, stops, rolls   int
 	partitions            int
 	seed                  uint64
-	gapMax                time.Duration
+	gapMax, backoff       time.Duration
 }
 
 func main() {
@@ -60,6 +61,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of which nodes are taken away")
 	flag.IntVar(&o.partitions, "partitions", 12, "of the topic that is written to")
 	flag.DurationVar(&o.gapMax, "gap-max", 10*time.Second, "a longer gap is a failure")
+	flag.DurationVar(&o.backoff, "backoff", 50*time.Millisecond, "how long the client waits before it tries or asks again")
 	flag.BoolVar(&o.hold, "hold", false, "when something fails, leave the processes as they are until a signal comes, to be looked at")
 	flag.Func("set", "a property of every node, as NAME=VALUE; may be repeated", func(s string) error {
 		if !strings.Contains(s, "=") {
@@ -118,7 +120,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	fmt.Printf("failover: three nodes were ready after %v\n", time.Since(begin).Round(time.Millisecond))
-	l, err := newLoad(ctx, c.Brokers(), o.partitions)
+	l, err := newLoad(ctx, c.Brokers(), o.partitions, o.backoff)
 	if err != nil {
 		return err
 	}
