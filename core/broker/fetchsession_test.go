@@ -458,3 +458,33 @@ func BenchmarkIdlePoll(b *testing.B) {
 		})
 	}
 }
+
+// A move takes a replica away while it waits in its session: it is told at once.
+func TestSessionOfAReplicaThatIsNoneAnyMoreIsTold(t *testing.T) {
+	f := newFollows(t)
+	in := controller.CreateTopic{
+		Name: "led", PartitionCount: -1, ReplicationFactor: -1, Assignments: []controller.Assignment{{Replicas: []model.NodeID{1, 2}}},
+	}
+	f.step(&CreateTopics{To: f.ask(), Topics: []controller.CreateTopic{in}})
+	ref := TopicRef{ID: f.b.view.Named("led").ID, ByID: true}
+	part := FetchPart{Topic: ref, LastFetchedEpoch: -1, CurrentLeaderEpoch: 0, BytesMax: 1 << 20}
+	ev := &Fetch{To: f.ask(), BytesMax: 1 << 20, BytesMin: 1, Replica: 2, BrokerEpoch: f.b.view.Broker(2).Epoch, ByID: true, Parts: []FetchPart{part}}
+	var out effect.Set
+	f.b.Step(f.now, ev, &out)
+	poll := *ev
+	poll.To.Request++
+	poll.SessionID, poll.SessionEpoch, poll.Wait, poll.Parts = out.Reads[0].Fetch.SessionID, 1, 1000, nil
+	f.step(&poll)
+	if f.b.ParkedFetchCount() != 1 {
+		t.Fatal("there is something to tell already")
+	}
+	f.step(&ReassignPartitions{To: f.ask(), FactorMayChange: true, Topics: []controller.ReassignTopic{{
+		Name: "led", Parts: []controller.ReassignPart{{Replicas: []model.NodeID{1}}},
+	}}})
+	if got := f.b.view.Named("led").Partition(0).Replicas; len(got) != 1 {
+		t.Fatalf("the replicas are %v", got)
+	}
+	if f.b.ParkedFetchCount() != 0 {
+		t.Error("the replica that is none any more waits")
+	}
+}

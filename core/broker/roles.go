@@ -106,6 +106,9 @@ func (b *Broker) partitionChanged(t *topic, ch *metadata.PartitionChange, out *e
 		out.Opens = append(out.Opens, effect.Open{Partition: tp, Config: logConfig(t)})
 	}
 	b.assign(p, ch.After, out)
+	if ch.Before != nil && !slices.Equal(ch.Before.Replicas, ch.After.Replicas) {
+		b.wake(p, out) // who waits here as a replica may be none any more
+	}
 }
 
 // assign lets a replica lead or follow, as the image says. What an earlier life of this broker led it does not lead any more,
