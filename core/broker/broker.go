@@ -327,7 +327,9 @@ func (b *Broker) completed(ev *Completed, out *effect.Set) {
 			if p.replica.Retained(r, out); p.replica.Bounds().LogStartOffset != before {
 				p.changed()
 				b.moved(p) // a leader is told
-				b.tellReplicas(p, out)
+				if len(p.deleting) > 0 {
+					b.tellReplicas(p, out)
+				}
 			}
 			b.deletionsAdvance(p, out)
 		default:

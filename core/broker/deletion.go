@@ -101,23 +101,6 @@ func (b *Broker) deletionsAdvance(p *partition, out *effect.Set) {
 	}
 }
 
-// tellReplicas answers the fetches of replicas that wait at a partition whose log starts elsewhere now, if somebody waits
-// for them to know.
-func (b *Broker) tellReplicas(p *partition, out *effect.Set) {
-	if len(p.deleting) == 0 {
-		return
-	}
-	var polls []*parkedFetch
-	for _, e := range p.watchers {
-		if f := e.session.parked; f != nil && f.ev.Replica != model.NoNode {
-			polls = append(polls, f)
-		}
-	}
-	for _, f := range polls {
-		b.finishFetch(f, out)
-	}
-}
-
 // deletedBelow tells the deletions that wait at a partition that its log starts at an offset for good, or
 // that it cannot be had.
 func (b *Broker) deletedBelow(p *partition, start model.Offset, code int16, out *effect.Set) {

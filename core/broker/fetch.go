@@ -267,21 +267,21 @@ func (b *Broker) fetchedBy(ev *Fetch, out *effect.Set) {
 func (b *Broker) wakeFrom(p *partition, before model.Offset, out *effect.Set) {
 	b.wakeThose(p, before, false, out)
 	if p.readAway {
-		b.wakeFollowers(p, out)
+		b.tellReplicas(p, out)
 	}
 	b.groupsCommitted(p, out)
 }
 
-// wakeFollowers tells followers of a new high watermark at once, where clients read from them: it would come with the next
-// records, or when a fetch has waited for long.
-func (b *Broker) wakeFollowers(p *partition, out *effect.Set) {
-	var woken []*parkedFetch
+// tellReplicas answers the fetches of replicas that wait at a partition: its high watermark or its start is elsewhere now, and somebody
+// waits for them to know. Otherwise they hear of it with the next records, or when their fetch has waited for long.
+func (b *Broker) tellReplicas(p *partition, out *effect.Set) {
+	var polls []*parkedFetch
 	for _, e := range p.watchers {
 		if f := e.session.parked; f != nil && f.ev.Replica != model.NoNode {
-			woken = append(woken, f)
+			polls = append(polls, f)
 		}
 	}
-	for _, f := range woken {
+	for _, f := range polls {
 		b.finishFetch(f, out)
 	}
 }
