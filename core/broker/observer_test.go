@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/weirmq/weir/core/controller"
@@ -8,6 +9,7 @@ import (
 	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/metalog"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
 )
 
 // newObserver is broker 5, which does not vote, and asks voter 1.
@@ -126,5 +128,45 @@ func TestVoterTellsObserversWhatIsCommitted(t *testing.T) {
 	var out effect.Set
 	if w.b.Tick(w.now, 0, &out); len(out.Reads) != 1 || out.Reads[0].Fetch.Parts[0].To != w.b.view.Version() {
 		t.Fatalf("who has waited long enough is not answered: %v", out.Reads)
+	}
+}
+
+// The same holds for a voter: what another sends, or what an older version of it finds on its disk, is no reason to panic.
+func TestVoterRefusesMetadataThatIsNotSound(t *testing.T) {
+	w := withTopic(t)
+	m := imager{w.b}
+	image, version := m.Image(), w.b.view.Version()
+	if err := m.CheckImage(image, version); err != nil {
+		t.Fatalf("its own image is refused: %v", err)
+	}
+	torn := slices.Clone(image)
+	torn[len(torn)/2] ^= 1
+	var b record.Builder
+	b.Begin(record.NewOptions(record.CodecNone))
+	b.Append(record.Record{Value: []byte("of another kind"), Timestamp: model.NoTimestamp})
+	strange := slices.Clone(b.Finish())
+	for name, bytes := range map[string][]byte{
+		"an image with other bytes":      torn,
+		"an image that is cut short":     image[:len(image)-1],
+		"an image that contradicts":      slices.Concat(image, image),
+		"an image of something else":     strange,
+		"an image with something behind": slices.Concat(image, strange),
+	} {
+		if m.CheckImage(bytes, version) == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	for name, bytes := range map[string][]byte{"an image that contradicts": slices.Concat(image, image), "an image of something else": strange} {
+		voter := newBroker(w.b.config, metadata.NewView(metadata.NewImage(), 1, w.b.config.Controller.Node))
+		voter.voter = voter.newVoter()
+		saved := new(metalog.Saved)
+		saved.Found([]model.VoterID{voter.voter.id}, bytes)
+		var out effect.Set
+		if voter.vote(saved, &out) == nil {
+			t.Errorf("%s on the disk is begun with", name)
+		}
+	}
+	if m.CheckBatch(strange) == nil {
+		t.Error("a batch of something else is taken")
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/invariant"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/metalog"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/quorum"
@@ -137,7 +138,9 @@ func (b *Broker) vote(saved *metalog.Saved, out *effect.Set) error {
 	}
 	v.log = log
 	if !saved.IsEmpty() {
-		b.restore(saved.Image())
+		if err := b.restore(saved.Image()); err != nil {
+			return fmt.Errorf("the newest image of the metadata: %w", err)
+		}
 	}
 	log.Stand(out, &v.out)
 	b.voted(out)
@@ -157,6 +160,15 @@ func (i imager) Image() []byte {
 		all = append(all, batch...)
 	}
 	return all
+}
+
+// CheckBatch refuses what no image takes in.
+func (imager) CheckBatch(batch record.Batch) error { return metadata.CheckBatch(batch) }
+
+// CheckImage refuses what is no image.
+func (i imager) CheckImage(batches []byte, next model.Offset) error {
+	_, err := i.b.config.Memo.Read(batches, next, imageFrom)
+	return err
 }
 
 // tickVoter does what is due.
@@ -245,7 +257,9 @@ func (b *Broker) voted(out *effect.Set) {
 	v.out = metalog.Out{}
 	if o.Restored != nil && o.Restored.Next > b.view.Version() {
 		before := b.view
-		b.restore(o.Restored.Batches, o.Restored.Next)
+		if err := b.restore(o.Restored.Batches, o.Restored.Next); err != nil {
+			invariant.Checkf(false, "an image of the metadata was checked when it came: %v", err)
+		}
 		if b.caughtUp {
 			b.metadataReplaced(before, out)
 		}
@@ -282,6 +296,8 @@ func (b *Broker) led(s quorum.State, out *effect.Set) {
 func (b *Broker) committed(c *metalog.Committed, out *effect.Set) {
 	v := b.voter
 	if c.Batch.NextOffset() > b.view.Version() { // else it was observed
+		// What this version cannot read was refused before it was acknowledged. What was committed all the same rests on what
+		// was committed before it, on every node alike.
 		if err := b.applyMetadata(c.Batch, out); err != nil {
 			invariant.Checkf(false, "metadata was committed that cannot be applied: %v", err)
 		}
@@ -315,12 +331,12 @@ func (b *Broker) applyMetadata(batch record.Batch, out *effect.Set) error {
 }
 
 // restore begins anew with an image.
-func (b *Broker) restore(batches []byte, next model.Offset) {
+func (b *Broker) restore(batches []byte, next model.Offset) error {
 	image, err := b.config.Memo.Read(batches, next, imageFrom)
-	if err != nil {
-		invariant.Checkf(false, "an image of the metadata cannot be applied: %v", err)
+	if err == nil {
+		b.view = b.view.Of(image)
 	}
-	b.view = b.view.Of(image)
+	return err
 }
 
 // decide lets the controller decide what waits, if it is here and active.

@@ -62,6 +62,37 @@ func (d *Draft) Apply(b record.Batch) error {
 	return nil
 }
 
+// CheckBatch refuses a batch that no image could take in: its records cannot be read, or are of a kind that this version
+// does not know. What contradicts an image only Apply finds.
+func CheckBatch(b record.Batch) error {
+	if b.IsControl() {
+		return nil
+	}
+	var inflate record.Decompressor
+	r := record.NewReader(b, &inflate)
+	for r.Next() {
+		rec, _, err := protocol.ReadMetadataRecord(r.Record().Value)
+		if err == nil && !isKnown(rec) {
+			err = fmt.Errorf("a record of a kind that this version does not know: %T", rec)
+		}
+		if err != nil {
+			return fmt.Errorf("metadata record %d of a batch: %w", r.Record().Offset-b.BaseOffset(), err)
+		}
+	}
+	return r.Err()
+}
+
+// isKnown reports whether drafts take in a kind of record.
+func isKnown(rec protocol.Record) bool {
+	switch rec.(type) {
+	case *protocol.TopicRecord, *protocol.PartitionRecord, *protocol.PartitionChangeRecord, *protocol.RemoveTopicRecord,
+		*protocol.ConfigRecord, *protocol.RegisterBrokerRecord, *protocol.BrokerRegistrationChangeRecord,
+		*protocol.UnregisterBrokerRecord, *protocol.ProducerIDsRecord, *protocol.FeatureLevelRecord, *protocol.NoOpRecord:
+		return true
+	}
+	return false
+}
+
 func (d *Draft) value(value []byte) error {
 	rec, _, err := protocol.ReadMetadataRecord(value)
 	if err != nil {

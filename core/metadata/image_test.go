@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -37,6 +38,30 @@ func after(t interface{ Fatal(args ...any) }, image *Image, records ...protocol.
 		t.Fatal(err)
 	}
 	return next, changes
+}
+
+// A batch is refused for what it says, and not for what was before it.
+func TestABatchIsCheckedWithoutAnImage(t *testing.T) {
+	for kind := range int16(100) {
+		rec := protocol.NewMetadataRecord(kind)
+		if rec == nil {
+			continue
+		}
+		d, _ := rec.(interface{ Default() })
+		if d != nil {
+			d.Default()
+		}
+		err := NewImage().Edit().Record(rec)
+		taken := err == nil || !strings.Contains(err.Error(), "does not know")
+		if err := CheckBatch(batchOf(0, rec)); (err == nil) != taken {
+			t.Errorf("a record of kind %d: drafts take it in: %t; it is checked: %v", kind, taken, err)
+		}
+	}
+	whole := batchOf(0, &protocol.NoOpRecord{})
+	whole[len(whole)-2] ^= 0xff
+	if CheckBatch(whole) == nil {
+		t.Error("a record that cannot be read is taken")
+	}
 }
 
 // restored is what becomes of an image that is written out and read.

@@ -32,6 +32,8 @@
 //  2. Committed batches come out in order, without a gap, with the offset and the epoch that they have in the log.
 //  3. Nothing is asked of storage behind a cut of the entries before that is durable: a full disk may refuse it.
 //  4. What the disk holds after a crash at any moment is what the quorum was told is durable, or more that it asked for.
+//  5. What another voter sends, and what the disk holds, is refused unless the machine can read it: a voter of an older
+//     version stays behind, or does not start, and never finds out by what is committed.
 //
 // Deliberately absent: what the records mean (metadata), who proposes (controller), and how voters are reached (broker).
 package metalog

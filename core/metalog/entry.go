@@ -72,8 +72,8 @@ func readControl(b record.Batch) (kind controlKind, value []byte, err error) {
 	return controlKind(binary.BigEndian.Uint16(key[2:])), r.Record().Value, nil
 }
 
-// checkEntry refuses what cannot have been proposed.
-func checkEntry(data []byte) error {
+// checkEntry refuses what cannot have been proposed, or is for another machine.
+func checkEntry(data []byte, machine Machine) error {
 	b, rest, err := record.Next(data)
 	switch {
 	case err != nil:
@@ -83,5 +83,8 @@ func checkEntry(data []byte) error {
 	case b.IsControl():
 		return errors.New("a control batch")
 	}
-	return record.CheckCRC(b)
+	if err := record.CheckCRC(b); err != nil {
+		return err
+	}
+	return machine.CheckBatch(b)
 }

@@ -37,9 +37,13 @@ func splitImage(data []byte) (next model.Offset, batches []byte, err error) {
 	return next, data[8:], nil
 }
 
-func checkImage(data []byte) error {
-	_, _, err := splitImage(data)
-	return err
+// checkImage refuses what the machine could not begin with.
+func checkImage(data []byte, machine Machine) error {
+	next, batches, err := splitImage(data)
+	if err != nil {
+		return err
+	}
+	return machine.CheckImage(batches, next)
 }
 
 // imager is what the quorum asks for an image.

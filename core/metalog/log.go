@@ -43,6 +43,11 @@ type Machine interface {
 	Applied() model.Offset
 	// Image is everything that was committed so far, as batches of records.
 	Image() []byte
+	// CheckBatch refuses a batch that cannot be taken in, whatever was before: another voter sends it, or it was found on the
+	// disk, and a newer version may have written it.
+	CheckBatch(b record.Batch) error
+	// CheckImage refuses what is no image of everything below next.
+	CheckImage(batches []byte, next model.Offset) error
 }
 
 // Log is one voter.

@@ -170,7 +170,8 @@ func (s *Saved) Found(voters []quorum.VoterID, batches []byte) {
 // foundingNext is where the log of a new cluster begins: behind the image of its first entry.
 const foundingNext = 1
 
-// Open starts a voter. What it asks of storage must be carried out, in order, before anything else.
+// Open starts a voter. What it asks of storage must be carried out, in order, before anything else. An error says that the
+// machine cannot go on with what was saved.
 //
 // A founding image is not durable when Open returns. Nothing else is written before it is; and if it never is, the disk
 // is no voter's.
@@ -187,7 +188,17 @@ func Open(config Config, s *Saved, machine Machine, now model.Time, set *effect.
 	if s.found.Hard != nil {
 		l.hardFrom = s.found.Hard.StartOffset()
 	}
-	config.Quorum.CheckEntry, config.Quorum.CheckImage = checkEntry, checkImage
+	for i := range s.quorum.Entries {
+		e := &s.quorum.Entries[i]
+		if e.Kind != quorum.EntryData || len(e.Data) == 0 {
+			continue
+		}
+		if err := machine.CheckBatch(e.Data); err != nil {
+			return nil, fmt.Errorf("entry %d of the metadata log: %w", e.Index, err)
+		}
+	}
+	config.Quorum.CheckEntry = func(data []byte) error { return checkEntry(data, machine) }
+	config.Quorum.CheckImage = func(data []byte) error { return checkImage(data, machine) }
 	q, err := quorum.New(config.Quorum, s.quorum, imager{l}, now)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package metalog
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -211,6 +212,22 @@ func TestAnImageThatWasNotFinishedIsSkipped(t *testing.T) {
 	}
 	if e := saved.quorum.Entries[1]; e.Index != 6 || e.Term != 2 || saved.ends[2] != 7 || saved.quorum.Hard.Term != 2 {
 		t.Fatalf("%+v", saved)
+	}
+}
+
+// What an older version finds on a disk that a newer one has written to is no reason to panic when it is committed.
+func TestAVoterDoesNotOpenWhatItsMachineCannotTakeIn(t *testing.T) {
+	s := shelf{}
+	s.putImage(4, 2, 5, true)
+	s.put(EntriesPartition, 5, 2, control(leaderChange, nil), batch([]byte("a")))
+	saved, err := Load(s, s.found(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set effect.Set
+	_, err = Open(DefaultConfig(1, 1), saved, &voter{w: &world{marks: map[string]int{}}, old: true}, 1, &set)
+	if !errors.Is(err, errOld) || !strings.Contains(err.Error(), "entry 6") {
+		t.Fatalf("it opens: %v", err)
 	}
 }
 

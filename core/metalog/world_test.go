@@ -62,6 +62,7 @@ type voter struct {
 	next    model.Offset
 	sum     uint64
 	retried bool
+	old     bool // it reads nothing of what the others write
 }
 
 // Applied is where it is of.
@@ -88,6 +89,22 @@ func batch(values ...[]byte) record.Batch {
 	}
 	return append(record.Batch(nil), b.Finish()...)
 }
+
+// CheckBatch refuses everything while the voter is of a version that cannot read what the others write.
+func (v *voter) CheckBatch(record.Batch) error { return v.refuse("batch refused") }
+
+// CheckImage does the same for images.
+func (v *voter) CheckImage([]byte, model.Offset) error { return v.refuse("image refused") }
+
+func (v *voter) refuse(mark string) error {
+	if !v.old {
+		return nil
+	}
+	v.w.mark(mark)
+	return errOld
+}
+
+var errOld = errors.New("a record of a kind that this version does not know")
 
 // take sets the state machine to an image.
 func (v *voter) take(batches []byte, next model.Offset) {
@@ -382,7 +399,7 @@ func (w *world) step() {
 			w.lost(f)
 			continue
 		}
-		if err := v.l.Receive(f.from, f.message, &v.set, &v.out); err != nil {
+		if err := v.l.Receive(f.from, f.message, &v.set, &v.out); err != nil && !(v.old && errors.Is(err, errOld)) {
 			w.failf("voter %d refuses a message of voter %d: %v", f.to, f.from, err)
 		}
 		v.took()
@@ -598,4 +615,31 @@ func TestWhatIsCommittedIsKeptWhateverTheDisksLose(t *testing.T) {
 			t.Errorf("%s: never in %d seeds", name, seeds)
 		}
 	}
+}
+
+// A voter that cannot read what the others write takes nothing of it, entries or image, and goes on when it can.
+func TestAVoterRefusesWhatItsMachineCannotTakeIn(t *testing.T) {
+	w := newWorld(t, 0, 3)
+	w.calm = true
+	for w.leader() == nil || w.voters[0].next < w.end || w.voters[1].next < w.end || w.voters[2].next < w.end {
+		w.step()
+	}
+	leader := w.leader()
+	old := w.voters[leader.id%3] // another
+	old.old = true
+	next := old.next
+	for range 20_000 {
+		if w.step(); w.marks["image refused"] > 3 {
+			break
+		}
+		w.propose()
+	}
+	if w.marks["batch refused"] == 0 || w.marks["image refused"] == 0 {
+		t.Fatalf("nothing was to be refused: %v", w.marks)
+	}
+	if old.next != next || w.end == next || w.leader() != leader {
+		t.Fatalf("the voter has come from %d to %d of %d", next, old.next, w.end)
+	}
+	old.old = false
+	w.heal()
 }
