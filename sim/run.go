@@ -406,7 +406,7 @@ func (w *world) checkLookups(load *workload.Load, f *check.Final, stamps []model
 		if int64(l.Offset) == want {
 			continue
 		}
-		if i := int64(l.Offset) - f.Start; l.Timestamp == effect.MaxTimestamp && i >= 0 && int64(l.Offset) < end && stamps[i] == newest {
+		if i := int64(l.Offset) - f.Start; l.Timestamp == effect.MaxTimestamp && i >= 0 && i < int64(len(stamps)) && int64(l.Offset) < end && stamps[i] == newest {
 			continue // another record of the same time
 		}
 		w.fail("time-lookup", fmt.Sprintf("%s: time %d was looked up at %d (time %d), it is at %d; the log ended at %d",
