@@ -180,7 +180,7 @@ func electing(before, after []metadata.ConfigSetting) (changed []string) {
 // and must not shrink the ISR by that.
 func (t *turn) electAgain(topic *metadata.Topic) {
 	for index, p := range topic.Partitions {
-		to := t.electorate(topic, p).settle(p)
+		to := t.settle(topic, p, t.electorate(topic, p))
 		tp := model.TopicPartition{Topic: topic.ID, Partition: index}
 		rec := changeRecord(tp, p, &to)
 		if rec == nil {

@@ -227,7 +227,7 @@ func (t *turn) resettle(node, lost model.NodeID) {
 		p := topic.Partition(tp.Partition)
 		e := t.electorate(topic, p)
 		e.lost = lost
-		to := e.settle(p)
+		to := t.settle(topic, p, e)
 		t.change(tp, p, &to)
 	}
 }

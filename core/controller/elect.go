@@ -100,7 +100,7 @@ func (t *turn) electOne(topic *metadata.Topic, index model.Partition, p *metadat
 func (t *turn) electUncleanly(tp model.TopicPartition, topic *metadata.Topic, p *metadata.Partition) bool {
 	e := t.electorate(topic, p)
 	e.unclean = true
-	to := e.settle(p)
+	to := t.settle(topic, p, e)
 	if to.Leader == model.NoNode {
 		return false
 	}

@@ -129,6 +129,13 @@ func (t *turn) findPartition(name string, index model.Partition) (*metadata.Topi
 // moves reports whether a reassignment of a partition is under way.
 func moves(p *metadata.Partition) bool { return len(p.Adding) > 0 || len(p.Removing) > 0 }
 
+// settle is what a partition comes to by an election. Whoever leads now may have been all that a reassignment waited for.
+func (t *turn) settle(topic *metadata.Topic, p *metadata.Partition, e *electorate) metadata.Partition {
+	to := e.settle(p)
+	t.complete(topic, &to)
+	return to
+}
+
 // complete ends a reassignment when the replicas that it brings are in sync: the replicas that it takes go, and if one of
 // them leads, one that stays leads from then on.
 func (t *turn) complete(topic *metadata.Topic, p *metadata.Partition) {
