@@ -84,21 +84,12 @@ func (c *Controller) Heartbeat(to effect.RequestID, in *effect.HeartbeatBroker, 
 	caughtUp := int64(in.MetadataOffset) >= int64(b.Epoch) && in.MetadataOffset >= k.since
 	answer.IsFenced, answer.IsCaughtUp = b.Fenced, caughtUp
 	// It may go once nothing is led by it that somebody else could lead, as far as it knows itself.
-	answer.ShouldShutdown = in.WantShutdown && (b.Fenced || b.InControlledShutdown && in.MetadataOffset >= c.leftAt(b.ID))
+	answer.ShouldShutdown = in.WantShutdown && (b.Fenced || b.InControlledShutdown && in.MetadataOffset >= c.leavingSince[b.ID])
 	wants := in.WantFence && !b.Fenced || b.Fenced && caughtUp && !in.WantFence && !in.WantShutdown ||
 		in.WantShutdown && !b.InControlledShutdown && !b.Fenced || answer.ShouldShutdown && !b.Fenced
 	if wants && !k.asked {
 		c.stand(k, standing{fence: in.WantFence || answer.ShouldShutdown, leave: in.WantShutdown}, out)
 	}
-}
-
-// leftAt is the metadata by which everything is led elsewhere that a broker led: never, if that was not decided by this
-// controller, which then has it decided again.
-func (c *Controller) leftAt(id model.NodeID) model.Offset {
-	if at, known := c.leavingSince[id]; known {
-		return at
-	}
-	return 0
 }
 
 // Heard is which metadata a broker said that it has, and when; false if this controller has not heard it.

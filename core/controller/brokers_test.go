@@ -128,11 +128,13 @@ func TestARunningBrokersIDIsNotGivenToAnotherDisk(t *testing.T) {
 func TestABrokerThatLeavesIsRelievedFirst(t *testing.T) {
 	l := newLife(t, 3)
 	l.topic(t, "t", 9, 2)
-	leave := func() *effect.BrokerHeartbeatAnswered {
+	leaveKnowing := func(offset model.Offset) *effect.BrokerHeartbeatAnswered {
 		return l.ask(t, func(to effect.RequestID, out *effect.Set) {
-			l.c.Heartbeat(to, &effect.HeartbeatBroker{Broker: 2, BrokerEpoch: l.epochs[2], MetadataOffset: l.view.Version() - 1, WantShutdown: true}, out)
+			l.c.Heartbeat(to, &effect.HeartbeatBroker{Broker: 2, BrokerEpoch: l.epochs[2], MetadataOffset: offset, WantShutdown: true}, out)
 		}).(*effect.BrokerHeartbeatAnswered)
 	}
+	leave := func() *effect.BrokerHeartbeatAnswered { return leaveKnowing(l.view.Version() - 1) }
+	before := l.view.Version() - 1
 	if leave().ShouldShutdown {
 		t.Error("it may go before others lead")
 	}
@@ -140,6 +142,13 @@ func TestABrokerThatLeavesIsRelievedFirst(t *testing.T) {
 		if p.Leader == 2 || p.Leader == model.NoNode {
 			t.Errorf("partition %d: %+v", i, p)
 		}
+	}
+	for _, who := range []string{"the controller that decided it", "the next one"} {
+		if leaveKnowing(before).ShouldShutdown {
+			t.Errorf("%s lets it go that takes itself for a leader yet", who)
+		}
+		l.c = New(l.c.config, l.view)
+		l.c.Lead(l.view, model.NoNode, l.now)
 	}
 	if !leave().ShouldShutdown || !l.view.Broker(2).Fenced {
 		t.Errorf("it leads nothing and may not go: %+v", l.view.Broker(2))

@@ -62,7 +62,7 @@ type Controller struct {
 	index       index
 	contacts    map[model.NodeID]*contact
 	silences    coord.Timers[*contact]
-	// leavingSince is by which metadata everything is led elsewhere that a broker led that wants to stop.
+	// leavingSince is by which metadata everything is led elsewhere that a broker led that wants to stop, as far as it can be.
 	leavingSince map[model.NodeID]model.Offset
 
 	builder record.Builder
@@ -120,6 +120,9 @@ func (c *Controller) Lead(view *metadata.View, before model.NodeID, now model.Ti
 		k := c.hear(b)
 		if b.Fenced {
 			k.since = view.Version() - 1
+		}
+		if b.InControlledShutdown {
+			c.leavingSince[b.ID] = view.Version() - 1 // an earlier controller decided it, nobody knows when
 		}
 		if b.ID == before && b.ID != c.config.NodeID {
 			c.silences.Set(&k.timer, now+c.config.SessionTimeout/formerShare)
