@@ -97,7 +97,7 @@ func (b *Broker) removeVoter(ev *RemoveVoter, out *effect.Set) {
 	}
 	switch {
 	case !slices.Contains(voters.Now, target) && !slices.Contains(voters.Learners, target):
-		b.refuseChange(ev.To, kerr.VoterNotFound.Code, fmt.Sprintf("node %d does not vote from that directory", ev.Node), out)
+		b.refuseChange(ev.To, kerr.VoterNotFound.Code, notVoting(ev), out)
 	case len(voters.Now) == 1 && voters.Now[0] == target:
 		b.refuseChange(ev.To, kerr.InvalidRequest.Code, "the last voter cannot be removed: add another first", out)
 	case target == b.voter.id:
@@ -107,6 +107,13 @@ func (b *Broker) removeVoter(ev *RemoveVoter, out *effect.Set) {
 	default:
 		b.beginChange(&voterChange{to: ev.To, asked: true, target: target, removes: true, deadline: b.now + changeWaitMax}, out)
 	}
+}
+
+func notVoting(ev *RemoveVoter) string {
+	if ev.Directory == (model.DirectoryID{}) {
+		return fmt.Sprintf("node %d does not vote", ev.Node)
+	}
+	return fmt.Sprintf("node %d does not vote from that directory", ev.Node)
 }
 
 // mayChange reports why a change cannot begin.
