@@ -34,7 +34,7 @@ type reign struct {
 // applied takes in what a node goes by now.
 func (w *world) applied(view *metadata.View) {
 	ls := &w.leaders
-	if len(w.plan.Nodes) > 1 {
+	if w.plan.clustered() {
 		w.checkImage(view.Image)
 	}
 	if view.Version() <= ls.version {

@@ -295,7 +295,7 @@ func (p *process) brokerConfig() broker.Config {
 
 // voters are the nodes of the plan. A node that a test adds to a world is a cluster of its own.
 func (n *node) voters() []broker.VoterAddress {
-	if len(n.w.plan.Nodes) == 1 {
+	if !n.w.plan.clustered() {
 		return []broker.VoterAddress{{Node: model.NodeID(n.id), Address: n.address()}}
 	}
 	var all []broker.VoterAddress
@@ -311,7 +311,7 @@ func (n *node) voters() []broker.VoterAddress {
 
 // lagTimeMax is short where there is a follower that can lag.
 func (n *node) lagTimeMax() model.Time {
-	if len(n.w.plan.Nodes) > 1 {
+	if n.w.plan.clustered() {
 		return 2 * sc
 	}
 	return 10 * sc

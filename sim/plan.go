@@ -195,6 +195,9 @@ func (p *Plan) Has(f Fault) bool {
 	}
 }
 
+// clustered reports whether there are several nodes: then there are replicas, somebody can be cut off, and others go on.
+func (p *Plan) clustered() bool { return len(p.Nodes) > 1 }
+
 // nodesMax bounds a cluster.
 const nodesMax = 7
 

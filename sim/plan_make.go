@@ -185,7 +185,7 @@ func (m *planner) load(i int, kind string) Load {
 	} else if kind != "log" {
 		l.Clients, l.Gap = r.Between(1, 2), model.Time(r.LogUniform(int64(10*ms), int64(60*ms)))
 	}
-	if m.p.Mode == Cluster {
+	if m.p.clustered() {
 		m.spread(&l)
 	}
 	if m.p.Mode == Swarm {
@@ -252,7 +252,7 @@ func (m *planner) strikes() {
 // Of fewer than three voters none may be lost.
 func (m *planner) wipes() {
 	p, r := m.p, m.stream("strike", uint64(FaultWipe))
-	if p.Mode != Cluster || len(p.Nodes) < 3 || !r.Percent(40) {
+	if len(p.Nodes) < 3 || !r.Percent(40) {
 		return
 	}
 	voters := 0
@@ -276,7 +276,7 @@ func (m *planner) wipes() {
 // as the last goes: it has least of all, and must not lead. There are enough nodes for most of the voters to stay.
 func (m *planner) stairs() {
 	p, r := m.p, m.stream("stairs", 0)
-	if p.Mode != Cluster || len(p.Nodes) < 4 || r.Percent(50) {
+	if len(p.Nodes) < 4 || r.Percent(50) {
 		return
 	}
 	var nodes []int64
@@ -301,7 +301,7 @@ func (m *planner) stairs() {
 // slowNodes draws who is slow, and when: in clusters only, where others need not be.
 func (m *planner) slowNodes(seconds int64) {
 	p, r := m.p, m.stream("strike", uint64(FaultSlowNode))
-	if p.Mode != Cluster || r.Percent(50) {
+	if !p.clustered() || r.Percent(50) {
 		return
 	}
 	for range r.LogUniform(1, max(2, seconds/2)) {
@@ -328,7 +328,7 @@ func (m *planner) struck(r *draw.Stream) int64 {
 // groups, two groups with a bridge, a ring, one pair; half of them in one direction only.
 func (m *planner) partitions(seconds int64) {
 	p, r := m.p, m.stream("strike", uint64(FaultPartition))
-	if len(p.Nodes) < 2 || r.Percent(50) {
+	if !p.clustered() || r.Percent(50) {
 		return
 	}
 	all := []int{0} // the clients
@@ -376,7 +376,7 @@ func (m *planner) details(s *Strike, r *draw.Stream) {
 	switch s.Kind {
 	case FaultCrash, FaultPower:
 		s.For = model.Time(r.LogUniform(int64(ms), int64(500*ms)))
-		if m.p.Mode == Cluster && r.Percent(50) {
+		if m.p.clustered() && r.Percent(50) {
 			s.For = model.Time(r.LogUniform(int64(500*ms), int64(8*sc))) // long enough to be taken for dead
 		}
 		if r.Percent(60) {
@@ -385,7 +385,7 @@ func (m *planner) details(s *Strike, r *draw.Stream) {
 		if r.Percent(30) {
 			s.Again = r.LogUniform(1, 40)
 		}
-		if m.p.Mode != Cluster && m.stream("flips", 0).Percent(8) {
+		if !m.p.clustered() && m.stream("flips", 0).Percent(8) {
 			s.Flips = r.Between(1, 2)
 		}
 	case FaultSyncError:
