@@ -35,7 +35,7 @@ type Mode string
 // The modes.
 const (
 	Lite  Mode = "lite"  // one node, seconds of simulated time, thousands of seeds
-	Swarm Mode = "swarm" // longer, more clients, more of everything
+	Swarm Mode = "swarm" // longer, more clients, more of everything; one node, or a cluster
 	Calm  Mode = "calm"  // lite without any fault: then nothing may fail or be retried
 	// Cluster is one to seven nodes, each a broker and most of them voters, and what happens between them.
 	Cluster Mode = "cluster"
@@ -219,7 +219,7 @@ func (p *Plan) validate() error {
 		return fmt.Errorf("plan: until, settle and events_max must be positive")
 	case p.Until > model.Time(24*time.Hour) || p.Settle > model.Time(24*time.Hour):
 		return fmt.Errorf("plan: until and settle are a day at most")
-	case p.Mode != Cluster && len(p.Nodes) != 1:
+	case p.Mode != Cluster && p.Mode != Swarm && p.clustered():
 		return fmt.Errorf("plan: mode %s is of one node, not %d", p.Mode, len(p.Nodes))
 	case len(p.Nodes) < 1 || len(p.Nodes) > nodesMax || !ascending(p.Nodes):
 		return fmt.Errorf("plan: 1 to %d nodes, by ascending id from 1 to %d", nodesMax, nodesMax)

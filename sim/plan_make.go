@@ -24,8 +24,11 @@ func MakePlan(seed uint64, mode Mode) *Plan {
 	p := m.p
 	p.Until, p.Settle, p.EventsMax = 2*sc, 60*sc, 2_000_000
 	if mode == Swarm {
-		r := m.stream("length", 0)
-		p.Until, p.EventsMax = model.Time(r.LogUniform(int64(5*sc), int64(30*sc))), 50_000_000
+		r, least, most := m.stream("length", 0), 5*sc, 30*sc
+		if m.several() {
+			least, most = 10*sc, 20*sc
+		}
+		p.Until, p.EventsMax = model.Time(r.LogUniform(int64(least), int64(most))), 50_000_000
 		p.Settle = 180 * sc // for a consumer that fetches a batch at a time to read everything
 	}
 	if mode == Cluster {
@@ -43,6 +46,11 @@ func MakePlan(seed uint64, mode Mode) *Plan {
 type planner struct {
 	root draw.Seed
 	p    *Plan
+}
+
+// several reports whether a seed of swarm is of several nodes: half of them are.
+func (m *planner) several() bool {
+	return m.p.Mode == Swarm && m.stream("clustered", 0).Percent(50)
 }
 
 func (m *planner) stream(site string, entity uint64) *draw.Stream {
@@ -100,10 +108,14 @@ func (m *planner) environment() {
 		n.ClockDriftPPM = r.Between(-50_000, 50_000)
 	}
 	p.Nodes = []NodePlan{n}
-	if p.Mode != Cluster {
+	if p.Mode != Cluster && !m.several() {
 		return
 	}
-	for id := int64(2); id <= m.nodeCount(); id++ {
+	count := m.nodeCount()
+	if p.Mode == Swarm {
+		count = max(2, count)
+	}
+	for id := int64(2); id <= count; id++ {
 		n, r := NodePlan{ID: id}, m.stream("node", uint64(id))
 		if r.Percent(50) {
 			n.WallOffset = model.Time(r.Between(-int64(300*sc), int64(300*sc)))
@@ -185,11 +197,14 @@ func (m *planner) load(i int, kind string) Load {
 	} else if kind != "log" {
 		l.Clients, l.Gap = r.Between(1, 2), model.Time(r.LogUniform(int64(10*ms), int64(60*ms)))
 	}
-	if m.p.clustered() {
-		m.spread(&l)
-	}
 	if m.p.Mode == Swarm {
 		l.Clients, l.Topics, l.Partitions = l.Clients*r.Between(1, 3), r.Between(1, 3), r.Between(1, 6)
+	}
+	if m.p.clustered() {
+		m.spread(&l)
+		if m.p.Mode == Swarm { // what is written is written several times: fewer bytes do
+			l.Clients, l.Gap, l.ValueBytes = min(l.Clients, 6), 3*l.Gap, (l.ValueBytes+3)/4
+		}
 	}
 	return l
 }
