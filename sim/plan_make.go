@@ -400,7 +400,7 @@ func (m *planner) details(s *Strike, r *draw.Stream) {
 		if r.Percent(30) {
 			s.Again = r.LogUniform(1, 40)
 		}
-		if !m.p.clustered() && m.stream("flips", 0).Percent(8) {
+		if m.p.Mode != Cluster && !m.p.clustered() && m.stream("flips", 0).Percent(8) {
 			s.Flips = r.Between(1, 2)
 		}
 	case FaultSyncError:
