@@ -15,6 +15,7 @@ import (
 // made while either direction is cut.
 type cut struct {
 	direction
+	since  model.Time
 	until  model.Time
 	oneWay bool // the other direction was not cut by the same strike
 }
@@ -64,7 +65,7 @@ func (c *conn) whenOpen(s int, do func()) {
 func (n *network) partition(directions []direction, until model.Time, percent int64, r *draw.Stream) {
 	for _, d := range directions {
 		n.w.trace.add(n.w.now, 0, "net.cut", uint64(d.from), uint64(d.to), uint64(until), "")
-		n.cuts = append(n.cuts, cut{direction: d, until: until, oneWay: !slices.Contains(directions, direction{d.to, d.from})})
+		n.cuts = append(n.cuts, cut{direction: d, since: n.w.now, until: until, oneWay: !slices.Contains(directions, direction{d.to, d.from})})
 	}
 	n.w.at(until, func() {
 		n.cuts = slices.DeleteFunc(n.cuts, func(k cut) bool { return k.until <= n.w.now })

@@ -12,6 +12,7 @@ import (
 	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/metalog"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/quorum"
 	"github.com/weirmq/weir/core/session"
 	"github.com/weirmq/weir/core/storage"
 	"github.com/weirmq/weir/sim/draw"
@@ -55,6 +56,7 @@ type node struct {
 type process struct {
 	n         *node
 	life      uint64
+	since     model.Time // when it was started
 	engine    *storage.Engine
 	broker    *broker.Broker
 	config    session.Config
@@ -81,7 +83,8 @@ type process struct {
 	reports                int             // scheduled
 	parked                 []*broker.Fetch // asked and not answered
 	proposed               map[effect.RequestID]*effect.AlterPartition
-	stopping               func() // called once nothing is under way, for a clean shutdown
+	term                   quorum.Term // of the quorum's elections, as its voter knew it last
+	stopping               func()      // called once nothing is under way, for a clean shutdown
 }
 
 // nodeConn is a connection as the node sees it.
@@ -131,7 +134,7 @@ func (n *node) boot() {
 	n.life++
 	n.boots++
 	n.note("boot", n.life, 0, 0, "")
-	p := &process{n: n, life: n.life, conns: map[effect.ConnID]*nodeConn{}, links: map[laneKey]*nodeLink{}, proposed: map[effect.RequestID]*effect.AlterPartition{}}
+	p := &process{n: n, life: n.life, since: n.w.now, conns: map[effect.ConnID]*nodeConn{}, links: map[laneKey]*nodeLink{}, proposed: map[effect.RequestID]*effect.AlterPartition{}}
 	n.process = p
 	if n.again > 0 {
 		n.disk.CrashAfter(n.again, n.rand.Percent(50))
@@ -239,7 +242,12 @@ const (
 	sessionTimeout = sc
 )
 
-func (n *node) directory() model.DirectoryID { return model.DirectoryID{14: n.disks, 15: byte(n.id)} }
+func (n *node) directory() model.DirectoryID { return n.directoryOf(n.disks) }
+
+// directoryOf is the id of one of the disks that a node has had.
+func (n *node) directoryOf(disk byte) model.DirectoryID {
+	return model.DirectoryID{14: disk, 15: byte(n.id)}
+}
 
 func (n *node) advertised() effect.Broker {
 	return effect.Broker{ID: model.NodeID(n.id), Host: fmt.Sprintf("node%d", n.id), Port: nodePort}

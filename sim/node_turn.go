@@ -247,6 +247,7 @@ func (p *process) dispatch(set *effect.Set) {
 	p.notes(set)
 	p.published = p.broker.Published() // before any answer of the step
 	p.n.w.applied(p.published.View)
+	p.elected()
 	r := p.n.rand
 	if len(set.Produced) > 1 {
 		r.Shuffle(len(set.Produced), func(i, j int) { set.Produced[i], set.Produced[j] = set.Produced[j], set.Produced[i] })

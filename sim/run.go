@@ -233,6 +233,7 @@ func (w *world) play() {
 			n.process.checkAnswered()
 		}
 	}
+	w.rest()
 	for _, h := range w.hosts {
 		h.stop()
 	}

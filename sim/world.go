@@ -8,6 +8,7 @@ import (
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/invariant"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/quorum"
 	"github.com/weirmq/weir/sim/check"
 	"github.com/weirmq/weir/sim/draw"
 	"github.com/weirmq/weir/sim/workload"
@@ -40,6 +41,7 @@ type world struct {
 
 	history check.History
 	leaders leaders
+	term    quorum.Term // the greatest that any voter has known
 	settled bool
 	final   *final
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/quorum"
 )
 
 // DescribeQuorum asks who keeps the metadata log. It is answered by one effect.QuorumDescribed.
@@ -15,6 +16,15 @@ type DescribeQuorum struct {
 }
 
 func (*DescribeQuorum) event() {}
+
+// Vote is how this node's voter sees the quorum, and who votes as of what it knows to be committed, by their nodes and disks;
+// false if the node does not vote.
+func (b *Broker) Vote() (state quorum.State, voters []model.VoterID, votes bool) {
+	if b.voter == nil || b.voter.log == nil {
+		return quorum.State{}, nil, false
+	}
+	return b.voter.log.State(), b.voter.log.Voters().Now, true
+}
 
 // heard is what a leader of the quorum has heard of another voter.
 type heard struct {
