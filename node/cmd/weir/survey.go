@@ -21,8 +21,9 @@ type survey struct {
 	quorum  *admin.Quorum // nil: the cluster does not tell
 	topics  []admin.TopicDescription
 	moves   []admin.Move
-	// inSyncMin is min.insync.replicas of the topics that have fewer replicas in sync than they have.
+	// inSyncMin is min.insync.replicas of the topics that have fewer replicas in sync than they have, as far as it is told.
 	inSyncMin map[string]int
+	moving    map[admin.Partition]*admin.Move // moves by partition, once one was asked for
 }
 
 // look takes a survey. What a cluster of another kind cannot tell is left out.
@@ -185,17 +186,29 @@ func (s *survey) missing(topic string, p *admin.PartitionDescription) int {
 
 // underMin reports whether acks=all is refused for want of replicas.
 func (s *survey) underMin(topic string, p *admin.PartitionDescription) bool {
-	return len(p.ISR) < min(s.inSyncMin[topic], len(p.Replicas))
+	least, told := s.inSyncMin[topic]
+	if !told {
+		return false
+	}
+	replicas := len(p.Replicas)
+	if m := s.move(topic, p.Partition); m != nil {
+		replicas -= len(m.Adding)
+	}
+	if least == 0 { // of weir's: a majority
+		least = replicas/2 + 1
+	}
+	return len(p.ISR) < min(least, replicas)
 }
 
 // move is the move of a partition that is under way, nil if there is none.
 func (s *survey) move(topic string, partition int32) *admin.Move {
-	for i := range s.moves {
-		if s.moves[i].Topic == topic && s.moves[i].Partition.Partition == partition {
-			return &s.moves[i]
+	if s.moving == nil {
+		s.moving = map[admin.Partition]*admin.Move{}
+		for i := range s.moves {
+			s.moving[s.moves[i].Partition] = &s.moves[i]
 		}
 	}
-	return nil
+	return s.moving[admin.Partition{Topic: topic, Partition: partition}]
 }
 
 // load is what a node has.
