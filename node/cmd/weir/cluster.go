@@ -40,7 +40,7 @@ func (a *app) clusterBalanceCommand(k *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use: "balance", Short: "Even out replicas and leaders over all nodes", Args: cobra.NoArgs,
 		Long: `Move replicas from nodes that hold more than others to those that hold fewer, and have every node lead about as much. Racks
-are kept apart. Nodes that are down get nothing. The command can be interrupted and started again: moves that have begun
+are kept apart. Nodes that are down or drained get nothing. The command can be interrupted and started again: moves that have begun
 go on by themselves, and the rest is planned anew.`,
 		Example: "  weir cluster balance --dry-run\n  weir cluster balance --parallel 5",
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -58,7 +58,7 @@ What is written is meant to be read and changed. A directory that holds a cluste
 	f.StringVar(&p.dir, "dir", "weir-cluster", "directory to write to")
 	f.IntVar(&p.nodes, "nodes", 3, "how many nodes; of one or two one votes, of three or four three do, of more five")
 	f.StringSliceVar(&p.hosts, "hosts", []string{"127.0.0.1"}, "names or addresses of the nodes' machines, one for each, or one for all")
-	f.StringVar(&p.data, "data", "", "directory of the nodes' data; default data-1, ... below --dir")
+	f.StringVar(&p.data, "data", "", "directory of the nodes' data, with 1, ... below it for those that share a machine; default data-1, ... below --dir")
 	f.IntVar(&p.port, "port", 9092, "port for clients; nodes on one machine take the next ones")
 	f.IntVar(&p.nodesPort, "nodes-port", 9192, "port for the other nodes, in the same way")
 	f.IntVar(&p.http, "http-port", 9644, "port of health and metrics, in the same way")
@@ -76,9 +76,20 @@ func (p *clusterPlan) check() error {
 	case !slices.Contains([]string{"quic", "tls", "tcp"}, p.transport):
 		return usage("--transport is quic, tls or tcp, not %q", p.transport)
 	}
+	if slices.Contains(p.hosts, "") {
+		return usage("--hosts names a machine without a name")
+	}
+	taken := map[string]bool{}
 	for _, port := range []int{p.port, p.nodesPort, p.http} {
 		if port < 1 || port+p.nodes-1 > 65535 {
 			return usage("%d is no port that the nodes could begin with", port)
+		}
+		for node := 1; node <= p.nodes; node++ {
+			at := p.address(node, port)
+			if taken[at] {
+				return usage("two nodes would listen at %s, or one twice: keep --port, --nodes-port and --http-port as far apart as there are nodes on a machine", at)
+			}
+			taken[at] = true
 		}
 	}
 	return nil
@@ -101,6 +112,14 @@ func (p *clusterPlan) host(node int) (host string, place int) {
 func (p *clusterPlan) address(node, port int) string {
 	host, place := p.host(node)
 	return net.JoinHostPort(host, strconv.Itoa(port+place))
+}
+
+// shares reports whether a node shares its machine with another.
+func (p *clusterPlan) shares(node int) bool {
+	if len(p.hosts) == 1 {
+		return p.nodes > 1
+	}
+	return slices.Contains(slices.Delete(slices.Clone(p.hosts), node-1, node), p.hosts[node-1])
 }
 
 // isLocal reports whether a host is this machine in the eyes of every machine.
@@ -128,8 +147,8 @@ func (p *clusterPlan) properties(node int) string {
 	}
 	if data == "" {
 		data = filepath.Join(p.dir, "data-"+strconv.Itoa(node))
-	} else if len(p.hosts) == 1 {
-		data = filepath.Join(data, strconv.Itoa(node)) // they share a machine
+	} else if p.shares(node) {
+		data = filepath.Join(data, strconv.Itoa(node))
 	}
 	at := func(port int) string { return net.JoinHostPort(listen, strconv.Itoa(port+place)) }
 	line("# Node %d of %d. Start it with: weir node --config %s", node, p.nodes, p.file(node))

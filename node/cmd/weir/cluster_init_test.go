@@ -134,6 +134,9 @@ func TestConfigurationsForSeveralMachines(t *testing.T) {
 	if one.Listener != "0.0.0.0:9092" || one.Advertised != "a.example:9092" || one.Cluster.Listener != "0.0.0.0:9192" || one.HTTP != "127.0.0.1:9644" || one.DataDir != "/var/lib/weir" || one.Cluster.Transport != "tls" {
 		t.Errorf("%+v", one)
 	}
+	if two := &all[1]; two.DataDir != "/var/lib/weir/2" || three.DataDir != "/var/lib/weir/3" {
+		t.Errorf("two nodes of a machine have their data in %s and %s", two.DataDir, three.DataDir)
+	}
 	if three.Advertised != "b.example:9093" || three.Cluster.Listener != "0.0.0.0:9193" || three.Cluster.Voters[2].Port != 9193 || three.Cluster.Voters[1].Port != 9192 {
 		t.Errorf("%+v", three)
 	}
@@ -153,11 +156,14 @@ func TestConfigurationsForSeveralMachines(t *testing.T) {
 		t.Errorf("%s%s", out, errs)
 	}
 	for args, says := range map[string]string{
-		"--nodes 0":                     "1 to 100",
-		"--hosts a.example,b.example":   "names 2 machines, and there are 3 nodes",
-		"--transport carrier-pigeon":    "quic, tls or tcp",
-		"--port 65534":                  "no port",
-		"--hosts a,b,c --nodes-port -1": "no port",
+		"--nodes 0":                      "1 to 100",
+		"--hosts a.example,b.example":    "names 2 machines, and there are 3 nodes",
+		"--transport carrier-pigeon":     "quic, tls or tcp",
+		"--port 65534":                   "no port",
+		"--hosts a,b,c --nodes-port -1":  "no port",
+		"--hosts a,,c":                   "without a name",
+		"--nodes-port 9094":              "two nodes would listen at 127.0.0.1:9094",
+		"--hosts a,b,c --http-port 9192": "two nodes would listen at a:9192",
 	} {
 		if code, _, errs := weir(t, "", append([]string{"cluster", "init", "--dir", filepath.Join(dir, "other")}, strings.Fields(args)...)...); code != 2 || !strings.Contains(errs, says) {
 			t.Errorf("%s: exit code %d: %s", args, code, errs)

@@ -264,8 +264,13 @@ func startInMemory(c *config.Config, network *memory.Network, log *zap.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	return node.Start(node.Options{
+	n, err := node.Start(node.Options{
 		Config: *c, Log: log, Version: version, Nodes: listener,
 		Dialers: map[effect.Transport]transport.Dialer{effect.TransportMemory: network},
 	})
+	if err != nil {
+		_ = listener.Close() // perhaps again
+		return nil, err
+	}
+	return n, nil
 }

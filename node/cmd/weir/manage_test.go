@@ -172,6 +172,10 @@ func TestANodeIsDrainedTakenBackAndRemoved(t *testing.T) {
 		files, err := filepath.Glob(filepath.Join(c.confs[2].DataDir, "log", "partitions", "*"))
 		return err == nil && len(files) == 3
 	})
+	c.do("", "cluster", "balance")
+	if n := c.status().Nodes[2]; n.Replicas != 0 {
+		t.Errorf("a cluster that is balanced gives a drained node %d replicas", n.Replicas)
+	}
 	c.fails("node-running", "node 3 is running", "node", "remove", "3")
 	c.fails("not-drained", "node 2 holds", "node", "remove", "2")
 	c.fails("node-not-found", "no node 9", "node", "drain", "9")
@@ -224,14 +228,20 @@ func TestAMoveIsThrottled(t *testing.T) {
 	if err := json.Unmarshal([]byte(c.do("", "topic", "describe", "orders", "--output", "json")), &d); err != nil {
 		t.Fatal(err)
 	}
+	rate := func() string {
+		return strings.TrimSpace(c.do("", "config", "get", "cluster", "follower.replication.throttled.rate"))
+	}
+	c.do("", "config", "set", "cluster", "follower.replication.throttled.rate=77000000")
 	begin := time.Now()
 	c.do("", "node", "drain", fmt.Sprint(d.Partitions[0].Leader), "--throttle", "1000000")
 	// 3 MB at 1 MB a second; the last piece is not waited for.
 	if took := time.Since(begin); took < 1500*time.Millisecond {
 		t.Errorf("3 MB were moved in %v", took)
 	}
-	if out := c.do("", "config", "ls", "broker", "--changed", "--output", "json"); strings.Contains(out, "throttled.rate") {
-		t.Errorf("the throttle is still set:\n%s", out)
+	c.eventually("the throttle is what it was", func(statusJSON) bool { return strings.Contains(rate(), "77000000") })
+	c.do("", "config", "unset", "cluster", "follower.replication.throttled.rate")
+	if code, _, errs := c.run("", "node", "drain", "1", "--throttle", "1000000", "--wait=false"); code != 2 || !strings.Contains(errs, "does not wait") {
+		t.Errorf("exit code %d: %s", code, errs)
 	}
 	if n := len(c.records("orders")); n != 3000 {
 		t.Errorf("%d records", n)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -159,12 +160,12 @@ func (s *survey) holds(id int32) bool {
 	return n != nil && n.replicas > 0
 }
 
-// relieveOf has others lead what a node leads, and returns how many partitions that are.
+// relieveOf has others lead what a node leads and others could lead, and returns how many partitions that are.
 func (a *app) relieveOf(ctx context.Context, ad *admin.Admin, s *survey, p *planner, id int32) (int, error) {
 	count := 0
 	var led []shift
 	s.partitions(func(t *admin.TopicDescription, d *admin.PartitionDescription) {
-		if d.Leader == id && len(p.at[admin.Partition{Topic: t.Name, Partition: d.Partition}]) > 1 {
+		if to := p.at[admin.Partition{Topic: t.Name, Partition: d.Partition}]; d.Leader == id && to[0] != id {
 			count++
 			led = append(led, shift{Topic: t.Name, Partition: d.Partition})
 		}
@@ -178,12 +179,12 @@ func (a *app) relieveOf(ctx context.Context, ad *admin.Admin, s *survey, p *plan
 
 // cordon keeps new partitions away from a node, or lets them come again. A node that is down cannot be asked itself.
 func cordon(ctx context.Context, ad *admin.Admin, n *admin.Broker, on bool) error {
-	of, change := admin.OfBroker(n.ID), admin.Unset("cordoned.log.dirs")
+	of, change := admin.OfBroker(n.ID), admin.Unset(cordonedName)
 	if n.Fenced {
 		of = admin.OfBrokerByController(n.ID)
 	}
 	if on {
-		change = admin.Set("cordoned.log.dirs", "*")
+		change = admin.Set(cordonedName, "*")
 	}
 	err := ad.AlterConfigs(ctx, of, change)
 	if errors.Is(err, kerr.InvalidConfig) || errors.Is(err, kerr.InvalidRequest) || err != nil && untold(err) {
@@ -191,6 +192,25 @@ func cordon(ctx context.Context, ad *admin.Admin, n *admin.Broker, on bool) erro
 	}
 	return err
 }
+
+// cordoned are the nodes that new partitions are kept away from, but for one that is taken in again.
+func cordoned(ctx context.Context, ad *admin.Admin, s *survey, but int32) (closed []int32, err error) {
+	for _, b := range s.cluster.Brokers {
+		if b.Fenced || b.ID == but {
+			continue
+		}
+		settings, err := ad.DescribeConfigs(ctx, admin.OfBroker(b.ID), cordonedName)
+		if err != nil && !untold(err) {
+			return nil, err
+		}
+		if slices.ContainsFunc(settings, func(set admin.Setting) bool { return set.Name == cordonedName && set.Value != "" }) {
+			closed = append(closed, b.ID)
+		}
+	}
+	return closed, nil
+}
+
+const cordonedName = "cordoned.log.dirs"
 
 func (a *app) nodeAddCommand(k *connection) *cobra.Command {
 	var o shifting
@@ -232,7 +252,11 @@ that was drained. The command can be interrupted and started again.`,
 
 // balance evens out replicas and leaders over all nodes, or onto one of them.
 func (a *app) balance(ctx context.Context, ad *admin.Admin, s *survey, onto int32, o *shifting) error {
-	p := newPlanner(s)
+	closed, err := cordoned(ctx, ad, s, onto)
+	if err != nil {
+		return err
+	}
+	p := newPlanner(s, closed...)
 	p.even(onto)
 	shifts := p.shifts()
 	if o.dryRun {

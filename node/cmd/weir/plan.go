@@ -34,7 +34,7 @@ type planner struct {
 	parts    []admin.Partition // in order
 }
 
-// newPlanner begins with what the moves under way lead to. Nodes that are down, and those named, get nothing.
+// newPlanner begins with what the moves under way lead to. Nodes that are down, and those that are closed, get nothing.
 func newPlanner(s *survey, closed ...int32) *planner {
 	p := &planner{s: s, rack: map[int32]string{}, replicas: map[int32]int{}, leads: map[int32]int{}, at: map[admin.Partition][]int32{}}
 	for _, b := range s.cluster.Brokers {
@@ -44,14 +44,10 @@ func newPlanner(s *survey, closed ...int32) *planner {
 		}
 	}
 	slices.Sort(p.open)
-	moves := map[admin.Partition]*admin.Move{}
-	for i := range s.moves {
-		moves[s.moves[i].Partition] = &s.moves[i]
-	}
 	s.partitions(func(t *admin.TopicDescription, d *admin.PartitionDescription) {
 		tp := admin.Partition{Topic: t.Name, Partition: d.Partition}
 		target := d.Replicas
-		if m := moves[tp]; m != nil {
+		if m := s.move(t.Name, d.Partition); m != nil {
 			target = without(m.Replicas, m.Removing...)
 		}
 		p.at[tp], p.parts = target, append(p.parts, tp)
@@ -161,6 +157,9 @@ func (p *planner) even(onto int32) {
 		if onto >= 0 {
 			targets = []int32{onto}
 		}
+		if len(targets) == 0 {
+			return // nobody runs that could get anything
+		}
 		least := slices.MinFunc(targets, func(a, b int32) int { return cmp.Or(cmp.Compare(p.replicas[a], p.replicas[b]), cmp.Compare(a, b)) })
 		if !p.relieve(least) {
 			break
@@ -211,7 +210,7 @@ func (p *planner) evenLeads() {
 		for _, tp := range p.parts {
 			replicas := p.at[tp]
 			for i, n := range replicas {
-				if i > 0 && p.s.runs(n) && p.leads[replicas[0]]-p.leads[n] >= 2 {
+				if i > 0 && slices.Contains(p.open, n) && p.leads[replicas[0]]-p.leads[n] >= 2 {
 					next := slices.Clone(replicas)
 					next[0], next[i] = next[i], next[0]
 					p.set(tp, next)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"pgregory.net/rapid"
 
 	"github.com/weirmq/weir/clients/admin"
@@ -155,6 +156,45 @@ func TestABalancedClusterIsEven(t *testing.T) {
 			r.Fatal("leaders are not even after they were evened out")
 		}
 	})
+}
+
+func TestAClusterOfWhichNothingRunsIsLeftAlone(t *testing.T) {
+	s := &survey{cluster: admin.Cluster{Brokers: []admin.Broker{{ID: 1, Fenced: true}}}}
+	p := newPlanner(s)
+	if p.even(-1); len(p.shifts()) != 0 {
+		t.Fatal(p.shifts())
+	}
+}
+
+// min.insync.replicas=0 is a majority, of the replicas without those that a move brings.
+func TestPartitionsUnderTheirMinimum(t *testing.T) {
+	p := admin.PartitionDescription{Leader: 1, Replicas: []int32{1, 2, 3}, ISR: []int32{1}}
+	adding := []admin.Move{{Partition: admin.Partition{Topic: "t"}, Adding: []int32{2, 3}}}
+	for _, c := range []struct {
+		inSyncMin map[string]int
+		moves     []admin.Move
+		under     bool
+	}{
+		{nil, nil, false}, // not told
+		{map[string]int{"t": 0}, nil, true},
+		{map[string]int{"t": 1}, nil, false},
+		{map[string]int{"t": 2}, nil, true},
+		{map[string]int{"t": 0}, adding, false},
+		{map[string]int{"t": 3}, adding, false},
+	} {
+		s := &survey{inSyncMin: c.inSyncMin, moves: c.moves}
+		if got := s.underMin("t", &p); got != c.under {
+			t.Errorf("%+v: %t", c, got)
+		}
+	}
+}
+
+// One partition that is gone is no reason to forget what is wrong with another.
+func TestWhatIsGoneHidesNothing(t *testing.T) {
+	gone, other := fmt.Errorf("t/1: %w", kerr.UnknownTopicOrPartition), fmt.Errorf("t/2: %w", kerr.InvalidReplicaAssignment)
+	if !isGone(gone) || !isGone(errors.Join(gone, gone)) || isGone(other) || isGone(errors.Join(gone, other)) {
+		t.Fatal("gone and not gone are mixed up")
+	}
 }
 
 func TestANewNodeGetsItsShareAndOthersGetNothing(t *testing.T) {

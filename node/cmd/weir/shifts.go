@@ -27,7 +27,7 @@ func (o *shifting) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.BoolVar(&o.dryRun, "dry-run", false, "only print what would be moved")
 	f.BoolVar(&o.wait, "wait", true, "wait until everything is moved; --wait=false begins all moves at once and returns")
-	f.Int64Var(&o.throttle, "throttle", 0, "copy at most so many bytes a second to each node; 0 is no limit. It is set while moves are under way (follower.replication.throttled.rate)")
+	f.Int64Var(&o.throttle, "throttle", 0, "copy at most so many bytes a second to each node while the command runs (follower.replication.throttled.rate); 0 is no limit")
 	f.IntVar(&o.parallel, "parallel", 20, "how many partitions are copied at a time")
 }
 
@@ -38,20 +38,42 @@ func (o *shifting) check() error {
 	if o.throttle < 0 {
 		return usage("--throttle is bytes a second, or 0, not %d", o.throttle)
 	}
+	if o.throttle > 0 && !o.wait {
+		return usage("--throttle is for as long as the command runs, and --wait=false does not wait: set %s for the cluster instead (weir config set)", rateName)
+	}
 	return nil
 }
 
-// limit sets the throttle, if one is wanted, and returns what takes it away again.
+const (
+	rateName     = "follower.replication.throttled.rate"
+	liftPatience = 10 * time.Second
+)
+
+// limit sets the throttle, if one is wanted, and returns what puts back what was set before, be the command interrupted.
 func (o *shifting) limit(ctx context.Context, ad *admin.Admin) (lift func() error, err error) {
 	if o.throttle == 0 {
 		return func() error { return nil }, nil
 	}
-	rate := admin.Set("follower.replication.throttled.rate", strconv.FormatInt(o.throttle, 10))
-	if err := ad.AlterConfigs(ctx, admin.OfCluster(), rate); err != nil {
+	settings, err := ad.DescribeConfigs(ctx, admin.OfCluster(), rateName)
+	if err != nil {
+		return nil, err
+	}
+	before := admin.Unset(rateName)
+	for _, set := range settings {
+		if set.Name == rateName && set.Source == "cluster" {
+			before = admin.Set(rateName, set.Value)
+		}
+	}
+	if err := ad.AlterConfigs(ctx, admin.OfCluster(), admin.Set(rateName, strconv.FormatInt(o.throttle, 10))); err != nil {
 		return nil, err
 	}
 	return func() error {
-		return ad.AlterConfigs(ctx, admin.OfCluster(), admin.Unset("follower.replication.throttled.rate"))
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), liftPatience)
+		defer cancel()
+		if err := ad.AlterConfigs(ctx, admin.OfCluster(), before); err != nil {
+			return fmt.Errorf("%s is still %d for the cluster (`weir config unset cluster %s`): %w", rateName, o.throttle, rateName, err)
+		}
+		return nil
 	}, nil
 }
 
@@ -81,7 +103,7 @@ const pollInterval = 200 * time.Millisecond
 
 // shift moves replicas, and waits until all are moved unless that is not wanted. Whoever interrupts it can start it
 // again: what has begun goes on by itself, and the rest is planned anew.
-func (a *app) shift(ctx context.Context, ad *admin.Admin, shifts []shift, o *shifting, what string) error {
+func (a *app) shift(ctx context.Context, ad *admin.Admin, shifts []shift, o *shifting, what string) (err error) {
 	if len(shifts) == 0 {
 		return nil
 	}
@@ -89,6 +111,7 @@ func (a *app) shift(ctx context.Context, ad *admin.Admin, shifts []shift, o *shi
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, lift()) }()
 	total := len(shifts)
 	var ended, underWay atomic.Int64
 	stop := a.progress(func() string {
@@ -107,7 +130,7 @@ func (a *app) shift(ctx context.Context, ad *admin.Admin, shifts []shift, o *shi
 				tp := admin.Partition{Topic: s.Topic, Partition: s.Partition}
 				ask, begun[tp] = append(ask, admin.Reassignment{Partition: tp, Replicas: s.To}), true
 			}
-			if err := ad.Reassign(ctx, ask...); err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) { // topics may be deleted meanwhile
+			if err := ad.Reassign(ctx, ask...); err != nil && !isGone(err) {
 				return err
 			}
 			waiting = waiting[n:]
@@ -127,7 +150,7 @@ func (a *app) shift(ctx context.Context, ad *admin.Admin, shifts []shift, o *shi
 		underWay.Store(int64(len(begun)))
 		ended.Store(int64(total - len(waiting) - len(begun)))
 		if len(waiting) == 0 && len(begun) == 0 {
-			return lift()
+			return nil
 		}
 		if len(begun) < o.parallel && len(waiting) > 0 {
 			continue
@@ -138,6 +161,15 @@ func (a *app) shift(ctx context.Context, ad *admin.Admin, shifts []shift, o *shi
 		case <-time.After(pollInterval):
 		}
 	}
+}
+
+// isGone reports whether nothing is wrong but that partitions are not there: topics may be deleted meanwhile.
+func isGone(err error) bool {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		return !slices.ContainsFunc(joined.Unwrap(), func(err error) bool { return !isGone(err) })
+	}
+	return errors.Is(err, kerr.UnknownTopicOrPartition)
 }
 
 // lead lets the replicas lead that shifts prefer.
