@@ -112,7 +112,7 @@ func (c *connection) alone() bool {
 func pipelined(key protocol.Key) bool {
 	switch key {
 	case protocol.KeyProduce, protocol.KeyFetch, protocol.KeyAlterPartition, protocol.KeyBrokerRegistration, protocol.KeyBrokerHeartbeat,
-		protocol.KeyAllocateProducerIDs, protocol.KeyEnvelope, protocol.KeyQuorumMessages:
+		protocol.KeyAllocateProducerIDs, protocol.KeyEnvelope, protocol.KeyQuorumMessages, protocol.KeyDamagedReplicas:
 		return true
 	default:
 		return false

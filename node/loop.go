@@ -303,7 +303,7 @@ func isOther(ev broker.Event) bool {
 	switch ev.(type) { //sealed:allow every other event waits
 	case *broker.Produce, *broker.Completed, *broker.Heartbeat, *broker.CommitOffsets:
 		return false
-	case *broker.AlterPartition, *broker.RegisterBroker, *broker.BrokerHeartbeat, *broker.AllocateProducerIDs, *broker.QuorumMessages,
+	case *broker.AlterPartition, *broker.RegisterBroker, *broker.BrokerHeartbeat, *broker.AllocateProducerIDs, *broker.QuorumMessages, *broker.ReportDamaged,
 		*broker.FetchImage, *broker.Answered:
 		return false // what nodes do among themselves: who is late with it is taken for dead
 	}

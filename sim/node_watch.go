@@ -61,7 +61,7 @@ func (p *process) watchFetches(ev broker.Event, set *effect.Set) {
 	case *broker.ReassignPartitions, *broker.ListReassignments, *broker.ElectLeaders, *broker.UnregisterBroker, *broker.DescribeQuorum, *broker.AddVoter, *broker.RemoveVoter:
 	case *broker.AlterPartition:
 		p.proposed[ev.To] = &ev.Ask
-	case *broker.RegisterBroker, *broker.BrokerHeartbeat, *broker.AllocateProducerIDs, *broker.QuorumMessages,
+	case *broker.RegisterBroker, *broker.BrokerHeartbeat, *broker.AllocateProducerIDs, *broker.QuorumMessages, *broker.ReportDamaged,
 		*broker.FetchImage, *broker.Leave, *broker.Answered:
 	}
 	for i := range set.Reads {

@@ -81,6 +81,7 @@ var amongNodes = []effect.Mark{
 	effect.MarkFollowerTruncated, effect.MarkFollowerStartedAnew, effect.MarkTruncatedBelowWatermark, effect.MarkMetadataTruncated,
 	effect.MarkBrokerFenced, effect.MarkDiskReplaced, effect.MarkControlledShutdown, effect.MarkIneligibleReplica, effect.MarkReassigned,
 	effect.MarkUncleanElection, effect.MarkVoterJoins, effect.MarkVoterReplaced, effect.MarkLeaseOver, effect.MarkObserverImaged,
+	effect.MarkReplicaGivenUp, effect.MarkReplicaAlone, effect.MarkReplicaDropped,
 }
 
 // Knobs are the product's settings, small enough that everything rolls over within seconds.

@@ -77,6 +77,7 @@ type Broker struct {
 	observer       observer
 	observers      observers
 	timeouts       produceTimeouts
+	damage         damage
 	groups         groups
 }
 
@@ -190,6 +191,8 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 		b.brokerHeartbeat(ev, out)
 	case *AllocateProducerIDs:
 		b.allocateProducerIDs(ev, out)
+	case *ReportDamaged:
+		b.controller.ReportDamaged(ev.To, &ev.Ask, out)
 	case *QuorumMessages:
 		b.quorumMessages(ev, out)
 	case *FetchImage:
@@ -227,6 +230,7 @@ func (b *Broker) Tick(now model.Time, wall model.Timestamp, out *effect.Set) {
 	b.tickLease(out)
 	b.tickFetchers(now)
 	b.tickProposals(now, out)
+	b.tickDamage(out)
 	b.expected(out)
 	b.tickGroups(now, wall, out)
 	b.retain(now, wall, out)
@@ -241,6 +245,7 @@ func (b *Broker) Deadline() model.Time {
 	}
 	for _, at := range [...]model.Time{
 		b.voterDeadline(), b.observerDeadline(), b.controller.Deadline(), b.membershipDeadline(), b.leaseDeadline(), b.fetchTimers.Deadline(), b.proposalsDeadline(), b.expectationsDeadline(),
+		b.damageDeadline(),
 	} {
 		if at != 0 && (d == 0 || at < d) {
 			d = at
@@ -372,6 +377,7 @@ func (b *Broker) appended(p *partition, a effect.Appended, out *effect.Set) {
 // wentOffline answers everybody who waits at a partition that cannot be used any more.
 func (b *Broker) wentOffline(p *partition, out *effect.Set) {
 	b.setOffline(p.replica.Partition())
+	b.damaged(p)
 	b.wake(p, out)
 	b.deletedBelow(p, 0, kerr.KafkaStorageError.Code, out)
 	if p.coordinator != nil {

@@ -107,6 +107,8 @@ func (b *Broker) settleCalls(out *effect.Set) (any bool) {
 			b.alterPartition(&AlterPartition{To: to, Ask: *body}, out)
 		case *effect.AllocateProducerIDs:
 			b.allocateProducerIDs(&AllocateProducerIDs{To: to, Ask: *body}, out)
+		case *effect.ReportDamaged:
+			b.controller.ReportDamaged(to, body, out)
 		case *effect.CreateMissing:
 			b.createMissing(to, body, out)
 		default:

@@ -29,6 +29,12 @@ type AllocateProducerIDs struct {
 	Ask effect.AllocateProducerIDs
 }
 
+// ReportDamaged tells the controller which replicas a broker cannot serve. It is answered by one effect.DamagedReported.
+type ReportDamaged struct {
+	To  effect.RequestID
+	Ask effect.ReportDamaged
+}
+
 // QuorumMessages brings another voter's messages, at least one. It is answered by one effect.QuorumMessagesTaken. The
 // messages are slices of the frame they came in.
 type QuorumMessages struct {
@@ -52,6 +58,7 @@ func (*AlterPartition) event()      {}
 func (*RegisterBroker) event()      {}
 func (*BrokerHeartbeat) event()     {}
 func (*AllocateProducerIDs) event() {}
+func (*ReportDamaged) event()       {}
 func (*QuorumMessages) event()      {}
 func (*FetchImage) event()          {}
 func (*Leave) event()               {}

@@ -26,7 +26,7 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 			b.recovered[p.Partition] = p
 			continue
 		case p.Damage != "":
-			return nil, fmt.Errorf("the metadata log is damaged: %v: %s", p.Partition, p.Damage)
+			return nil, fmt.Errorf("the metadata log is damaged: %v: %s; %s", p.Partition, p.Damage, replaceVoter)
 		}
 		switch p.Partition {
 		case metalog.EntriesPartition:
@@ -55,6 +55,9 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 	b.settle(out)
 	return b, nil
 }
+
+// replaceVoter is what to do about a metadata log that is damaged, for people.
+const replaceVoter = "if other voters run, start this node with an empty data directory: it votes again and is filled anew; if it is the only voter, restore the whole directory from a backup"
 
 // metadataLog keeps everything until an image stands for it.
 func metadataLog() effect.LogConfig {

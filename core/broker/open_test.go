@@ -213,7 +213,7 @@ func TestADamagedMetadataLogStopsTheStartAndDeletesNothing(t *testing.T) {
 		var out effect.Set
 		_, err = Open(newWorld().b.config, engine, rec, &out)
 	}
-	if err == nil || !strings.Contains(err.Error(), "metadata log") {
+	if err == nil || !strings.Contains(err.Error(), "metadata log") || !strings.Contains(err.Error(), "empty data directory") {
 		t.Fatalf("the start goes on: %v", err)
 	}
 	there := false

@@ -64,6 +64,7 @@ func (b *Broker) setOffline(tp model.TopicPartition) {
 func (b *Broker) forgetOffline(tp model.TopicPartition) {
 	if b.offline[tp] {
 		delete(b.offline, tp)
+		delete(b.damage.alone, tp)
 		b.offlineChanged = true
 	}
 }

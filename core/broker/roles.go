@@ -100,6 +100,11 @@ func (b *Broker) partitionChanged(t *topic, ch *metadata.PartitionChange, out *e
 		return
 	case !mine, p == nil && b.deleting[tp]:
 		return // it is taken up when what was here is gone
+	case p == nil && b.recoveredDamaged(tp) != "" && b.mayDrop(ch.After, model.NoLeaderEpoch):
+		noteDropped(t, tp, b.recoveredDamaged(tp), out)
+		delete(b.recovered, tp)
+		b.deleteFiles(tp, out)
+		return
 	case p == nil:
 		p = b.addPartition(t, b.newReplica(tp, b.recovered[tp], out))
 		delete(b.recovered, tp)
@@ -116,6 +121,14 @@ func (b *Broker) partitionChanged(t *topic, ch *metadata.PartitionChange, out *e
 // a replica of is led on.
 func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set) {
 	led, epoch := p.replica.Leads(), p.replica.LeaderEpoch()
+	if why := p.replica.Offline(); why != "" {
+		if b.mayDrop(state, epoch) {
+			noteDropped(p.topic, p.replica.Partition(), why, out)
+			b.removePartition(p, kerr.NotLeaderForPartition.Code, out)
+			return
+		}
+		b.damaged(p)
+	}
 	before := p.replica.Bounds().HighWatermark
 	if state.Leader == b.config.Advertised.ID && (len(state.Replicas) == 1 || b.isRegistered()) {
 		b.unfollow(p)
@@ -182,6 +195,14 @@ func (b *Broker) newReplica(tp model.TopicPartition, rec *storage.Recovered, out
 		r.GoOffline(rec.Damage, out)
 	}
 	return r
+}
+
+// recoveredDamaged is what is wrong with a partition that recovery found; empty if nothing is, or it found none.
+func (b *Broker) recoveredDamaged(tp model.TopicPartition) string {
+	if rec := b.recovered[tp]; rec != nil {
+		return rec.Damage
+	}
+	return ""
 }
 
 // addTopic files a topic that is new here.

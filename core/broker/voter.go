@@ -14,6 +14,7 @@ import (
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/quorum"
 	"github.com/weirmq/weir/core/record"
+	"github.com/weirmq/weir/core/storage"
 )
 
 // QuorumConfig is who keeps the metadata log, and this node's part in it.
@@ -82,7 +83,10 @@ func (b *Broker) openLog(out *effect.Set) {
 func (b *Broker) openVoter(store metalog.Store, found metalog.Found) (*metalog.Saved, error) {
 	q := &b.config.Quorum
 	saved, err := metalog.Load(store, found)
-	if err != nil {
+	switch {
+	case storage.IsDamage(err):
+		return nil, fmt.Errorf("load the metadata log: %w; %s", err, replaceVoter)
+	case err != nil:
 		return nil, fmt.Errorf("load the metadata log: %w", err)
 	}
 	first := slices.ContainsFunc(q.Voters, func(v VoterAddress) bool { return v.Node == b.config.Advertised.ID })

@@ -14,7 +14,7 @@
 // has what those before it decided, so two of them may be about the same topic.
 //
 // Inputs: Lead and Resign; the requests (Create, Delete, Ensure, Extend, Alter, Reassign, ListReassignments, ElectLeaders,
-// Register, Unregister, Heartbeat, AlterPartition, AllocateProducerIDs); Take, Applied and Committed; time. Outputs: a
+// Register, Unregister, Heartbeat, AlterPartition, ReportDamaged, AllocateProducerIDs); Take, Applied and Committed; time. Outputs: a
 // batch from Take, replies, notes and marks.
 //
 // Invariants:
@@ -26,6 +26,7 @@
 //     is answered NOT_CONTROLLER, which says that it may have come to pass or not.
 //  5. A partition is led by a replica that has everything that was committed: from the ISR, or the ELR (KIP-966), unless
 //     the topic or an operator asks for another.
+//     A replica that its broker cannot read is neither, as soon as somebody else leads.
 //  6. A reassignment is part of the partition's record: whoever is the controller carries it on.
 //
 // Deliberately absent: the image itself and how it is kept (core/metadata), agreement (core/quorum), the log on disk

@@ -20,6 +20,7 @@ import (
 //	topic NAME assign=(1.2.3, ...)        a partition for each list of replicas
 //	register N directory=N | beat N [leave] | silence heard=(N, ...)
 //	isr NAME/P N...                       the leader says who is in sync
+//	damaged N NAME/P [epoch=N]            a broker cannot serve its replica, which last went by that leader epoch
 //	reassign NAME/P N... [same-factor] | cancel NAME/P
 //	moving [NAME/P...]                    which reassignments are under way
 //	elect all|NAME/P [unclean] | rebalance
@@ -85,6 +86,15 @@ func (l *life) command(t *testing.T, d *datadriven.TestData) string {
 			l.c.AlterPartition(to, &effect.AlterPartition{Broker: p.Leader, BrokerEpoch: l.epochs[p.Leader], Parts: []effect.AlterPartitionPart{in}}, out)
 		}).(*effect.PartitionsAltered)
 		return effect.CodeName(answer.Parts[0].Code) + "\n"
+	case "damaged":
+		tp, p := l.named(t, arg(1))
+		epoch := int(p.LeaderEpoch)
+		d.MaybeScanArgs(t, "epoch", &epoch)
+		return l.told(t, func(to effect.RequestID, out *effect.Set) {
+			l.c.ReportDamaged(to, &effect.ReportDamaged{
+				Broker: node(0), BrokerEpoch: l.epochs[node(0)], Parts: []effect.DamagedPart{{Partition: tp, LeaderEpoch: model.LeaderEpoch(epoch)}},
+			}, out)
+		})
 	case "reassign", "cancel":
 		name, index := nameOf(t, arg(0))
 		part := ReassignPart{Partition: index, Cancel: d.Cmd == "cancel"}

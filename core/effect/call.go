@@ -209,6 +209,35 @@ type BrokerHeartbeatAnswered struct {
 	ShouldShutdown bool
 }
 
+// ReportDamaged tells the controller which replicas a broker cannot serve, so that they are taken out of the ISR and the ELR where
+// somebody else can lead. It is answered by DamagedReported. Parts of one topic stand together.
+type ReportDamaged struct {
+	Broker      model.NodeID
+	BrokerEpoch model.BrokerEpoch
+	Parts       []DamagedPart
+}
+
+// DamagedPart is one partition of a ReportDamaged.
+type DamagedPart struct {
+	Partition model.TopicPartition
+	// LeaderEpoch is the last in which the replica led or followed; NoLeaderEpoch if it has done neither in this life. What
+	// leaders know of it is of that epoch or of earlier ones.
+	LeaderEpoch model.LeaderEpoch
+}
+
+// DamagedReported answers ReportDamaged. With a Code there are no parts.
+type DamagedReported struct {
+	Code  int16
+	Parts []DamagedPartReported
+}
+
+// DamagedPartReported says that a replica is neither in sync nor eligible any more, and that no leader knows anything of it; or,
+// with ELIGIBLE_LEADERS_NOT_AVAILABLE, that nobody else could lead, so that nothing was changed.
+type DamagedPartReported struct {
+	Partition model.TopicPartition
+	Code      int16
+}
+
 // AllocateProducerIDs asks the controller for producer ids that no other broker gives out. It is answered by
 // ProducerIDsAllocated.
 type AllocateProducerIDs struct {
@@ -298,6 +327,7 @@ func (*AlterPartition) call()      {}
 func (*RegisterBroker) call()      {}
 func (*HeartbeatBroker) call()     {}
 func (*AllocateProducerIDs) call() {}
+func (*ReportDamaged) call()       {}
 func (*QuorumMessages) call()      {}
 func (*Forward) call()             {}
 func (*FetchImage) call()          {}
@@ -308,6 +338,7 @@ func (*PartitionsAltered) answer()       {}
 func (*BrokerRegistered) answer()        {}
 func (*BrokerHeartbeatAnswered) answer() {}
 func (*ProducerIDsAllocated) answer()    {}
+func (*DamagedReported) answer()         {}
 func (*QuorumMessagesTaken) answer()     {}
 func (*Forwarded) answer()               {}
 func (*ImageFetched) answer()            {}

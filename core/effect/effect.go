@@ -278,7 +278,7 @@ type Retained struct {
 }
 
 // Damaged reports that bytes which had been made durable no longer check out. The partition is
-// unusable here until an operator (or, with replicas, a peer) repairs it; they are never served.
+// unusable here until it is deleted and filled anew from a peer, or an operator repairs it; they are never served.
 type Damaged struct {
 	Partition model.TopicPartition
 	Detail    string

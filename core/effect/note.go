@@ -62,6 +62,8 @@ const (
 	NoteTruncated                               // Offset: where the log ends now; Count: records dropped
 	NoteCutOff                                  // Count: so many ms the controller was not reached: what this node leads is not served
 	NoteServesAgain                             // the controller was reached after NoteCutOff
+	NoteReplicaAlone                            // a replica is offline, and nobody else could lead: nothing is done. Detail: what an operator can do
+	NoteReplicaDropped                          // a damaged replica begins anew, and fetches everything from the leader. Detail: what was wrong
 	noteKindCount
 )
 
@@ -83,6 +85,7 @@ var noteNames = [noteKindCount]string{
 	NoteControllerElected: "controller_elected",
 	NoteClusterFounded:    "cluster_founded", NoteQuorumRefused: "quorum_refused", NoteMetadataRefused: "metadata_refused", NoteVotersChanged: "voters_changed", NotePartitionLetGo: "partition_let_go",
 	NoteCutOff: "cut_off", NoteServesAgain: "serves_again",
+	NoteReplicaAlone: "replica_alone", NoteReplicaDropped: "replica_dropped",
 }
 
 // String is the note's name in logs and traces.

@@ -156,7 +156,7 @@ func bodyString(body Body) string {
 		}
 	case *ProducerIDAssigned:
 		parts = append(parts, fmt.Sprintf("%s producer id %d epoch %d", CodeName(body.Code), body.ID, body.Epoch))
-	case *PartitionsAltered, *BrokerRegistered, *BrokerHeartbeatAnswered, *ProducerIDsAllocated, *QuorumMessagesTaken, *ImageFetched, *Forwarded:
+	case *PartitionsAltered, *BrokerRegistered, *BrokerHeartbeatAnswered, *ProducerIDsAllocated, *DamagedReported, *QuorumMessagesTaken, *ImageFetched, *Forwarded:
 		return answerString(body.(AnswerBody))
 	case *PartitionsReassigned, *ReassignmentsListed, *LeadersElected, *BrokerUnregistered, *QuorumDescribed, *VotersChanged:
 		return placementString(body)

@@ -68,6 +68,11 @@ func callString(body CallBody) string {
 		}
 	case *AllocateProducerIDs:
 		fmt.Fprintf(&b, "allocate producer ids for broker %d epoch %d", body.Broker, body.BrokerEpoch)
+	case *ReportDamaged:
+		fmt.Fprintf(&b, "damaged replicas of broker %d epoch %d", body.Broker, body.BrokerEpoch)
+		for _, p := range body.Parts {
+			fmt.Fprintf(&b, "; %v leader epoch %d", p.Partition, p.LeaderEpoch)
+		}
 	case *QuorumMessages:
 		fmt.Fprintf(&b, "%d quorum messages of voter %d for voter %d", len(body.Messages), body.From, body.To)
 	case *Forward:
@@ -102,6 +107,11 @@ func answerString(body AnswerBody) string {
 		fmt.Fprintf(&b, "broker heartbeat: %s caught up %t, fenced %t, shut down %t", CodeName(body.Code), body.IsCaughtUp, body.IsFenced, body.ShouldShutdown)
 	case *ProducerIDsAllocated:
 		fmt.Fprintf(&b, "producer ids: %s %d from %d", CodeName(body.Code), body.Count, body.First)
+	case *DamagedReported:
+		fmt.Fprintf(&b, "damaged replicas: %s", CodeName(body.Code))
+		for _, p := range body.Parts {
+			fmt.Fprintf(&b, "; %v %s", p.Partition, CodeName(p.Code))
+		}
 	case *QuorumMessagesTaken:
 		fmt.Fprintf(&b, "quorum messages taken: %s", CodeName(body.Code))
 	case *Forwarded:

@@ -6,6 +6,7 @@ func (*PartitionsAltered) body()       {}
 func (*BrokerRegistered) body()        {}
 func (*BrokerHeartbeatAnswered) body() {}
 func (*ProducerIDsAllocated) body()    {}
+func (*DamagedReported) body()         {}
 func (*QuorumMessagesTaken) body()     {}
 func (*ImageFetched) body()            {}
 

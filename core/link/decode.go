@@ -36,6 +36,8 @@ func (l *Link) decode(k *call) (body effect.AnswerBody, aliases bool, err error)
 			err = fmt.Errorf("%d producer ids are allocated from %d", r.ProducerIDLen, r.ProducerIDStart)
 		}
 		body = &effect.ProducerIDsAllocated{Code: r.ErrorCode, First: model.ProducerID(r.ProducerIDStart), Count: r.ProducerIDLen}
+	case *effect.ReportDamaged:
+		body, err = l.decodeDamagedReported(asked, k.version)
 	case *effect.QuorumMessages:
 		var r protocol.QuorumMessagesResponse
 		err = l.read(&r, k.version)
@@ -90,6 +92,33 @@ func (l *Link) decodePartitionsAltered(asked *effect.AlterPartition, version int
 				part.ISR = append(part.ISR, model.NodeID(id))
 			}
 			body.Parts = append(body.Parts, part)
+		}
+	}
+	if body.Code != 0 {
+		body.Parts = nil
+	}
+	return body, nil
+}
+
+func (l *Link) decodeDamagedReported(asked *effect.ReportDamaged, version int16) (effect.AnswerBody, error) {
+	var r protocol.DamagedReplicasResponse
+	if err := l.read(&r, version); err != nil {
+		return nil, err
+	}
+	body := &effect.DamagedReported{Code: r.ErrorCode}
+	clear(l.parts)
+	for i := range asked.Parts {
+		l.parts[asked.Parts[i].Partition] = i + 1
+	}
+	for t := range r.Topics {
+		topic := &r.Topics[t]
+		for _, p := range topic.Partitions {
+			tp := model.TopicPartition{Topic: model.TopicID(topic.TopicID), Partition: model.Partition(p.PartitionIndex)}
+			if l.parts[tp] <= 0 {
+				return nil, fmt.Errorf("%v was not asked for, or is there twice", tp)
+			}
+			l.parts[tp] = -1
+			body.Parts = append(body.Parts, effect.DamagedPartReported{Partition: tp, Code: p.ErrorCode})
 		}
 	}
 	if body.Code != 0 {

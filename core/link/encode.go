@@ -21,6 +21,7 @@ var speaks = [...]struct {
 	{protocol.KeyBrokerHeartbeat, 1, 2},
 	{protocol.KeyAllocateProducerIDs, 0, 0},
 	{protocol.KeyQuorumMessages, 0, 0},
+	{protocol.KeyDamagedReplicas, 0, 0},
 }
 
 // version is the highest version of a request that both nodes speak.
@@ -53,6 +54,8 @@ func sizeOf(body effect.CallBody) int {
 			n += 8 + len(m)
 		}
 		return n
+	case *effect.ReportDamaged:
+		return partBytes * (1 + len(body.Parts))
 	case *effect.Forward:
 		return partBytes + len(body.Request)
 	case *effect.CreateMissing:
@@ -95,6 +98,8 @@ func (l *Link) encode(body effect.CallBody) protocol.Message {
 			protocol.Add(&m.Messages).Data.Bytes = b
 		}
 		return m
+	case *effect.ReportDamaged:
+		return encodeReportDamaged(body)
 	case *effect.Forward:
 		m := protocol.NewRequest(protocol.KeyEnvelope).(*protocol.EnvelopeRequest)
 		m.RequestData, m.RequestPrincipal, m.ClientHostAddress = body.Request, body.Principal, body.ClientAddress
@@ -167,6 +172,19 @@ func encodeAlterPartition(body *effect.AlterPartition) protocol.Message {
 			b := protocol.Add(&to.NewIsrWithEpochs)
 			b.BrokerID, b.BrokerEpoch = int32(s.Broker), int64(s.BrokerEpoch)
 		}
+	}
+	return m
+}
+
+func encodeReportDamaged(body *effect.ReportDamaged) protocol.Message {
+	m := protocol.NewRequest(protocol.KeyDamagedReplicas).(*protocol.DamagedReplicasRequest)
+	m.BrokerID, m.BrokerEpoch = int32(body.Broker), int64(body.BrokerEpoch)
+	for _, p := range body.Parts {
+		if n := len(m.Topics); n == 0 || m.Topics[n-1].TopicID != [16]byte(p.Partition.Topic) {
+			protocol.Add(&m.Topics).TopicID = [16]byte(p.Partition.Topic)
+		}
+		to := protocol.Add(&m.Topics[len(m.Topics)-1].Partitions)
+		to.PartitionIndex, to.LeaderEpoch = int32(p.Partition.Partition), int32(p.LeaderEpoch)
 	}
 	return m
 }

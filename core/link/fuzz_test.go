@@ -19,6 +19,7 @@ func fuzzedCalls() []effect.CallBody {
 		&effect.RegisterBroker{Broker: self},
 		&effect.HeartbeatBroker{Broker: self},
 		&effect.AllocateProducerIDs{Broker: self},
+		&effect.ReportDamaged{Broker: self, Parts: []effect.DamagedPart{{Partition: tp}}},
 		&effect.QuorumMessages{Messages: [][]byte{nil}},
 		&effect.Forward{Request: make([]byte, 10)},
 		&effect.FetchImage{Replica: self, Position: 2},

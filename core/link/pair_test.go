@@ -165,6 +165,15 @@ func exchanges() []struct {
 		{&effect.HeartbeatBroker{Broker: 1, BrokerEpoch: 8, MetadataOffset: -1}, &effect.BrokerHeartbeatAnswered{Code: 77, IsFenced: true}},
 		{&effect.AllocateProducerIDs{Broker: 1, BrokerEpoch: 8}, &effect.ProducerIDsAllocated{First: 5000, Count: 1000}},
 		{
+			&effect.ReportDamaged{Broker: 1, BrokerEpoch: 77, Parts: []effect.DamagedPart{
+				{Partition: at(orders, 0), LeaderEpoch: 3}, {Partition: at(orders, 4), LeaderEpoch: -1}, {Partition: at(payments, 1), LeaderEpoch: 1},
+			}},
+			&effect.DamagedReported{Parts: []effect.DamagedPartReported{
+				{Partition: at(orders, 0)}, {Partition: at(orders, 4), Code: 83}, {Partition: at(payments, 1), Code: 100},
+			}},
+		},
+		{&effect.ReportDamaged{Broker: 1, BrokerEpoch: 8}, &effect.DamagedReported{Code: 77}},
+		{
 			&effect.QuorumMessages{From: 1<<63 + 5, To: 6, Messages: [][]byte{[]byte("one"), bytes.Repeat([]byte("two"), 1000)}},
 			&effect.QuorumMessagesTaken{},
 		},
@@ -195,6 +204,8 @@ func askedOf(ev broker.Event) (to effect.RequestID, ask effect.CallBody) {
 	case *broker.BrokerHeartbeat:
 		return ev.To, &ev.Ask
 	case *broker.AllocateProducerIDs:
+		return ev.To, &ev.Ask
+	case *broker.ReportDamaged:
 		return ev.To, &ev.Ask
 	case *broker.QuorumMessages:
 		return ev.To, &ev.Ask

@@ -101,6 +101,7 @@ const (
 	KeyUnregisterController                  Key = 94
 	KeyNodeHello                             Key = 30000
 	KeyQuorumMessages                        Key = 30001
+	KeyDamagedReplicas                       Key = 30002
 )
 
 // KeyCount is one more than the greatest of Kafka's keys.
@@ -110,7 +111,7 @@ const KeyCount = 95
 // OwnKeyCount how many there are, without a gap.
 const (
 	FirstOwnKey = 30000
-	OwnKeyCount = 2
+	OwnKeyCount = 3
 )
 
 var keyInfos = [KeyCount]keyInfo{
@@ -212,8 +213,9 @@ var keyInfos = [KeyCount]keyInfo{
 }
 
 var ownKeyInfos = [OwnKeyCount]keyInfo{
-	KeyNodeHello - FirstOwnKey:      {"NodeHello", 0, 0, 0, 0},
-	KeyQuorumMessages - FirstOwnKey: {"QuorumMessages", 0, 0, 0, 0},
+	KeyNodeHello - FirstOwnKey:       {"NodeHello", 0, 0, 0, 0},
+	KeyQuorumMessages - FirstOwnKey:  {"QuorumMessages", 0, 0, 0, 0},
+	KeyDamagedReplicas - FirstOwnKey: {"DamagedReplicas", 0, 0, 0, 0},
 }
 
 // NewRequest makes an empty request of key k, at its defaults; nil if the key is unknown or retired.
@@ -406,6 +408,8 @@ func NewRequest(k Key) Message {
 		m = new(NodeHelloRequest)
 	case KeyQuorumMessages:
 		m = new(QuorumMessagesRequest)
+	case KeyDamagedReplicas:
+		m = new(DamagedReplicasRequest)
 	default:
 		return nil
 	}
@@ -603,6 +607,8 @@ func NewResponse(k Key) Message {
 		m = new(NodeHelloResponse)
 	case KeyQuorumMessages:
 		m = new(QuorumMessagesResponse)
+	case KeyDamagedReplicas:
+		m = new(DamagedReplicasResponse)
 	default:
 		return nil
 	}

@@ -21,7 +21,7 @@ import (
 //	                                                           cutting (Lead waits for it)
 //
 //	            Damaged, Broken
-//	any of them ────────────────► offline    (an operator repairs the files and restarts the node)
+//	any of them ────────────────► offline    (another is made in its place once nobody counts on it, or an operator repairs it)
 type Replica struct {
 	partition model.TopicPartition
 	role      role

@@ -133,6 +133,7 @@ var apis = []API{
 	{protocol.KeyRemoveRaftVoter, 0, 0, 0, Alter, Cluster, Decided, "With a zero directory id, from whichever disk the node votes."},
 	{protocol.KeyNodeHello, 0, 0, 0, ClusterAction, Cluster, Nodes, "Not Kafka's. What a node says first: who it is and whom it means."},
 	{protocol.KeyQuorumMessages, 0, 0, 0, ClusterAction, Cluster, Nodes, "Not Kafka's. Messages between voters of the metadata quorum."},
+	{protocol.KeyDamagedReplicas, 0, 0, 0, ClusterAction, Cluster, Nodes, "Not Kafka's. Which replicas a broker cannot serve."},
 }
 
 // handle gives a request to the handler of its key. A test holds this switch against the table.
@@ -224,6 +225,8 @@ func (s *Session) handle(rq *request, out *Out) {
 		s.receiveNodeHello(rq, out)
 	case protocol.KeyQuorumMessages:
 		s.receiveQuorumMessages(rq, out)
+	case protocol.KeyDamagedReplicas:
+		s.receiveDamagedReplicas(rq, out)
 	default:
 		invariant.Checkf(false, "%v is in the table and has no handler", rq.slot.key)
 	}
@@ -310,6 +313,8 @@ func (s *Session) respond(sl *slot, body effect.Body) protocol.Message {
 		return respondAllocateProducerIDs(body)
 	case *effect.QuorumMessagesTaken:
 		return respondQuorumMessages(body)
+	case *effect.DamagedReported:
+		return respondDamagedReplicas(body)
 	case *effect.ImageFetched:
 		return respondFetchSnapshot(sl, body)
 	case *effect.Forwarded:

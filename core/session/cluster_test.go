@@ -40,6 +40,8 @@ func defaultRequest(key protocol.Key, version int16) protocol.Message {
 		m.BrokerID = 2
 	case *protocol.AllocateProducerIDsRequest:
 		m.BrokerID = 2
+	case *protocol.DamagedReplicasRequest:
+		m.BrokerID = 2
 	case *protocol.FetchSnapshotRequest:
 		m.ReplicaID = 2
 		topic := protocol.Add(&m.Topics)
@@ -91,6 +93,8 @@ func answerOf(ev broker.Event, code int16) (effect.RequestID, effect.Body) {
 		return ev.To, &effect.BrokerHeartbeatAnswered{Code: code, IsFenced: true}
 	case *broker.AllocateProducerIDs:
 		return ev.To, &effect.ProducerIDsAllocated{Code: code, First: 1000, Count: 1000}
+	case *broker.ReportDamaged:
+		return ev.To, &effect.DamagedReported{Code: code}
 	case *broker.QuorumMessages:
 		return ev.To, &effect.QuorumMessagesTaken{Code: code}
 	case *broker.FetchImage:

@@ -149,6 +149,9 @@ func (e *Engine) damaged(p *partition, detail string) {
 	}
 	p.damage = detail[:min(len(detail), damageDetailBytes)]
 	e.touch(p)
+	if p.deleted {
+		return // whoever has it deleted may soon have another in its place
+	}
 	e.late.Damaged = append(e.late.Damaged, effect.Damaged{Partition: p.tp, Detail: p.damage})
 	e.note(effect.Note{Kind: effect.NoteDamageFound, Partition: p.tp, Offset: p.end, Detail: p.damage})
 }

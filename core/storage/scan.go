@@ -11,6 +11,9 @@ import (
 // errDamaged is what reading a segment returns when its bytes are not what was written.
 var errDamaged = errors.New("damaged")
 
+// IsDamage reports whether an error says that durable bytes do not check out, of a partition or of what all of them need.
+func IsDamage(err error) bool { return errors.Is(err, ErrDamaged) || errors.Is(err, errDamaged) }
+
 // window is the last piece of a segment that headers were read from: neighbouring headers cost one read.
 type window struct {
 	seg  *segment

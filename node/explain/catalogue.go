@@ -324,8 +324,8 @@ var running = []Entry{
 	},
 	{
 		DataDamaged, "data that was written safely has changed on the disk",
-		"The disk, its controller or memory is faulty, or something wrote into the data directory. The partition is offline: weir never cuts data to make it fit.",
-		"`weir log verify DIR` names the file and the position. Mend the disk, then restore the whole directory from a backup; or save what can be read with `weir log dump --records`, delete the topic and write it anew. A file put back alone is not taken: the partition stays offline.", inLog,
+		"The disk, its controller or memory is faulty, or something wrote into the data directory. Weir never cuts data to make it fit. Of a partition with other replicas, one of which has everything, this one is dropped and filled anew from there; any other is offline.",
+		"Look after the disk even if the replica healed. `weir topic describe` says what a partition that is offline waits for: start the nodes that have its other replicas. If there are none: `weir log verify DIR` names the file and the position; mend the disk, then restore the whole directory from a backup; or save what can be read with `weir log dump --records`, delete the topic and write it anew. A file put back alone is not taken: the partition stays offline.", inLog,
 	},
 	{
 		ShutdownForced, "the shutdown did not wait for requests any longer",

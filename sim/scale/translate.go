@@ -25,6 +25,8 @@ func (n *node) eventOf(c *effect.Call, to effect.RequestID) broker.Event {
 		return &broker.AlterPartition{To: to, Ask: *body}
 	case *effect.AllocateProducerIDs:
 		return &broker.AllocateProducerIDs{To: to, Ask: *body}
+	case *effect.ReportDamaged:
+		return &broker.ReportDamaged{To: to, Ask: *body}
 	case *effect.QuorumMessages:
 		return &broker.QuorumMessages{To: to, Ask: *body}
 	case *effect.FetchImage:

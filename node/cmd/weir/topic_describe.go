@@ -186,6 +186,8 @@ func lagText(l *partitionLine) string {
 type replicaView struct {
 	survey survey
 	ends   map[int32]map[admin.Partition]int64 // by node
+	// damaged are replicas that their nodes cannot read.
+	damaged map[int32]map[admin.Partition]bool
 }
 
 // replicaPatience is how long a node may take to tell where its replicas end: one that hangs is left out.
@@ -206,7 +208,7 @@ func lookAtReplicas(ctx context.Context, ad *admin.Admin, topics []admin.TopicDe
 	if !several {
 		return nil, nil
 	}
-	v := &replicaView{survey: survey{topics: topics}, ends: map[int32]map[admin.Partition]int64{}}
+	v := &replicaView{survey: survey{topics: topics}, ends: map[int32]map[admin.Partition]int64{}, damaged: map[int32]map[admin.Partition]bool{}}
 	var err error
 	if v.survey.cluster, err = describeBrokers(ctx, ad); err != nil {
 		return nil, err
@@ -227,15 +229,18 @@ func lookAtReplicas(ctx context.Context, ad *admin.Admin, topics []admin.TopicDe
 			if err != nil {
 				return // it is left out
 			}
-			ends := map[admin.Partition]int64{}
+			ends, damaged := map[admin.Partition]int64{}, map[admin.Partition]bool{}
 			for _, o := range offsets {
+				if errors.Is(o.Err, kerr.KafkaStorageError) {
+					damaged[admin.Partition{Topic: o.Topic, Partition: o.Partition}] = true
+				}
 				if o.Err == nil && o.Offset >= 0 {
 					ends[admin.Partition{Topic: o.Topic, Partition: o.Partition}] = o.Offset
 				}
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			v.ends[node] = ends
+			v.ends[node], v.damaged[node] = ends, damaged
 		})
 	}
 	group.Wait()
@@ -266,9 +271,11 @@ func (v *replicaView) why(topic string, p *admin.PartitionDescription) (why []st
 	if v == nil {
 		return nil
 	}
-	lag := v.lag(topic, p)
+	lag, tp := v.lag(topic, p), admin.Partition{Topic: topic, Partition: p.Partition}
 	behind := func(r int32) string {
 		switch n, told := lag[strconv.Itoa(int(r))]; {
+		case v.damaged[r][tp]:
+			return fmt.Sprintf("node %d found its data damaged and fetches it anew", r)
 		case !v.survey.runs(r):
 			return fmt.Sprintf("node %d is down", r)
 		case told && n > 0:
@@ -291,6 +298,15 @@ func (v *replicaView) why(topic string, p *admin.PartitionDescription) (why []st
 			what += fmt.Sprintf(": it waits for one of the nodes %s, which have everything", numbers(p.ELR))
 		} else if len(p.LastKnownELR) > 0 {
 			what += fmt.Sprintf(": node %s was the last to have everything, and its disk was replaced", numbers(p.LastKnownELR))
+		}
+		why = append(why, what)
+	}
+	if v.damaged[p.Leader][tp] {
+		what := fmt.Sprintf("offline: the data of node %d, which leads, is damaged (see data-damaged in its log)", p.Leader)
+		if waits := without(slices.Concat(p.ISR, p.ELR), p.Leader); len(waits) > 0 {
+			what += fmt.Sprintf("; node %s takes over when it runs", numbers(waits))
+		} else {
+			what += ", and no other replica has everything"
 		}
 		why = append(why, what)
 	}

@@ -1,0 +1,135 @@
+package broker
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
+	"github.com/weirmq/weir/core/model"
+)
+
+// damage is what this broker does about replicas that it cannot serve.
+//
+//	         told the controller            neither in sync nor eligible,             its files are gone
+//	offline ─────────────────────► told ──────────────────────────────────► dropped ────────────────────► an empty follower
+//	                                │  ▲     in an epoch of which nobody
+//	                                ▼  │     knows how far it was
+//	                          nobody else could lead
+//
+// What is damaged is dropped only when the committed metadata does without it: until then a crash finds it as it was.
+type damage struct {
+	due    bool          // there may be something to tell
+	call   effect.CallID // 0: none is under way
+	nextAt model.Time
+	after  model.TopicPartition // the last that was told of: there may be more than one request takes
+	alone  map[model.TopicPartition]bool
+}
+
+const (
+	reportTimeout  model.Time = 3e9
+	reportInterval model.Time = 1e9
+	// reportPartsMax bounds how many replicas one request tells of.
+	reportPartsMax = 1000
+)
+
+// damaged goes on with a replica that cannot be used: the controller is told at once, unless there is no other replica.
+func (b *Broker) damaged(p *partition) {
+	if len(p.topic.Partition(p.index()).Replicas) > 1 {
+		b.damage.due, b.damage.nextAt = true, b.now
+	}
+}
+
+// reportable is the replicas that somebody else may have, in order, those first that come after the last that was told of.
+func (b *Broker) reportable() []*partition {
+	var all []*partition
+	for _, tp := range sortedOffline(b.offline) {
+		if p := b.partitions.get(tp); p != nil && len(p.topic.Partition(tp.Partition).Replicas) > 1 {
+			all = append(all, p)
+		}
+	}
+	first, _ := slices.BinarySearchFunc(all, b.damage.after, func(p *partition, tp model.TopicPartition) int { return p.replica.Partition().Compare(tp) })
+	if first < len(all) && all[first].replica.Partition() == b.damage.after {
+		first++
+	}
+	return append(all[first:], all[:first]...)
+}
+
+// tickDamage tells the controller which replicas cannot be served here.
+func (b *Broker) tickDamage(out *effect.Set) {
+	d := &b.damage
+	if !d.due || d.call != 0 || b.now < d.nextAt || b.self.epoch == model.NoBrokerEpoch {
+		return
+	}
+	d.nextAt = b.now + reportInterval
+	all := b.reportable()
+	if d.due = len(all) > 0; !d.due {
+		return
+	}
+	body := &effect.ReportDamaged{Broker: b.config.Advertised.ID, BrokerEpoch: b.self.epoch}
+	for _, p := range all[:min(len(all), reportPartsMax)] {
+		d.after = p.replica.Partition()
+		body.Parts = append(body.Parts, effect.DamagedPart{Partition: d.after, LeaderEpoch: p.replica.LeaderEpoch()})
+	}
+	slices.SortFunc(body.Parts, func(a, b effect.DamagedPart) int { return a.Partition.Compare(b.Partition) })
+	d.call = b.askController(effect.LaneControl, reportTimeout, body, out, b.damageReported)
+}
+
+// damageReported takes in what the controller does about it. What it has changed comes with the metadata.
+func (b *Broker) damageReported(a *effect.Answer, out *effect.Set) {
+	d := &b.damage
+	d.call = 0
+	body, _ := a.Body.(*effect.DamagedReported)
+	if a.Failure != effect.CallOK || body.Code != 0 {
+		return
+	}
+	for i := range body.Parts {
+		in := &body.Parts[i]
+		p := b.partitions.get(in.Partition)
+		if p == nil || p.replica.Offline() == "" || in.Code != kerr.EligibleLeadersNotAvailable.Code || d.alone[in.Partition] {
+			continue
+		}
+		if d.alone == nil {
+			d.alone = make(map[model.TopicPartition]bool)
+		}
+		d.alone[in.Partition] = true
+		out.Notes = append(out.Notes, effect.Note{
+			Kind: effect.NoteReplicaAlone, Topic: p.topic.Name, Partition: in.Partition, Offset: p.replica.LogEndOffset(),
+			Detail: fmt.Sprintf("%s; of its replicas %v no other that has everything is running: start those, or, to go on without what they lack, stop this node and elect a leader uncleanly",
+				p.replica.Offline(), p.topic.Partition(in.Partition.Partition).Replicas),
+		})
+	}
+}
+
+// damageDeadline is when tickDamage has something to do.
+func (b *Broker) damageDeadline() model.Time {
+	if !b.damage.due || b.damage.call != 0 || b.self.epoch == model.NoBrokerEpoch {
+		return 0
+	}
+	return max(1, b.damage.nextAt)
+}
+
+// mayDrop reports whether a damaged replica is of no use to anybody: another leads, nobody counts on what this one has, and
+// nobody can take it in for what it had, for that was in an earlier leader epoch. epoch is the last in which it led or
+// followed.
+func (b *Broker) mayDrop(state *metadata.Partition, epoch model.LeaderEpoch) bool {
+	self := b.config.Advertised.ID
+	return state.LeaderEpoch > epoch && state.Leader != model.NoNode && !state.InSync(self) && !slices.Contains(state.ELR, self) && b.isRegistered()
+}
+
+// noteDropped says that a damaged replica is to be filled anew.
+func noteDropped(t *topic, tp model.TopicPartition, why string, out *effect.Set) {
+	out.Marks.Set(effect.MarkReplicaDropped)
+	out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteReplicaDropped, Topic: t.Name, Partition: tp, Detail: why})
+}
+
+func sortedOffline(of map[model.TopicPartition]bool) []model.TopicPartition {
+	all := make([]model.TopicPartition, 0, len(of))
+	for tp := range of {
+		all = append(all, tp)
+	}
+	slices.SortFunc(all, model.TopicPartition.Compare)
+	return all
+}
