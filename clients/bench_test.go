@@ -106,7 +106,7 @@ func (s *sink) serve(k transport.Conn) {
 }
 
 func startSink(b *testing.B, partitions int) (*sink, *client.Client) {
-	l, err := tcp.Listen("127.0.0.1:0", nil)
+	l, err := tcp.Listen("127.0.0.1:0", tcp.Config{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func (n *Node) listenKafka() error {
 		}
 	}
 	for attempt := 1; ; attempt++ {
-		plain, err := tcp.Listen(n.config.Listener, tcpConfig)
+		plain, err := tcp.Listen(n.config.Listener, n.tcpConfig(tcpConfig))
 		if err != nil {
 			return fmt.Errorf("listeners: %w", err)
 		}
@@ -214,7 +214,7 @@ func (n *Node) listenNodes() error {
 	if n.config.Cluster.Transport == "tls" {
 		tcpConfig = config
 	}
-	plain, err := tcp.Listen(address, tcpConfig)
+	plain, err := tcp.Listen(address, n.tcpConfig(tcpConfig))
 	if err != nil {
 		return fmt.Errorf("nodes.listener: %w", err)
 	}
@@ -229,6 +229,10 @@ func (n *Node) listenNodes() error {
 	}
 	n.inner = append(n.inner, encrypted)
 	return nil
+}
+
+func (n *Node) tcpConfig(config *tls.Config) tcp.Config {
+	return tcp.Config{TLS: config, SendBufferBytes: max(0, int(n.config.Limits.SendBufferBytes))}
 }
 
 // stopAccepting closes the listeners. Connections live on. It may be called again.

@@ -114,6 +114,7 @@ type Groups struct {
 // Limits bounds what clients can make the node hold.
 type Limits struct {
 	RequestBytesMax          int32
+	SendBufferBytes          int32 // of sockets; below 1: the system's
 	QueuedBytesMax           int64
 	QueuedResponseBytesMax   int64
 	FetchSessionsMax         int32

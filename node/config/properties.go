@@ -161,6 +161,8 @@ var properties = []Property{
 		0, math.MaxInt32, func(c *Config) *time.Duration { return &c.ShutdownGrace }),
 	number("socket.request.max.bytes", "104857600", "The largest request. A larger one closes its connection.",
 		1<<10, math.MaxInt32, func(c *Config) *int32 { return &c.Limits.RequestBytesMax }),
+	number("socket.send.buffer.bytes", "204800", "The send buffer of a TCP connection. Small, it keeps what consumers are sent in the processor's cache; but a connection sends no more than that for each round trip: raise it where consumers are far away. -1 leaves it to the system.",
+		-1, 1<<30, func(c *Config) *int32 { return &c.Limits.SendBufferBytes }),
 	text("ssl.certificate.file", "", "PEM file with the certificate, and its chain, that a listener SSL://HOST:PORT shows.",
 		func(c *Config) *string { return &c.TLSCertificate }),
 	text("ssl.key.file", "", "PEM file with the private key of ssl.certificate.file.",
@@ -177,7 +179,7 @@ var irrelevant = []string{
 	"log.cleaner.enable", "log.cleaner.threads", "log.flush.interval.messages", "log.flush.interval.ms", "num.io.threads",
 	"num.network.threads", "num.recovery.threads.per.data.dir", "num.replica.fetchers",
 	"process.roles", "queued.max.requests", "share.coordinator.state.topic.min.isr",
-	"share.coordinator.state.topic.replication.factor", "socket.receive.buffer.bytes", "socket.send.buffer.bytes",
+	"share.coordinator.state.topic.replication.factor", "socket.receive.buffer.bytes",
 	"transaction.state.log.min.isr", "transaction.state.log.replication.factor", "zookeeper.connect",
 	"zookeeper.connection.timeout.ms",
 }

@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -18,6 +19,7 @@ type Listener struct {
 	listener *net.TCPListener
 	tls      *tls.Config   // nil for plain
 	timeout  time.Duration // for a connection's handshake
+	sendSize int           // of sockets' send buffers; 0: the system's
 
 	accepted chan accept   // unbuffered: the kernel's backlog is the queue
 	closed   chan struct{} // closed by Close
@@ -30,12 +32,21 @@ type accept struct {
 	err  error
 }
 
-// Listen binds addr ("host:port"; port 0 takes a free one). With a nil config it is plain TCP.
-func Listen(addr string, config *tls.Config) (*Listener, error) {
-	return listen(addr, config, HandshakeTimeout)
+// Config is how a Listener listens.
+type Config struct {
+	// TLS runs on every connection; nil for plain TCP.
+	TLS *tls.Config
+	// SendBufferBytes is the size of sockets' send buffers, which the system doubles for its own needs; 0 leaves it
+	// to the system, which lets them grow to megabytes. A small one keeps what is sent in the processor's cache until
+	// it is received, but allows no more than itself for each round trip.
+	SendBufferBytes int
+	// HandshakeTimeout is for TLS; 0 is HandshakeTimeout.
+	HandshakeTimeout time.Duration
 }
 
-func listen(addr string, config *tls.Config, timeout time.Duration) (*Listener, error) {
+// Listen binds addr ("host:port"; port 0 takes a free one).
+func Listen(addr string, c Config) (*Listener, error) {
+	config := c.TLS
 	if config != nil && len(config.Certificates) == 0 && config.GetCertificate == nil && config.GetConfigForClient == nil {
 		return nil, errors.New("tls: listen: the TLS configuration has no certificate")
 	}
@@ -46,7 +57,8 @@ func listen(addr string, config *tls.Config, timeout time.Duration) (*Listener, 
 	}
 	l := &Listener{
 		listener: nl.(*net.TCPListener),
-		timeout:  timeout,
+		timeout:  cmp.Or(c.HandshakeTimeout, HandshakeTimeout),
+		sendSize: c.SendBufferBytes,
 		accepted: make(chan accept),
 		closed:   make(chan struct{}),
 		stopped:  make(chan struct{}),
@@ -94,6 +106,12 @@ func (l *Listener) accept() (transport.Conn, error) {
 	tcp, err := l.listener.AcceptTCP()
 	if err != nil {
 		return nil, err
+	}
+	if l.sendSize > 0 {
+		if err := tcp.SetWriteBuffer(l.sendSize); err != nil {
+			tcp.Close() // the error to tell is the other one
+			return nil, err
+		}
 	}
 	if l.tls != nil {
 		return &TLSConn{session: tls.Server(tcp, l.tls), timeout: l.timeout}, nil

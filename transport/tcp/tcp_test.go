@@ -11,7 +11,7 @@ import (
 
 func plain(tb testing.TB) (transport.Listener, transport.Dialer) {
 	tb.Helper()
-	l, err := tcp.Listen("127.0.0.1:0", nil)
+	l, err := tcp.Listen("127.0.0.1:0", tcp.Config{})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func encrypted(tb testing.TB) (transport.Listener, transport.Dialer) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	l, err := tcp.Listen("127.0.0.1:0", certificate.ServerConfig(c))
+	l, err := tcp.Listen("127.0.0.1:0", tcp.Config{TLS: certificate.ServerConfig(c)})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func encryptedListener(t *testing.T, timeout time.Duration) (*Listener, *tls.Con
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := listen("127.0.0.1:0", certificate.ServerConfig(c), timeout)
+	l, err := Listen("127.0.0.1:0", Config{TLS: certificate.ServerConfig(c), HandshakeTimeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestMutualTLSShowsTheClientsCertificate(t *testing.T) {
 	client.Certificates = []tls.Certificate{c}
 	server := certificate.ServerConfig(c)
 	server.ClientAuth = tls.RequireAnyClientCert
-	l, err := Listen("127.0.0.1:0", server)
+	l, err := Listen("127.0.0.1:0", Config{TLS: server})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestMutualTLSShowsTheClientsCertificate(t *testing.T) {
 }
 
 func TestAddressIsFreeOnceEverythingIsClosed(t *testing.T) {
-	l, err := Listen("127.0.0.1:0", nil)
+	l, err := Listen("127.0.0.1:0", Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestAddressIsFreeOnceEverythingIsClosed(t *testing.T) {
 	s.Close()
 	c.Close()
 	l.Close()
-	again, err := Listen(l.Addr().String(), nil)
+	again, err := Listen(l.Addr().String(), Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestAddressIsFreeOnceEverythingIsClosed(t *testing.T) {
 }
 
 func TestListenWithoutACertificateIsRefused(t *testing.T) {
-	if l, err := Listen("127.0.0.1:0", &tls.Config{}); err == nil {
+	if l, err := Listen("127.0.0.1:0", Config{TLS: &tls.Config{}}); err == nil {
 		l.Close()
 		t.Fatal("listening without a certificate")
 	}

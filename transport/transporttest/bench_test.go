@@ -30,7 +30,7 @@ var factories = []struct {
 		return must(tb, l, err), n
 	}},
 	{"tcp", func(tb testing.TB) (transport.Listener, transport.Dialer) {
-		l, err := tcp.Listen("127.0.0.1:0", nil)
+		l, err := tcp.Listen("127.0.0.1:0", tcp.Config{})
 		return must(tb, l, err), tcp.NewDialer(nil)
 	}},
 	{"tls", func(tb testing.TB) (transport.Listener, transport.Dialer) {
@@ -38,7 +38,7 @@ var factories = []struct {
 		c = must(tb, c, err)
 		client, err := certificate.ClientConfig(path)
 		client = must(tb, client, err)
-		l, err := tcp.Listen("127.0.0.1:0", certificate.ServerConfig(c))
+		l, err := tcp.Listen("127.0.0.1:0", tcp.Config{TLS: certificate.ServerConfig(c)})
 		return must(tb, l, err), tcp.NewDialer(client)
 	}},
 	{"quic", func(tb testing.TB) (transport.Listener, transport.Dialer) {
