@@ -20,6 +20,9 @@ type Plan struct {
 	// Settle is how long after Until all that was asked may take to complete.
 	Settle    model.Time
 	EventsMax int64
+	// Silent is when producers stop writing until all replicas agree once more, which they must without anything new being
+	// written: what is only made up for by the next record would be hidden by it. 0: they do not stop.
+	Silent model.Time
 
 	Knobs   Knobs
 	Net     NetPlan
@@ -218,6 +221,8 @@ func (p *Plan) validate() error {
 		return fmt.Errorf("plan: unknown mode %q", p.Mode)
 	case p.Until <= 0 || p.Settle <= 0 || p.EventsMax <= 0:
 		return fmt.Errorf("plan: until, settle and events_max must be positive")
+	case p.Silent < 0 || p.Silent > p.Until:
+		return fmt.Errorf("plan: silent is within the fault phase")
 	case p.Until > model.Time(24*time.Hour) || p.Settle > model.Time(24*time.Hour):
 		return fmt.Errorf("plan: until and settle are a day at most")
 	case p.Mode != Cluster && p.Mode != Swarm && p.clustered():

@@ -40,8 +40,14 @@ func MakePlan(seed uint64, mode Mode) *Plan {
 	if mode != Calm {
 		m.strikes()
 	}
+	if r := m.stream("silence", 0); mode == Cluster && len(p.Nodes) > 1 && r.Percent(silentPercent) {
+		p.Silent = model.Time(r.Between(int64(p.Until/4), int64(p.Until*3/4)))
+	}
 	return p
 }
+
+// silentPercent is of clusters' plans: those in which producers fall silent.
+const silentPercent = 33
 
 type planner struct {
 	root draw.Seed

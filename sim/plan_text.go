@@ -25,6 +25,7 @@ func (p *Plan) fields() []field {
 		{"until", &p.Until},
 		{"settle", &p.Settle},
 		{"events_max", &p.EventsMax},
+		{"silent", &p.Silent},
 	}
 }
 

@@ -149,7 +149,7 @@ func (w *world) populate() error {
 		load, err := workload.New(env, workload.Spec{
 			ID: l.ID, Kind: l.Kind, Clients: int(l.Clients), Topics: int(l.Topics), Partitions: int(l.Partitions),
 			ValueBytes: int(l.ValueBytes), Gap: l.Gap, Records: int(l.Records), Codec: int(l.Codec), Linger: l.Linger,
-			Replicas: int(l.Replicas), InSyncMin: int(l.InSyncMin), Addrs: w.addrs(), Calm: w.plan.Mode == Calm,
+			Replicas: int(l.Replicas), InSyncMin: int(l.InSyncMin), Addrs: w.addrs(), Calm: w.plan.Mode == Calm, Silent: w.silentAt(),
 		})
 		if err != nil {
 			return err
@@ -165,6 +165,14 @@ func (w *world) populate() error {
 	}
 	w.at(epoch+w.plan.Until, w.heal)
 	return nil
+}
+
+// silentAt is when producers stop writing; 0: not before they are done.
+func (w *world) silentAt() model.Time {
+	if w.plan.Silent == 0 {
+		return 0
+	}
+	return epoch + w.plan.Silent
 }
 
 // addrs are where the nodes are found.

@@ -1,6 +1,12 @@
 package sim
 
-import "github.com/weirmq/weir/core/model"
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/weirmq/weir/core/model"
+)
 
 // strike lets one planned fault happen.
 func (w *world) strike(s *Strike) {
@@ -127,8 +133,38 @@ func (w *world) heal() {
 		n.flips, n.again, n.slowMean, n.slowTimes = 0, 0, 0, 0
 	}
 	w.plan.Disk = DiskPlan{OpMean: us, SyncMin: 50 * us, SyncMean: 200 * us}
+	w.settlePrograms(false)
+	if w.plan.Silent > 0 {
+		w.agree(w.now + agreePatience)
+	}
+}
+
+// settlePrograms has programs come to an end: those that are silent, or all others.
+func (w *world) settlePrograms(silent bool) {
 	for _, h := range w.hosts {
-		h.program.Settle(w.now)
-		h.schedule()
+		if s, is := h.program.(interface{ Silent() bool }); (is && s.Silent()) == silent {
+			h.program.Settle(w.now)
+			h.schedule()
+		}
+	}
+}
+
+// agreePatience is how long replicas may take to agree once everything is healed and nothing is written.
+const agreePatience = 30 * sc
+
+// agree waits until all replicas are in sync and know how far their partitions are committed, before anything new is written.
+func (w *world) agree(limit model.Time) {
+	down := slices.ContainsFunc(w.nodes, func(n *node) bool { return !n.serves() && n.refused == "" })
+	why := ""
+	if !down && !w.damaged() {
+		why = w.apart()
+	}
+	switch {
+	case !down && why == "":
+		w.settlePrograms(true)
+	case w.now >= limit && !w.damaged():
+		w.fail("silence", fmt.Sprintf("%s after all faults were healed, and nothing new was written: %s", time.Duration(agreePatience), why+w.standing()))
+	default:
+		w.after(pollEvery, func() { w.agree(limit) })
 	}
 }

@@ -72,6 +72,10 @@ func (p *producer) Wake(now model.Time) {
 		p.last(now)
 		return
 	}
+	if p.Silent() && now >= p.g.spec.Silent {
+		p.at = 0
+		return
+	}
 	topic := p.g.topics[p.rand.Intn(p.g.created)]
 	p.burst(now, topic, p.rand.Intn(p.g.spec.Partitions))
 	p.machine.Tick(now, &p.line.Out)
@@ -172,6 +176,9 @@ func (p *producer) acked(now model.Time, at int, j int64, a *client.Ack) {
 }
 
 func (p *producer) WakeAt() model.Time { return p.at }
+
+// Silent reports whether the producer stops writing before the faults end.
+func (p *producer) Silent() bool { return p.g.spec.Silent > 0 }
 
 func (p *producer) Settle(now model.Time) {
 	p.settledAt, p.at = now, now

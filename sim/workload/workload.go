@@ -75,6 +75,8 @@ type Spec struct {
 	Addrs []string
 	// Calm promises that there are no faults: timeouts are generous, and nothing may fail.
 	Calm bool
+	// Silent is when producers stop writing until they are told to settle; 0: they do not stop.
+	Silent model.Time
 }
 
 // World is what programs are given by the simulator.
