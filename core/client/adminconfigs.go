@@ -92,9 +92,7 @@ func (a *Admin) DescribeConfigs(now model.Time, node model.NodeID, queries []Con
 	if node >= 0 {
 		e.to, e.node = toNode, node
 	}
-	e.encode = func(w *protocol.Writer, version int16, _ int32) {
-		var m protocol.DescribeConfigsRequest
-		m.Default()
+	e.encode = encoding(func(m *protocol.DescribeConfigsRequest, version int16, _ int32) {
 		m.IncludeSynonyms = true
 		m.IncludeDocumentation = version >= 3
 		for _, q := range queries {
@@ -102,11 +100,8 @@ func (a *Admin) DescribeConfigs(now model.Time, node model.NodeID, queries []Con
 			r.ResourceType, r.ResourceName = int8(q.Kind), q.Name
 			r.ConfigurationKeys = q.Names
 		}
-		m.Encode(w, version)
-	}
-	e.decode = func(a *Answer, version int16, r *protocol.Reader) (int16, string) {
-		var m protocol.DescribeConfigsResponse
-		m.Decode(r, version)
+	})
+	e.decode = decoding(func(a *Answer, m *protocol.DescribeConfigsResponse) (int16, string) {
 		a.Configs = a.Configs[:0]
 		for i := range m.Results {
 			x := &m.Results[i]
@@ -132,7 +127,7 @@ func (a *Admin) DescribeConfigs(now model.Time, node model.NodeID, queries []Con
 			a.Configs = append(a.Configs, c)
 		}
 		return 0, ""
-	}
+	})
 	return a.run(now, e, out)
 }
 
@@ -162,9 +157,7 @@ func (a *Admin) AlterConfigs(now model.Time, node model.NodeID, kind ConfigKind,
 	if node >= 0 {
 		e.to, e.node = toNode, node
 	}
-	e.encode = func(w *protocol.Writer, version int16, _ int32) {
-		var m protocol.IncrementalAlterConfigsRequest
-		m.Default()
+	e.encode = encoding(func(m *protocol.IncrementalAlterConfigsRequest, _ int16, _ int32) {
 		m.ValidateOnly = validateOnly
 		r := protocol.Add(&m.Resources)
 		r.ResourceType, r.ResourceName = int8(kind), name
@@ -175,18 +168,15 @@ func (a *Admin) AlterConfigs(now model.Time, node model.NodeID, kind ConfigKind,
 				d.Value = protocol.String(c.Value)
 			}
 		}
-		m.Encode(w, version)
-	}
-	e.decode = func(_ *Answer, version int16, r *protocol.Reader) (int16, string) {
-		var m protocol.IncrementalAlterConfigsResponse
-		m.Decode(r, version)
+	})
+	e.decode = decoding(func(_ *Answer, m *protocol.IncrementalAlterConfigsResponse) (int16, string) {
 		for i := range m.Responses {
 			if x := &m.Responses[i]; x.ErrorCode != 0 {
 				return x.ErrorCode, x.ErrorMessage.Value
 			}
 		}
 		return 0, ""
-	}
+	})
 	return a.run(now, e, out)
 }
 
@@ -194,24 +184,19 @@ func (a *Admin) AlterConfigs(now model.Time, node model.NodeID, kind ConfigKind,
 func (a *Admin) CreatePartitions(now model.Time, topic string, count int32, validateOnly bool, out *Out) OpID {
 	return a.run(now, errand{
 		to: toController, key: protocol.KeyCreatePartitions, changes: !validateOnly,
-		encode: func(w *protocol.Writer, version int16, timeoutMs int32) {
-			var m protocol.CreatePartitionsRequest
-			m.Default()
+		encode: encoding(func(m *protocol.CreatePartitionsRequest, _ int16, timeoutMs int32) {
 			m.TimeoutMs, m.ValidateOnly = timeoutMs, validateOnly
 			t := protocol.Add(&m.Topics)
 			t.Name, t.Count = topic, count
 			t.Assignments = nil // the broker places them
-			m.Encode(w, version)
-		},
-		decode: func(_ *Answer, version int16, r *protocol.Reader) (int16, string) {
-			var m protocol.CreatePartitionsResponse
-			m.Decode(r, version)
+		}),
+		decode: decoding(func(_ *Answer, m *protocol.CreatePartitionsResponse) (int16, string) {
 			for i := range m.Results {
 				if x := &m.Results[i]; x.ErrorCode != 0 {
 					return x.ErrorCode, x.ErrorMessage.Value
 				}
 			}
 			return 0, ""
-		},
+		}),
 	}, out)
 }

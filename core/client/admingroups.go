@@ -44,14 +44,8 @@ type GroupOffset struct {
 func (a *Admin) ListGroups(now model.Time, node model.NodeID, out *Out) OpID {
 	return a.run(now, errand{
 		to: toNode, node: node, key: protocol.KeyListGroups,
-		encode: func(w *protocol.Writer, version int16, _ int32) {
-			var m protocol.ListGroupsRequest
-			m.Default()
-			m.Encode(w, version)
-		},
-		decode: func(a *Answer, version int16, r *protocol.Reader) (int16, string) {
-			var m protocol.ListGroupsResponse
-			m.Decode(r, version)
+		encode: encoding(func(_ *protocol.ListGroupsRequest, _ int16, _ int32) {}),
+		decode: decoding(func(a *Answer, m *protocol.ListGroupsResponse) (int16, string) {
 			a.Groups = a.Groups[:0]
 			for i := range m.Groups {
 				g := &m.Groups[i]
@@ -59,7 +53,7 @@ func (a *Admin) ListGroups(now model.Time, node model.NodeID, out *Out) OpID {
 			}
 			slices.SortFunc(a.Groups, func(x, y Group) int { return strings.Compare(x.ID, y.ID) })
 			return m.ErrorCode, ""
-		},
+		}),
 	}, out)
 }
 
@@ -68,15 +62,10 @@ func (a *Admin) ListGroups(now model.Time, node model.NodeID, out *Out) OpID {
 func (a *Admin) DescribeGroup(now model.Time, group string, out *Out) OpID {
 	return a.run(now, errand{
 		to: toCoordinator, group: group, key: protocol.KeyDescribeGroups,
-		encode: func(w *protocol.Writer, version int16, _ int32) {
-			var m protocol.DescribeGroupsRequest
-			m.Default()
+		encode: encoding(func(m *protocol.DescribeGroupsRequest, _ int16, _ int32) {
 			m.Groups = append(m.Groups, group)
-			m.Encode(w, version)
-		},
-		decode: func(ans *Answer, version int16, r *protocol.Reader) (int16, string) {
-			var m protocol.DescribeGroupsResponse
-			m.Decode(r, version)
+		}),
+		decode: decoding(func(ans *Answer, m *protocol.DescribeGroupsResponse) (int16, string) {
 			ans.Groups = ans.Groups[:0]
 			for i := range m.Groups {
 				if m.Groups[i].ErrorCode != 0 {
@@ -87,7 +76,7 @@ func (a *Admin) DescribeGroup(now model.Time, group string, out *Out) OpID {
 				ans.Groups = append(ans.Groups, g)
 			}
 			return 0, ""
-		},
+		}),
 	}, out)
 }
 
@@ -119,20 +108,15 @@ const consumerProtocolType = "consumer"
 func (a *Admin) DeleteGroup(now model.Time, group string, out *Out) OpID {
 	return a.run(now, errand{
 		to: toCoordinator, group: group, key: protocol.KeyDeleteGroups, changes: true,
-		encode: func(w *protocol.Writer, version int16, _ int32) {
-			var m protocol.DeleteGroupsRequest
-			m.Default()
+		encode: encoding(func(m *protocol.DeleteGroupsRequest, _ int16, _ int32) {
 			m.GroupsNames = append(m.GroupsNames, group)
-			m.Encode(w, version)
-		},
-		decode: func(_ *Answer, version int16, r *protocol.Reader) (int16, string) {
-			var m protocol.DeleteGroupsResponse
-			m.Decode(r, version)
+		}),
+		decode: decoding(func(_ *Answer, m *protocol.DeleteGroupsResponse) (int16, string) {
 			if len(m.Results) == 0 {
 				return kerr.UnknownServerError.Code, "the answer names no group"
 			}
 			return m.Results[0].ErrorCode, m.Results[0].ErrorMessage.Value
-		},
+		}),
 	}, out)
 }
 
@@ -162,12 +146,9 @@ func encodeOffsetFetch(w *protocol.Writer, version int16, group string, partitio
 	if version < 8 {
 		m.GroupID = group
 		m.Topics = nil
-		for _, p := range partitions {
-			if n := len(m.Topics); n == 0 || m.Topics[n-1].Name != p.Topic {
-				protocol.Add(&m.Topics).Name = p.Topic
-			}
-			t := &m.Topics[len(m.Topics)-1]
-			t.PartitionIndexes = append(t.PartitionIndexes, int32(p.Partition))
+		for topic, of := range byTopic(partitions) {
+			t := protocol.Add(&m.Topics)
+			t.Name, t.PartitionIndexes = topic, indexesOf(of)
 		}
 		m.Encode(w, version)
 		return
@@ -175,12 +156,9 @@ func encodeOffsetFetch(w *protocol.Writer, version int16, group string, partitio
 	g := protocol.Add(&m.Groups)
 	g.GroupID = group
 	g.Topics = nil
-	for _, p := range partitions {
-		if n := len(g.Topics); n == 0 || g.Topics[n-1].Name != p.Topic {
-			protocol.Add(&g.Topics).Name = p.Topic
-		}
-		t := &g.Topics[len(g.Topics)-1]
-		t.PartitionIndexes = append(t.PartitionIndexes, int32(p.Partition))
+	for topic, of := range byTopic(partitions) {
+		t := protocol.Add(&g.Topics)
+		t.Name, t.PartitionIndexes = topic, indexesOf(of)
 	}
 	m.Encode(w, version)
 }
@@ -268,15 +246,17 @@ func encodeOffsetCommit(w *protocol.Writer, version int16, group string, who mem
 	if version >= 7 && who.instanceID != "" {
 		m.GroupInstanceID = protocol.String(who.instanceID)
 	}
-	for _, o := range offsets {
-		if n := len(m.Topics); n == 0 || m.Topics[n-1].Name != o.Topic {
-			protocol.Add(&m.Topics).Name = o.Topic
-		}
-		p := protocol.Add(&m.Topics[len(m.Topics)-1].Partitions)
-		p.PartitionIndex, p.CommittedOffset = int32(o.Partition), int64(o.Offset)
-		p.CommittedMetadata = protocol.String(o.Metadata)
-		if version >= 6 {
-			p.CommittedLeaderEpoch = int32(o.LeaderEpoch)
+	for topic, of := range byTopic(offsets) {
+		t := protocol.Add(&m.Topics)
+		t.Name = topic
+		for i := range of {
+			o := &of[i]
+			p := protocol.Add(&t.Partitions)
+			p.PartitionIndex, p.CommittedOffset = int32(o.Partition), int64(o.Offset)
+			p.CommittedMetadata = protocol.String(o.Metadata)
+			if version >= 6 {
+				p.CommittedLeaderEpoch = int32(o.LeaderEpoch)
+			}
 		}
 	}
 	m.Encode(w, version)
@@ -317,21 +297,17 @@ func (a *Admin) DeleteGroupOffsets(now model.Time, group string, partitions []To
 	slices.SortFunc(partitions, TopicPartition.Compare)
 	return a.run(now, errand{
 		to: toCoordinator, group: group, key: protocol.KeyOffsetDelete, changes: true,
-		encode: func(w *protocol.Writer, version int16, _ int32) {
-			var m protocol.OffsetDeleteRequest
-			m.Default()
+		encode: encoding(func(m *protocol.OffsetDeleteRequest, _ int16, _ int32) {
 			m.GroupID = group
-			for _, p := range partitions {
-				if n := len(m.Topics); n == 0 || m.Topics[n-1].Name != p.Topic {
-					protocol.Add(&m.Topics).Name = p.Topic
+			for topic, of := range byTopic(partitions) {
+				t := protocol.Add(&m.Topics)
+				t.Name = topic
+				for _, p := range of {
+					protocol.Add(&t.Partitions).PartitionIndex = int32(p.Partition)
 				}
-				protocol.Add(&m.Topics[len(m.Topics)-1].Partitions).PartitionIndex = int32(p.Partition)
 			}
-			m.Encode(w, version)
-		},
-		decode: func(a *Answer, version int16, r *protocol.Reader) (int16, string) {
-			var m protocol.OffsetDeleteResponse
-			m.Decode(r, version)
+		}),
+		decode: decoding(func(a *Answer, m *protocol.OffsetDeleteResponse) (int16, string) {
 			a.Committed = a.Committed[:0]
 			for i := range m.Topics {
 				for j := range m.Topics[i].Partitions {
@@ -344,6 +320,6 @@ func (a *Admin) DeleteGroupOffsets(now model.Time, group string, partitions []To
 				}
 			}
 			return m.ErrorCode, ""
-		},
+		}),
 	}, out)
 }

@@ -32,6 +32,32 @@ type errand struct {
 	stage  stage
 }
 
+// encoding makes an errand's encode: fill says what is asked, in a request that has its defaults.
+func encoding[M any, P interface {
+	*M
+	Default()
+	Encode(w *protocol.Writer, version int16)
+}](fill func(m P, version int16, timeoutMs int32)) func(*protocol.Writer, int16, int32) {
+	return func(w *protocol.Writer, version int16, timeoutMs int32) {
+		m := P(new(M))
+		m.Default()
+		fill(m, version, timeoutMs)
+		m.Encode(w, version)
+	}
+}
+
+// decoding makes an errand's decode: take reads the answer. What did not arrive whole is the caller's to notice.
+func decoding[M any, P interface {
+	*M
+	Decode(r *protocol.Reader, version int16)
+}](take func(a *Answer, m P) (code int16, message string)) func(*Answer, int16, *protocol.Reader) (int16, string) {
+	return func(a *Answer, version int16, r *protocol.Reader) (int16, string) {
+		m := P(new(M))
+		m.Decode(r, version)
+		return take(a, m)
+	}
+}
+
 // target is who can answer an errand.
 type target uint8
 

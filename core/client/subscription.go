@@ -3,6 +3,7 @@ package client
 import (
 	"encoding/binary"
 	"errors"
+	"iter"
 
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/protocol"
@@ -23,6 +24,33 @@ func (p TopicPartition) Compare(o TopicPartition) int {
 		return 1
 	}
 	return int(p.Partition) - int(o.Partition)
+}
+
+func (p TopicPartition) topic() string { return p.Topic }
+
+// byTopic walks the parts of one topic after the other. They are ordered by topic.
+func byTopic[T interface{ topic() string }](parts []T) iter.Seq2[string, []T] {
+	return func(yield func(string, []T) bool) {
+		for rest := parts; len(rest) > 0; {
+			name, n := rest[0].topic(), 1
+			for n < len(rest) && rest[n].topic() == name {
+				n++
+			}
+			if !yield(name, rest[:n]) {
+				return
+			}
+			rest = rest[n:]
+		}
+	}
+}
+
+// indexesOf are the partitions' numbers.
+func indexesOf(parts []TopicPartition) []int32 {
+	out := make([]int32, len(parts))
+	for i, p := range parts {
+		out[i] = int32(p.Partition)
+	}
+	return out
 }
 
 // Subscription is what a member of a classic group of consumers tells whoever assigns: the metadata of
@@ -50,12 +78,9 @@ func (s *Subscription) Encode(dst []byte) []byte {
 	if s.Rack != "" {
 		m.RackID = protocol.String(s.Rack)
 	}
-	for _, p := range s.Owned {
-		if n := len(m.OwnedPartitions); n == 0 || m.OwnedPartitions[n-1].Topic != p.Topic {
-			protocol.Add(&m.OwnedPartitions).Topic = p.Topic
-		}
-		t := &m.OwnedPartitions[len(m.OwnedPartitions)-1]
-		t.Partitions = append(t.Partitions, int32(p.Partition))
+	for topic, of := range byTopic(s.Owned) {
+		t := protocol.Add(&m.OwnedPartitions)
+		t.Topic, t.Partitions = topic, indexesOf(of)
 	}
 	return appendEmbedded(dst, &m, subscriptionVersion)
 }
@@ -81,12 +106,9 @@ func EncodeAssignment(dst []byte, partitions []TopicPartition, userData []byte) 
 	var m protocol.ConsumerProtocolAssignment
 	m.Default()
 	m.UserData = userData
-	for _, p := range partitions {
-		if n := len(m.AssignedPartitions); n == 0 || m.AssignedPartitions[n-1].Topic != p.Topic {
-			protocol.Add(&m.AssignedPartitions).Topic = p.Topic
-		}
-		t := &m.AssignedPartitions[len(m.AssignedPartitions)-1]
-		t.Partitions = append(t.Partitions, int32(p.Partition))
+	for topic, of := range byTopic(partitions) {
+		t := protocol.Add(&m.AssignedPartitions)
+		t.Topic, t.Partitions = topic, indexesOf(of)
 	}
 	return appendEmbedded(dst, &m, 1) // 1: as old as any cooperative client reads
 }
