@@ -86,7 +86,13 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 	return r, nil
 }
 
-func (r *Run) prepare(ctx context.Context) error {
+func (r *Run) prepare(ctx context.Context) (err error) {
+	var undo []func() error
+	defer func() {
+		for i := len(undo) - 1; err != nil && i >= 0; i-- {
+			err = errors.Join(err, undo[i]())
+		}
+	}()
 	started := make(chan error, 1)
 	go func() { started <- r.cluster.Start(startPatience) }()
 	select {
@@ -97,10 +103,10 @@ func (r *Run) prepare(ctx context.Context) error {
 	case <-ctx.Done():
 		return errors.New("stopped by a signal before the nodes were ready")
 	}
-	var err error
 	if r.log, err = os.OpenFile(filepath.Join(r.o.Cluster.Dir, "clients.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644); err != nil {
 		return err
 	}
+	undo = append(undo, r.log.Close)
 	log := slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	cl, err := client.New(r.cluster.Brokers(), client.WithID("chaos"), client.WithLogger(log))
 	if err != nil {
@@ -110,9 +116,10 @@ func (r *Run) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	undo = append(undo, asks.Close)
 	topic := fmt.Sprintf("chaos-%s", time.Now().UTC().Format("20060102-150405.000"))
 	if err := asks.CreateTopic(ctx, admin.Topic{Name: topic, Partitions: partitionCount, ReplicationFactor: replicationFactor}); err != nil {
-		return errors.Join(err, asks.Close())
+		return err
 	}
 	r.load = &load{
 		topic: topic, partitions: partitionCount, seed: r.o.Seed, rate: r.o.Rate, cl: cl, ledger: ledger.New(partitionCount), gaps: r.gaps,

@@ -50,6 +50,7 @@ type Node struct {
 
 	mu     sync.Mutex
 	broker *broker.Broker // nil: none was started
+	closed bool           // none is started any more
 }
 
 // New prepares a cluster. Start its nodes.
@@ -217,25 +218,11 @@ func (c *Cluster) Isolate(node int, sends, hears bool) {
 	}
 }
 
-// Stop stops all nodes by SIGTERM, and wants each to exit with 0.
-func (c *Cluster) Stop(patience time.Duration) error {
-	errs := make([]error, len(c.Nodes))
-	var all sync.WaitGroup
-	for i, n := range c.Nodes {
-		all.Go(func() { errs[i] = n.Stop(patience) })
-	}
-	all.Wait()
-	return errors.Join(errs...)
-}
-
-// Close kills what runs, and ends the network.
+// Close kills what runs, and ends the network. A Start that is under way starts nothing more: nobody would end it.
 func (c *Cluster) Close() error {
 	var errs []error
 	for _, n := range c.Nodes {
-		if n.Running() {
-			errs = append(errs, n.Kill())
-		}
-		errs = append(errs, n.log.Close())
+		errs = append(errs, n.close())
 	}
 	c.Network.close()
 	return errors.Join(errs...)
@@ -243,14 +230,32 @@ func (c *Cluster) Close() error {
 
 // Start starts the node's process. It does not wait until the node is ready.
 func (n *Node) Start() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return fmt.Errorf("node %d: %w", n.ID, ErrClosed)
+	}
 	b, err := broker.Start(broker.Options{Binary: n.binary, Config: n.config, Line: n.line, OwnGroup: true})
 	if err != nil {
 		return err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.broker = b
 	return nil
+}
+
+// ErrClosed says that the cluster was closed.
+var ErrClosed = errors.New("the cluster is closed")
+
+// close kills the node's process, if it lives, and sees to it that no other is started.
+func (n *Node) close() error {
+	n.mu.Lock()
+	n.closed = true
+	n.mu.Unlock()
+	var err error
+	if n.Running() {
+		err = n.Kill()
+	}
+	return errors.Join(err, n.log.Close())
 }
 
 func (n *Node) process() *broker.Broker {

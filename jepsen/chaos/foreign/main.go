@@ -69,7 +69,7 @@ func run(ctx context.Context, weir string, length time.Duration, seed uint64, ra
 		},
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; %s is kept", err, dir)
 	}
 	report := r.Finish(ctx)
 	if err := report.Write(os.Stdout); err != nil {
