@@ -402,9 +402,13 @@ func (g *ghost) recovered(e *storage.Engine, rec *storage.Recovery) {
 	}
 	for _, l := range g.order {
 		l.attempt = 0
-		if !found[l.tp] && !l.deleted && len(l.durable) > 0 && g.broken(l) == "" {
+		emptied := len(l.cuts) > 0 && g.recoveredCut(l, nil, 0, 0) // a log that was cut to nothing has no files
+		if !found[l.tp] && !l.deleted && len(l.durable) > 0 && !emptied && g.broken(l) == "" {
 			g.fail("lost-partition", fmt.Sprintf("%v: held %d to %d and is gone after a restart", l.tp, l.start, l.durableEnd()))
 			return
+		}
+		if !found[l.tp] && (emptied || l.deleted) {
+			l.durable, l.start = nil, 0 // should the node be given the partition again, it begins there
 		}
 		l.asked, l.cuts = nil, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/weirmq/weir/core/log"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
+	"github.com/weirmq/weir/core/storage"
 )
 
 // cutTo is what an engine reports of a log that begins at 0.
@@ -103,6 +104,45 @@ func TestGhostKnowsWhatATruncationUnderWayMayLeave(t *testing.T) {
 		end := tc.found[len(tc.found)-1].next
 		if got := g.recoveredCut(l, tc.found, 0, end); got != tc.ok {
 			t.Errorf("%s: taken %v", tc.name, got)
+		}
+	}
+}
+
+func TestALogThatIsDeletedAndGivenBackBeginsAnewAfterARestart(t *testing.T) {
+	g, said := haunted()
+	asks(g, 0, 0)
+	g.syncBegins()
+	g.syncEnds()
+	g.completed(appended(4), true)
+	g.log(ghostTP).deleted = true
+	g.recovered(nil, &storage.Recovery{})
+	g.log(ghostTP).deleted = false
+	asks(g, 0, 0)
+	g.syncBegins()
+	g.syncEnds()
+	g.completed(appended(4), true)
+	if *said != "" {
+		t.Errorf("the ghost says %q", *said)
+	}
+}
+
+func TestALogThatIsCutToNothingMayBeGoneAfterARestart(t *testing.T) {
+	for _, tc := range []struct {
+		to   model.Offset
+		said string
+	}{{0, ""}, {2, "lost-partition"}} {
+		g, said := haunted()
+		asks(g, 0, 0)
+		g.syncBegins()
+		g.syncEnds()
+		g.completed(appended(4), true)
+		g.truncate(ghostTP, tc.to, false)
+		g.recovered(nil, &storage.Recovery{})
+		if *said != tc.said {
+			t.Errorf("cut to %d: the ghost says %q, not %q", tc.to, *said, tc.said)
+		}
+		if end := g.log(ghostTP).durableEnd(); tc.said == "" && end != 0 {
+			t.Errorf("cut to %d: it is taken to end at %d", tc.to, end)
 		}
 	}
 }
