@@ -116,10 +116,14 @@ func (f *Followers) assign(a Assignment, now model.Time) {
 // Assigned takes in what the controller has committed, by the metadata log or in answer to a proposal. What is older
 // than what is known changes nothing. It reports whether the high watermark moved.
 //
+// An answer does not say who the replicas are, and may come before the metadata that changed them together with who is in
+// sync, as the end of a move does: then the same partition epoch comes again with other replicas, which are those.
+//
 // A proposal that was made before is settled by it: it rested on the partition epoch that has passed, so either it is
 // part of what was committed or it never will be.
 func (f *Followers) Assigned(a Assignment, now model.Time) (advanced bool) {
-	if a.PartitionEpoch <= f.assignment.PartitionEpoch {
+	if a.PartitionEpoch < f.assignment.PartitionEpoch ||
+		a.PartitionEpoch == f.assignment.PartitionEpoch && slices.Equal(a.Replicas, f.assignment.Replicas) {
 		return false
 	}
 	f.assign(a, now)

@@ -81,6 +81,21 @@ func TestHighWatermarkWaitsForWhoIsLeaving(t *testing.T) {
 	}
 }
 
+// The answer to a proposal that ended a move came before the metadata, and was taken with the replicas of before the move.
+func TestReplicasOfTheMetadataReplaceThoseThatAnAnswerWasTakenWith(t *testing.T) {
+	f := newFollowers([]model.NodeID{1, 3}, 1)
+	f.Appended(10, 10, 2)
+	f.Fetched(2, 1, 10, 3)
+	f.Fetched(3, 1, 10, 3)
+	proposes(t, f, 4, 1, 2, 3)
+	f.Assigned(Assignment{Replicas: []model.NodeID{1, 2, 3}, ISR: []model.NodeID{1, 3}, PartitionEpoch: 6}, 5)
+	f.Assigned(Assignment{Replicas: []model.NodeID{1, 3}, ISR: []model.NodeID{1, 3}, PartitionEpoch: 6}, 6)
+	if !f.Complete() {
+		t.Error("a replica is counted that is none")
+	}
+	proposes(t, f, 7) // nobody is missing
+}
+
 func TestHighWatermarkStandsBelowTheMinimum(t *testing.T) {
 	f := newFollowers([]model.NodeID{1}, 2)
 	if f.Appended(10, 10, 2); f.HighWatermark() != 0 {
