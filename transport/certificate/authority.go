@@ -6,12 +6,8 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -61,7 +57,6 @@ func NewAuthority(dir, name string) (*Authority, error) {
 			return nil, fmt.Errorf("%s is there already", filepath.Join(dir, existing))
 		}
 	}
-	// The key first: without its key the certificate would be trusted, and sign nothing.
 	return a, writePair(filepath.Join(dir, AuthorityName), filepath.Join(dir, AuthorityKeyName), encode(der), key)
 }
 
@@ -99,45 +94,10 @@ func (a *Authority) issue(now time.Time, name string, hosts []string) (until tim
 	if t.NotAfter.After(a.certificate.NotAfter) {
 		t.NotAfter = a.certificate.NotAfter
 	}
-	for _, host := range hosts {
-		if ip := net.ParseIP(host); ip != nil {
-			t.IPAddresses = append(t.IPAddresses, ip)
-		} else {
-			t.DNSNames = append(t.DNSNames, host)
-		}
-	}
+	reachedBy(t, hosts)
 	der, err := x509.CreateCertificate(rand.Reader, t, a.certificate, &key.PublicKey, a.key)
 	if err != nil {
 		return until, err
 	}
 	return t.NotAfter, writePair(filepath.Join(a.dir, name+".pem"), filepath.Join(a.dir, name+".key"), encode(der), key)
-}
-
-// template is what certificates have in common.
-func template(name string, life time.Duration, now time.Time) (*x509.Certificate, error) {
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return nil, err
-	}
-	return &x509.Certificate{
-		SerialNumber:          serial,
-		Subject:               pkix.Name{Organization: []string{"weir"}, CommonName: name},
-		NotBefore:             now.Add(-backdate),
-		NotAfter:              now.Add(life),
-		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		BasicConstraintsValid: true,
-	}, nil
-}
-
-// writePair writes a certificate and its key, the key first.
-func writePair(certificatePath, keyPath string, certificatePEM []byte, key *ecdsa.PrivateKey) error {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	if err := writeFile(keyPath, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
-		return err
-	}
-	return writeFile(certificatePath, certificatePEM, 0o644)
 }

@@ -160,39 +160,21 @@ func usable(kept []*x509.Certificate, key []byte, names []string, now time.Time)
 }
 
 func create(certificatePath, keyPath string, names []string, kept []*x509.Certificate, now time.Time) (tls.Certificate, error) {
+	t, err := template(names[0], validFor, now)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	t.Subject.Organization = []string{"weir development certificate"}
+	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	reachedBy(t, names)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	der, err := x509.CreateCertificate(rand.Reader, t, t, &key.PublicKey, key)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	template := &x509.Certificate{
-		SerialNumber:          serial,
-		Subject:               pkix.Name{Organization: []string{"weir development certificate"}, CommonName: names[0]},
-		NotBefore:             now.Add(-backdate),
-		NotAfter:              now.Add(validFor),
-		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true,
-	}
-	for _, name := range names {
-		if ip := net.ParseIP(name); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, name)
-		}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 	var public bytes.Buffer
 	public.Write(encode(der))
 	for _, old := range kept {
@@ -200,16 +182,52 @@ func create(certificatePath, keyPath string, names []string, kept []*x509.Certif
 			public.Write(encode(old.Raw))
 		}
 	}
+	if err := writePair(certificatePath, keyPath, public.Bytes(), key); err != nil {
+		return tls.Certificate{}, err
+	}
+	leaf, err := x509.ParseCertificate(der)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, err
+}
 
-	// The key first: a certificate without its key would be shown to clients, a key without its
-	// certificate is only replaced.
-	if err := writeFile(keyPath, keyPEM, 0o600); err != nil {
-		return tls.Certificate{}, err
+// template is what certificates have in common.
+func template(name string, life time.Duration, now time.Time) (*x509.Certificate, error) {
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, err
 	}
-	if err := writeFile(certificatePath, public.Bytes(), 0o644); err != nil {
-		return tls.Certificate{}, err
+	return &x509.Certificate{
+		SerialNumber:          serial,
+		Subject:               pkix.Name{Organization: []string{"weir"}, CommonName: name},
+		NotBefore:             now.Add(-backdate),
+		NotAfter:              now.Add(life),
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		BasicConstraintsValid: true,
+	}, nil
+}
+
+// reachedBy has a certificate be of hosts, which are names or addresses.
+func reachedBy(t *x509.Certificate, hosts []string) {
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			t.IPAddresses = append(t.IPAddresses, ip)
+		} else {
+			t.DNSNames = append(t.DNSNames, host)
+		}
 	}
-	return tls.X509KeyPair(encode(der), keyPEM)
+}
+
+// writePair writes a certificate and its key, the key first: a certificate without its key would be shown to clients, or
+// trusted and sign nothing. A key without its certificate is only replaced.
+func writePair(certificatePath, keyPath string, certificatePEM []byte, key *ecdsa.PrivateKey) error {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(keyPath, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		return err
+	}
+	return writeFile(certificatePath, certificatePEM, 0o644)
 }
 
 func encode(der []byte) []byte {
