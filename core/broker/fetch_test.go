@@ -220,13 +220,8 @@ func TestClientIsSentToAReplicaInItsRack(t *testing.T) {
 func TestFollowerServesClientsUpToTheHighWatermark(t *testing.T) {
 	f := newFollows(t)
 	id := f.create("a", 1)
-	_, call := f.one()
-	f.answer(call, &effect.ReplicaFetched{SessionID: 7})
-	_, call = f.one()
-	f.answer(call, &effect.ReplicaFetched{SessionID: 7, Parts: []effect.ReplicaFetchedPart{{
-		Partition: model.TopicPartition{Topic: id}, Diverging: effect.DivergingEpoch{Epoch: model.NoLeaderEpoch}, HighWatermark: 3,
-		Batches: []effect.FetchedBatch{{Header: record.Header{RecordCount: 5, LastOffsetDelta: 4, SizeBytes: 100, ProducerID: -1}}},
-	}}})
+	call := f.session()
+	f.answer(call, &effect.ReplicaFetched{SessionID: 7, Parts: []effect.ReplicaFetchedPart{given(id, 5, 3)}})
 	fetch := func(rack string, offset model.Offset, epoch model.LeaderEpoch) effect.FetchPart {
 		t.Helper()
 		var out effect.Set

@@ -102,6 +102,30 @@ func (f *follows) one() (*effect.ReplicaFetch, effect.CallID) {
 	return fetches[0], ids[0]
 }
 
+// session makes a session with the leader, and returns the fetch that waits there.
+func (f *follows) session() effect.CallID {
+	f.t.Helper()
+	_, call := f.one()
+	f.answer(call, &effect.ReplicaFetched{SessionID: 7})
+	_, call = f.one()
+	return call
+}
+
+// given is partition 0 of a topic with a batch of records from the start.
+func given(id model.TopicID, records int32, highWatermark model.Offset) effect.ReplicaFetchedPart {
+	return effect.ReplicaFetchedPart{
+		Partition: model.TopicPartition{Topic: id}, Diverging: effect.DivergingEpoch{Epoch: model.NoLeaderEpoch}, HighWatermark: highWatermark,
+		Batches: []effect.FetchedBatch{{Header: record.Header{RecordCount: records, LastOffsetDelta: records - 1, SizeBytes: 100, ProducerID: -1}}},
+	}
+}
+
+// refused is a partition for which the leader does not answer.
+func refused(id model.TopicID, index model.Partition, why *kerr.Error) effect.ReplicaFetchedPart {
+	return effect.ReplicaFetchedPart{
+		Partition: model.TopicPartition{Topic: id, Partition: index}, Code: why.Code, Diverging: effect.DivergingEpoch{Epoch: model.NoLeaderEpoch},
+	}
+}
+
 // Partitions that come together are asked for together, and the fetch that makes the session is not parked.
 func TestFollowerAsksForAllThatCameTogetherAtOnce(t *testing.T) {
 	f := newFollows(t)
@@ -146,13 +170,8 @@ func TestFollowerWithoutASessionLetsTheLeaderWait(t *testing.T) {
 func TestFollowerFetchesAgainWhenAllIsDurable(t *testing.T) {
 	f := newFollows(t)
 	id := f.create("a", 2)
-	_, call := f.one()
-	f.answer(call, &effect.ReplicaFetched{SessionID: 7})
-	_, call = f.one()
-	body := &effect.ReplicaFetched{SessionID: 7, Parts: []effect.ReplicaFetchedPart{{
-		Partition: model.TopicPartition{Topic: id}, Diverging: effect.DivergingEpoch{Epoch: model.NoLeaderEpoch},
-		Batches: []effect.FetchedBatch{{Header: record.Header{RecordCount: 4, LastOffsetDelta: 3, SizeBytes: 100, ProducerID: -1}}},
-	}}}
+	call := f.session()
+	body := &effect.ReplicaFetched{SessionID: 7, Parts: []effect.ReplicaFetchedPart{given(id, 4, 0)}}
 	var out effect.Set
 	f.b.Step(f.now, &Answered{effect.Answer{From: 2, ID: call, Body: body}}, &out)
 	if len(out.Calls) != 0 || len(out.Appends) != 1 {
@@ -170,13 +189,8 @@ func TestFollowerFetchesAgainWhenAllIsDurable(t *testing.T) {
 func TestFollowerLeavesAPartitionAloneThatIsRefused(t *testing.T) {
 	f := newFollows(t)
 	id := f.create("a", 2)
-	_, call := f.one()
-	f.answer(call, &effect.ReplicaFetched{SessionID: 7})
-	_, call = f.one()
-	f.answer(call, &effect.ReplicaFetched{SessionID: 7, Parts: []effect.ReplicaFetchedPart{{
-		Partition: model.TopicPartition{Topic: id, Partition: 1}, Code: kerr.UnknownLeaderEpoch.Code,
-		Diverging: effect.DivergingEpoch{Epoch: model.NoLeaderEpoch},
-	}}})
+	call := f.session()
+	f.answer(call, &effect.ReplicaFetched{SessionID: 7, Parts: []effect.ReplicaFetchedPart{refused(id, 1, kerr.UnknownLeaderEpoch)}})
 	fetch, _ := f.one()
 	if len(fetch.Forget) != 1 || fetch.Forget[0].Partition != 1 || len(fetch.Parts) != 0 {
 		t.Fatalf("it forgets %v and asks for %v", fetch.Forget, fetch.Parts)
@@ -200,14 +214,11 @@ func TestFollowerLeavesAPartitionAloneThatIsRefused(t *testing.T) {
 func TestFollowerSaysAgainWhatWasRefused(t *testing.T) {
 	f := newFollows(t)
 	id := f.create("a", 2)
-	_, call := f.one()
-	f.answer(call, &effect.ReplicaFetched{SessionID: 7})
-	_, call = f.one()
-	none := effect.DivergingEpoch{Epoch: model.NoLeaderEpoch}
+	call := f.session()
 	var out effect.Set
 	f.b.Step(f.now, &Answered{effect.Answer{From: 2, ID: call, Body: &effect.ReplicaFetched{SessionID: 7, Parts: []effect.ReplicaFetchedPart{
-		{Partition: model.TopicPartition{Topic: id, Partition: 1}, Code: kerr.UnknownTopicID.Code, Diverging: none},
-		{Partition: model.TopicPartition{Topic: id}, Diverging: none, Batches: []effect.FetchedBatch{{Header: record.Header{RecordCount: 1, SizeBytes: 100, ProducerID: -1}}}},
+		refused(id, 1, kerr.UnknownTopicID),
+		given(id, 1, 0),
 	}}}}, &out)
 	if len(out.Calls) != 0 {
 		t.Fatal("a fetch is sent before the disk has what came")

@@ -118,21 +118,43 @@ func TestScenarioLeaderMovesWithHint(t *testing.T) {
 	w.golden(t, "The old leader names the new one (KIP-951): no metadata request is needed before the retry.")
 }
 
-func TestScenarioLeaderFreezes(t *testing.T) {
-	w, p, part := warm(t, nil)
-	w.fault = func(_ client.ConnID, node model.NodeID, _ protocol.Key) fault {
-		if node == 1 {
+// freeze has a node say nothing any more, with its connections open.
+func (w *world) freeze(node model.NodeID) {
+	w.fault = func(_ client.ConnID, at model.NodeID, _ protocol.Key) fault {
+		if at == node {
 			return hang
 		}
 		return deliver
 	}
+}
+
+// holds fails unless a partition has the first values, once and in order.
+func holds(t *testing.T, part *clienttest.Partition, count int) {
+	t.Helper()
+	var want []string
+	for i := range count {
+		want = append(want, fmt.Sprint("value ", i))
+	}
+	if got := values(part); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("the log holds %s", got)
+	}
+}
+
+func (w *world) tookAtMost(t *testing.T, begin, most model.Time) {
+	t.Helper()
+	if took := w.now - begin; took > most {
+		t.Errorf("it took %d ms", took/ms)
+	}
+}
+
+func TestScenarioLeaderFreezes(t *testing.T) {
+	w, p, part := warm(t, nil)
+	w.freeze(1)
 	w.after(700*ms, func() { part.Move(2) })
 	w.burst(p, 1, 3)
 	w.settle(t, p)
 	w.golden(t, "The leader, through which we also ask for metadata, says nothing any more, and another takes over. Long before any request times out the client asks elsewhere, sees the move, and sends again there.")
-	if got := fmt.Sprint(values(part)); got != "[value 0 value 1 value 2]" {
-		t.Errorf("the log holds %s", got)
-	}
+	holds(t, part, 3)
 }
 
 func TestScenarioLeaderIsCutOff(t *testing.T) {
@@ -143,12 +165,8 @@ func TestScenarioLeaderIsCutOff(t *testing.T) {
 	w.burst(p, 1, 3)
 	w.settle(t, p)
 	w.golden(t, "The leader, through which we also ask for metadata, is cut off from the others: it serves no more, and knows of no other leader. When its word did not help the client asks another broker.")
-	if got := fmt.Sprint(values(part)); got != "[value 0 value 1 value 2]" {
-		t.Errorf("the log holds %s", got)
-	}
-	if took := w.now - begin; took > 1000*ms {
-		t.Errorf("it took %d ms", took/ms)
-	}
+	holds(t, part, 3)
+	w.tookAtMost(t, begin, 1000*ms)
 }
 
 func TestScenarioNewLeaderWaitsForWhatTheOldOneHas(t *testing.T) {
@@ -177,13 +195,7 @@ func TestScenarioNewLeaderWaitsForWhatTheOldOneHas(t *testing.T) {
 	}
 	w.settle(t, p)
 	w.golden(t, "The leader has two batches, and so has the new one, but the old one, cut off, answers nothing. What comes after them waits: behind five others the new leader would not recognise them.")
-	var want []string
-	for i := range 20 {
-		want = append(want, fmt.Sprint("value ", i))
-	}
-	if got := values(part); fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("the log holds %s", got)
-	}
+	holds(t, part, 20)
 	for _, a := range w.acks {
 		if a.Reason != 0 {
 			t.Errorf("not written: %+v", a)
@@ -194,42 +206,26 @@ func TestScenarioNewLeaderWaitsForWhatTheOldOneHas(t *testing.T) {
 func TestScenarioNewLeaderFreezesBeforeItSaysAnything(t *testing.T) {
 	w, p, part := warmOn(t, 3, nil)
 	part.Move(2)
-	w.fault = func(_ client.ConnID, node model.NodeID, _ protocol.Key) fault {
-		if node == 2 {
-			return hang
-		}
-		return deliver
-	}
+	w.freeze(2)
 	w.after(700*ms, func() { part.Move(3) })
 	begin := w.now
 	w.burst(p, 1, 3)
 	w.settle(t, p)
 	w.golden(t, "The leader moves to a broker that the client has no connection to, and that broker freezes. It is connected to and says nothing; the client asks others who leads, and goes on with the next leader.")
-	if got := fmt.Sprint(values(part)); got != "[value 0 value 1 value 2]" {
-		t.Errorf("the log holds %s", got)
-	}
-	if took := w.now - begin; took > 1200*ms {
-		t.Errorf("it took %d ms", took/ms)
-	}
+	holds(t, part, 3)
+	w.tookAtMost(t, begin, 1200*ms)
 }
 
 func TestScenarioFrozenLeaderIsNotAskedWhoLeads(t *testing.T) {
 	w, p, part := warmOn(t, 3, nil)
-	w.fault = func(_ client.ConnID, node model.NodeID, _ protocol.Key) fault {
-		if node == 1 {
-			return hang
-		}
-		return deliver
-	}
+	w.freeze(1)
 	w.after(505*ms, func() { part.Move(-1) })
 	w.after(700*ms, func() { part.Move(2) })
 	begin := w.now
 	w.burst(p, 1, 3)
 	w.settle(t, p)
 	w.golden(t, "The leader freezes, and for a while there is none. The client asks again and again, all but the one that froze, although it has a connection for such questions there.")
-	if took := w.now - begin; took > 1000*ms {
-		t.Errorf("it took %d ms", took/ms)
-	}
+	w.tookAtMost(t, begin, 1000*ms)
 }
 
 func TestScenarioDeadLeaderIsAskedAboutWhileItIsNotDialled(t *testing.T) {
@@ -240,9 +236,7 @@ func TestScenarioDeadLeaderIsAskedAboutWhileItIsNotDialled(t *testing.T) {
 	w.burst(p, 1, 2)
 	w.settle(t, p)
 	w.golden(t, "The leader is gone, and its successor is not elected at once. Dialling it pauses longer each time; who leads is asked at its own pace.")
-	if took := w.now - begin; took > 1000*ms {
-		t.Errorf("it took %d ms", took/ms)
-	}
+	w.tookAtMost(t, begin, 1000*ms)
 }
 
 func TestScenarioAllWaitForOneThatFroze(t *testing.T) {
@@ -271,9 +265,7 @@ func TestScenarioAllWaitForOneThatFroze(t *testing.T) {
 	}
 	w.run(5000*ms, func() bool { return part.End() == 2 }, p)
 	w.golden(t, "A frozen leader, through which we also ask for metadata, and two others that owe an answer because they wait for it: whom to ask is a guess, and a wrong one is not waited for long.")
-	if took := w.now - begin; took > 1000*ms {
-		t.Errorf("it took %d ms", took/ms)
-	}
+	w.tookAtMost(t, begin, 1000*ms)
 }
 
 func TestScenarioThrottled(t *testing.T) {
@@ -298,9 +290,7 @@ func TestScenarioAnswerLost(t *testing.T) {
 	w.burst(p, 1, 3)
 	w.settle(t, p)
 	w.golden(t, "A batch is written, its answer lost. Sent again with the same sequence, the broker recognises it: one copy, the first one's offset.")
-	if got := fmt.Sprint(values(part)); got != "[value 0 value 1 value 2]" {
-		t.Errorf("the log holds %s", got)
-	}
+	holds(t, part, 3)
 }
 
 func TestScenarioGapAfterFatalRefusal(t *testing.T) {
@@ -332,9 +322,7 @@ func TestScenarioUncertainBatchIsNotRenumbered(t *testing.T) {
 	w.run(40*ms, func() bool { return false }, p)
 	w.settle(t, p)
 	w.golden(t, "A batch whose answer was lost is refused for its sequence when it is sent again. It may have been written, so it fails as uncertain and is not written under a new epoch; the batch behind it, never sent, is.")
-	if got := fmt.Sprint(values(part)); got != "[value 0 value 1 value 2]" {
-		t.Errorf("the log holds %s", got)
-	}
+	holds(t, part, 3)
 }
 
 func TestScenarioTooLargeIsSplit(t *testing.T) {
