@@ -13,6 +13,7 @@ import (
 	"github.com/weirmq/weir/core/log"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/quorum"
+	"github.com/weirmq/weir/core/quorum/quorumtest"
 	"github.com/weirmq/weir/core/record"
 	"github.com/weirmq/weir/core/storage"
 	"github.com/weirmq/weir/core/storage/storagetest"
@@ -28,9 +29,7 @@ type world struct {
 	starts   uint64
 	voters   []*voter
 	ids      []quorum.VoterID
-	flying   []flight
-	cut      map[[2]quorum.VoterID]bool
-	calm     bool
+	net      quorumtest.Network
 	proposed uint64
 	padding  int // of images
 	marks    map[string]int
@@ -39,13 +38,6 @@ type world struct {
 	log  map[model.Offset]Committed
 	sums map[model.Offset]uint64
 	end  model.Offset
-}
-
-type flight struct {
-	from, to quorum.VoterID
-	message  []byte
-	image    bool
-	at       model.Time
 }
 
 // voter is one voter with its disk and its state machine, which sums up what was committed.
@@ -129,9 +121,10 @@ func (v *voter) take(batches []byte, next model.Offset) {
 
 func newWorld(t testing.TB, seed uint64, voters int) *world {
 	w := &world{
-		t: t, random: rand.New(rand.NewPCG(seed, 11)), seed: seed, cut: map[[2]quorum.VoterID]bool{}, now: 1, marks: map[string]int{},
+		t: t, random: rand.New(rand.NewPCG(seed, 11)), seed: seed, now: 1, marks: map[string]int{},
 		log: map[model.Offset]Committed{}, sums: map[model.Offset]uint64{foundingNext: 0}, end: foundingNext,
 	}
+	w.net.Random = w.random
 	w.padding = []int{10, 300, 6000}[seed%3]
 	for i := range voters {
 		w.ids = append(w.ids, quorum.VoterID(i+1))
@@ -289,30 +282,17 @@ func (w *world) committed(v *voter, c Committed) {
 }
 
 func (w *world) send(from quorum.VoterID, s quorum.Send) {
-	f := flight{from, s.To, s.Message, s.IsImage, w.now + model.Time(100e3+w.random.IntN(5e6))}
-	if !w.calm {
-		if w.random.IntN(20) == 0 {
-			w.lost(f)
-			return
-		}
-		if w.random.IntN(30) == 0 {
-			f.at += model.Time(w.random.IntN(500e6))
-		}
-		if w.random.IntN(40) == 0 {
-			again := f
-			again.at += model.Time(w.random.IntN(50e6))
-			again.image = false
-			w.flying = append(w.flying, again)
-		}
+	m := quorumtest.Message{From: from, To: s.To, Bytes: s.Message, IsImage: s.IsImage}
+	if w.net.Send(w.now, m) {
+		w.lost(&m)
 	}
-	w.flying = append(w.flying, f)
 }
 
 // lost tells a sender of what did not arrive: always of an image, now and then of the rest.
-func (w *world) lost(f flight) {
-	v := w.voters[f.from-1]
-	if v.l != nil && (f.image || w.random.IntN(3) == 0) {
-		v.l.Sent(f.to, f.image, false, &v.set, &v.out)
+func (w *world) lost(m *quorumtest.Message) {
+	v := w.voters[m.From-1]
+	if v.l != nil && (m.IsImage || w.random.IntN(3) == 0) {
+		v.l.Sent(m.To, m.IsImage, false, &v.set, &v.out)
 		v.took()
 	}
 }
@@ -387,27 +367,21 @@ func (v *voter) store() {
 // step lets a millisecond pass.
 func (w *world) step() {
 	w.now += 1e6
-	flying := w.flying
-	w.flying = nil
-	for _, f := range flying {
-		if f.at > w.now {
-			w.flying = append(w.flying, f)
+	for _, m := range w.net.Arrived(w.now) {
+		v := w.voters[m.To-1]
+		if v.l == nil || w.net.IsCut(&m) {
+			w.lost(&m)
 			continue
 		}
-		v := w.voters[f.to-1]
-		if v.l == nil || w.cut[[2]quorum.VoterID{f.from, f.to}] {
-			w.lost(f)
-			continue
-		}
-		if err := v.l.Receive(f.from, f.message, &v.set, &v.out); err != nil && !(v.old && errors.Is(err, errOld)) {
-			w.failf("voter %d refuses a message of voter %d: %v", f.to, f.from, err)
+		if err := v.l.Receive(m.From, m.Bytes, &v.set, &v.out); err != nil && !(v.old && errors.Is(err, errOld)) {
+			w.failf("voter %d refuses a message of voter %d: %v", m.To, m.From, err)
 		}
 		v.took()
 		if w.random.IntN(2) == 0 {
 			v.perform() // or more of one step goes into the set
 		}
-		if s := w.voters[f.from-1]; f.image && s.l != nil {
-			s.l.Sent(f.to, true, true, &s.set, &s.out)
+		if s := w.voters[m.From-1]; m.IsImage && s.l != nil {
+			s.l.Sent(m.To, true, true, &s.set, &s.out)
 			s.took()
 		}
 	}
@@ -471,13 +445,14 @@ func (w *world) trouble() {
 			v.start()
 		}
 	case 5:
-		w.cut[[2]quorum.VoterID{v.id, w.voters[w.random.IntN(len(w.voters))].id}] = true // one way
+		w.net.Cut(v.id, w.voters[w.random.IntN(len(w.voters))].id) // one way
 	case 6:
 		for _, o := range w.voters { // alone
-			w.cut[[2]quorum.VoterID{v.id, o.id}], w.cut[[2]quorum.VoterID{o.id, v.id}] = true, true
+			w.net.Cut(v.id, o.id)
+			w.net.Cut(o.id, v.id)
 		}
 	case 7:
-		clear(w.cut)
+		w.net.Heal()
 	case 8:
 		v.disk.CapacityBytes = v.disk.UsedBytes() + int64(w.random.IntN(3000))
 	case 9, 10:
@@ -509,8 +484,8 @@ func (w *world) troubleAtTheBar() {
 
 // heal ends all trouble, and requires that one more proposal is committed everywhere.
 func (w *world) heal() {
-	w.calm = true
-	clear(w.cut)
+	w.net.Calm = true
+	w.net.Heal()
 	for _, v := range w.voters {
 		v.disk.CapacityBytes = 0
 		if v.l == nil {
@@ -620,7 +595,7 @@ func TestWhatIsCommittedIsKeptWhateverTheDisksLose(t *testing.T) {
 // A voter that cannot read what the others write takes nothing of it, entries or image, and goes on when it can.
 func TestAVoterRefusesWhatItsMachineCannotTakeIn(t *testing.T) {
 	w := newWorld(t, 0, 3)
-	w.calm = true
+	w.net.Calm = true
 	for w.leader() == nil || w.voters[0].next < w.end || w.voters[1].next < w.end || w.voters[2].next < w.end {
 		w.step()
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/quorum/quorumtest"
 )
 
 // world is voters, a network that loses, repeats and reorders, disks that lose what was not synced, and one seed.
@@ -20,9 +21,7 @@ type world struct {
 	starts uint64
 	voters map[VoterID]*voter
 	ids    []VoterID
-	flying []flight
-	cut    map[[2]VoterID]bool
-	calm   bool
+	net    quorumtest.Network
 
 	log      []Entry          // what is committed, as the first to know told
 	leaders  map[Term]VoterID // who led
@@ -34,13 +33,6 @@ type world struct {
 type hash64 interface {
 	Write([]byte) (int, error)
 	Sum64() uint64
-}
-
-type flight struct {
-	from, to VoterID
-	message  []byte
-	image    bool
-	at       model.Time
 }
 
 // voter is one voter with its disk and its state machine, which sums up what was committed.
@@ -64,9 +56,10 @@ func (v *voter) image() []byte {
 
 func newWorld(t testing.TB, seed uint64, voters int) *world {
 	w := &world{
-		t: t, random: rand.New(rand.NewPCG(seed, 7)), seed: seed, voters: map[VoterID]*voter{}, cut: map[[2]VoterID]bool{},
+		t: t, random: rand.New(rand.NewPCG(seed, 7)), seed: seed, voters: map[VoterID]*voter{},
 		leaders: map[Term]VoterID{}, trace: fnv.New64a(), marks: map[string]int{}, now: 1,
 	}
+	w.net.Random = w.random
 	var first []VoterID
 	for i := range voters {
 		first = append(first, VoterID(i+1))
@@ -190,37 +183,24 @@ func (v *voter) take() {
 }
 
 func (w *world) send(from VoterID, s Send) {
-	f := flight{from, s.To, s.Message, s.IsImage, w.now + model.Time(100e3+w.random.IntN(5e6))}
-	if !w.calm {
-		if w.random.IntN(20) == 0 {
-			w.lost(f)
-			return
-		}
-		if w.random.IntN(30) == 0 {
-			f.at += model.Time(w.random.IntN(500e6))
-		}
-		if w.random.IntN(40) == 0 {
-			again := f
-			again.at += model.Time(w.random.IntN(50e6))
-			again.image = false
-			w.flying = append(w.flying, again)
-		}
+	m := quorumtest.Message{From: from, To: s.To, Bytes: s.Message, IsImage: s.IsImage}
+	if w.net.Send(w.now, m) {
+		w.lost(&m)
 	}
-	w.flying = append(w.flying, f)
 }
 
 // lost tells a sender of what did not arrive: always of an image, now and then of the rest.
-func (w *world) lost(f flight) {
-	v := w.voters[f.from]
+func (w *world) lost(m *quorumtest.Message) {
+	v := w.voters[m.From]
 	if v == nil || v.q == nil {
 		return
 	}
-	if f.image {
-		v.q.ImageSent(f.to, false, &v.out)
+	if m.IsImage {
+		v.q.ImageSent(m.To, false, &v.out)
 		w.mark("image lost")
 		v.take()
 	} else if w.random.IntN(3) == 0 {
-		v.q.Unreachable(f.to, &v.out)
+		v.q.Unreachable(m.To, &v.out)
 		v.take()
 	}
 }
@@ -228,25 +208,19 @@ func (w *world) lost(f flight) {
 // step lets a millisecond pass.
 func (w *world) step() {
 	w.now += 1e6
-	flying := w.flying
-	w.flying = nil
-	for _, f := range flying {
-		if f.at > w.now {
-			w.flying = append(w.flying, f)
+	for _, m := range w.net.Arrived(w.now) {
+		v := w.voters[m.To]
+		if v == nil || v.q == nil || w.net.IsCut(&m) {
+			w.lost(&m)
 			continue
 		}
-		v := w.voters[f.to]
-		if v == nil || v.q == nil || w.cut[[2]VoterID{f.from, f.to}] {
-			w.lost(f)
-			continue
-		}
-		if err := v.q.Receive(f.from, f.message, &v.out); err != nil {
-			w.failf("voter %d refuses a message of voter %d: %v", f.to, f.from, err)
+		if err := v.q.Receive(m.From, m.Bytes, &v.out); err != nil {
+			w.failf("voter %d refuses a message of voter %d: %v", m.To, m.From, err)
 		}
 		v.take()
-		if f.image {
-			if s := w.voters[f.from]; s != nil && s.q != nil {
-				s.q.ImageSent(f.to, true, &s.out)
+		if m.IsImage {
+			if s := w.voters[m.From]; s != nil && s.q != nil {
+				s.q.ImageSent(m.To, true, &s.out)
 				s.take()
 			}
 		}
@@ -329,9 +303,9 @@ func (w *world) trouble() {
 		}
 	case 4:
 		other := w.ids[w.random.IntN(len(w.ids))]
-		w.cut[[2]VoterID{id, other}] = true // one way
+		w.net.Cut(id, other) // one way
 	case 5:
-		clear(w.cut)
+		w.net.Heal()
 	case 6:
 		if v.q != nil && len(v.queued) == 0 {
 			v.compact()
@@ -373,8 +347,8 @@ func (w *world) change(all []VoterID) {
 
 // heal ends all trouble, and requires progress of those who vote.
 func (w *world) heal() {
-	w.calm = true
-	clear(w.cut)
+	w.net.Calm = true
+	w.net.Heal()
 	for _, id := range w.ids {
 		if w.voters[id].q == nil {
 			w.voters[id].start()

@@ -212,8 +212,8 @@ func FuzzReceive(f *testing.F) {
 			if w.random.IntN(10) == 0 {
 				w.propose()
 			}
-			if len(w.flying) > 0 && w.random.IntN(50) == 0 {
-				f.Add(w.flying[0].message)
+			if len(w.net.Flying) > 0 && w.random.IntN(50) == 0 {
+				f.Add(w.net.Flying[0].Bytes)
 			}
 		}
 	}
