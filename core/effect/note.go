@@ -58,7 +58,7 @@ const (
 	NoteQuorumRefused                           // Detail: why a voter's message was not taken
 	NoteVotersChanged                           // Count: the node that votes now, or votes no more
 	NoteMetadataRefused                         // Detail: why metadata that a voter sent was not taken; Offset: up to where there is some
-	NotePartitionLetGo                          // its files were removed, as no topic has it any more
+	NotePartitionLetGo                          // its files were removed, as this node is no replica of it any more
 	NoteTruncated                               // Offset: where the log ends now; Count: records dropped
 	NoteCutOff                                  // Count: so many ms the controller was not reached: what this node leads is not served
 	NoteServesAgain                             // the controller was reached after NoteCutOff
