@@ -331,6 +331,9 @@ func (p *process) shuffleAppends(set *effect.Set) {
 func (p *process) ghostSet(set *effect.Set) {
 	g := p.n.ghost
 	g.cutBySet(set)
+	for _, a := range set.StartAts {
+		p.n.w.beganAnew[a.Partition] = max(p.n.w.beganAnew[a.Partition], a.Offset)
+	}
 	for i := range set.Appends {
 		g.append(&set.Appends[i])
 	}

@@ -345,7 +345,7 @@ func (n *node) readFinal(k check.Key, d *client.Decoder, load *workload.Load) {
 	if len(w.nodes) > 1 && !n.leads(tp) {
 		return // what its leader has is what counts, and compare sees to the others
 	}
-	f := check.Final{Key: k, Damaged: n.ghost.broken(n.ghost.log(tp)) != "" || w.leaders.lost != ""}
+	f := check.Final{Key: k, BeganAnew: int64(w.beganAnew[tp]), Damaged: n.ghost.broken(n.ghost.log(tp)) != "" || w.leaders.lost != ""}
 	bounds, ok := n.process.broker.Bounds(tp)
 	if !ok {
 		w.fail("lost-partition", fmt.Sprintf("%s is not here", k))

@@ -44,6 +44,8 @@ type world struct {
 	term    quorum.Term // the greatest that any voter has known
 	settled bool
 	final   *final
+
+	beganAnew map[model.TopicPartition]model.Offset // where replicas began with an empty log, the greatest
 }
 
 // Violation is a broken promise.
@@ -60,7 +62,7 @@ type Violation struct {
 const epoch = sc
 
 func newWorld(plan *Plan, t *trace) *world {
-	w := &world{plan: plan, root: draw.Seed(plan.Seed), now: epoch, trace: t, checkEvery: 64, producers: map[model.ProducerID]bool{}}
+	w := &world{plan: plan, root: draw.Seed(plan.Seed), now: epoch, trace: t, checkEvery: 64, producers: map[model.ProducerID]bool{}, beganAnew: map[model.TopicPartition]model.Offset{}}
 	w.net = newNetwork(w, plan.Net)
 	return w
 }

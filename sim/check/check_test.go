@@ -137,6 +137,22 @@ func TestWithoutIdempotenceADuplicateIsLegal(t *testing.T) {
 	}
 }
 
+func TestARetryOfWhatWasRemovedMayBeNewToWhoBeganAnew(t *testing.T) {
+	for _, tc := range []struct {
+		start, beganAnew int64
+		allowed          bool
+	}{{3, 3, true}, {3, 0, false}, {3, 2, false}, {2, 3, false}} {
+		h := sound()
+		f := &h.Finals[0]
+		f.Start, f.BeganAnew, f.End = tc.start, tc.beganAnew, 7
+		f.Offsets, f.Values = append(f.Offsets[tc.start:], 6), append(f.Values[tc.start:], 200) // it stood at 2
+		duplicate := slices.ContainsFunc(Log(h), func(a Anomaly) bool { return a.Kind == Duplicate })
+		if duplicate == tc.allowed {
+			t.Errorf("%+v: a duplicate is reported: %t", tc, duplicate)
+		}
+	}
+}
+
 // Both linearizability checks must agree on random histories, sound and not.
 func TestPlacesAgreesWithPorcupine(t *testing.T) {
 	broken := 0

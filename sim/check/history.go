@@ -132,6 +132,9 @@ type Final struct {
 	Offsets []int64 `json:"offsets"`
 	Values  []int64 `json:"values"`
 	Damaged bool    `json:"damaged,omitempty"`
+	// BeganAnew is the greatest offset at which a replica began with an empty log. It does not know whose records are gone before
+	// it: should it lead, it may take the retry of one of those for new.
+	BeganAnew int64 `json:"began_anew,omitempty"`
 }
 
 // History is what a run did and what it left.

@@ -121,6 +121,9 @@ func (c *logCheck) see(offset, value int64, by seen) {
 		return
 	}
 	if o, ok := c.offset[value]; ok && o != offset && c.promised(value) {
+		if c.final != nil && min(o, offset) < min(c.final.Start, c.final.BeganAnew) {
+			return // one of them was removed, and who leads cannot know of it
+		}
 		c.report(Duplicate, "value %d stands at %d and, %s, at %d (%s)", value, o, by, offset, c.origin(value))
 		return
 	}
