@@ -44,6 +44,7 @@ type Broker struct {
 	controller *controller.Controller
 	view       *metadata.View // the metadata as this node goes by it
 	voter      *voter         // nil if this node does not vote
+	blank      *metalog.Saved // what a node that does not vote has of a voter's on its disk: promises at most
 	hint       model.NodeID   // whom this node takes for the controller; NoNode if nobody
 	// recovered are partitions on the disk of which no topic is known yet.
 	recovered map[model.TopicPartition]*storage.Recovered

@@ -22,7 +22,8 @@ import (
 //	   └──── it is given out no more ──────────┘
 type observer struct {
 	call     effect.CallID // 0: none is under way
-	voter    int           // whom it asks, of the voters that are configured
+	voter    int           // whom it asks: how often it has gone on to the next
+	known    bool          // it asks brokers that it knows, and not those that are configured
 	retryAt  model.Time
 	failures int // in a row
 	image    effect.ImageID
@@ -40,7 +41,61 @@ const (
 
 // observes reports whether this broker follows the metadata log from outside: it does not vote, or nobody leads it.
 func (b *Broker) observes() bool {
-	return (b.voter == nil || b.unled()) && slices.ContainsFunc(b.config.Quorum.Voters, func(v VoterAddress) bool { return v.Node != b.config.Advertised.ID })
+	if b.voter != nil && !b.unled() {
+		return false
+	}
+	if b.otherVoters() > 0 {
+		return true
+	}
+	for r := range b.view.Brokers {
+		if r.ID != b.config.Advertised.ID {
+			return true
+		}
+	}
+	return false
+}
+
+// source is who is asked for the metadata: one voter of the configuration after another, and in every other round, as those
+// who vote may be others by now, one after another of the brokers that are known; false if there is nobody.
+func (b *Broker) source() (at VoterAddress, ok bool) {
+	o, self, voters := &b.observer, b.config.Advertised.ID, b.config.Quorum.Voters
+	others := b.otherVoters()
+	if o.known || others == 0 {
+		if at, ok = b.knownSource(); ok || others == 0 {
+			return at, ok
+		}
+	}
+	// Brokers begin with different voters.
+	for i := range voters {
+		if at = voters[(int(self)+o.voter+i)%len(voters)]; at.Node != self {
+			return at, true
+		}
+	}
+	return at, false
+}
+
+// otherVoters is how many others are configured as voters.
+func (b *Broker) otherVoters() (count int) {
+	for _, v := range b.config.Quorum.Voters {
+		if v.Node != b.config.Advertised.ID {
+			count++
+		}
+	}
+	return count
+}
+
+// knownSource is one of the other brokers that have registered.
+func (b *Broker) knownSource() (at VoterAddress, ok bool) {
+	var all []VoterAddress
+	for r := range b.view.Brokers {
+		if address, known := b.addressOf(r.ID); known && r.ID != b.config.Advertised.ID {
+			all = append(all, VoterAddress{Node: r.ID, Address: address})
+		}
+	}
+	if len(all) == 0 {
+		return at, false
+	}
+	return all[b.observer.voter%len(all)], true
 }
 
 // tickObserver asks for what comes next.
@@ -50,12 +105,9 @@ func (b *Broker) tickObserver(now model.Time, out *effect.Set) {
 	if !b.observes() || o.call != 0 || now < o.retryAt {
 		return
 	}
-	voters := b.config.Quorum.Voters
-	// Brokers begin with different voters.
-	at := voters[(int(b.config.Advertised.ID)+o.voter)%len(voters)]
-	if at.Node == b.config.Advertised.ID {
-		o.voter++
-		at = voters[(int(b.config.Advertised.ID)+o.voter)%len(voters)]
+	at, ok := b.source()
+	if !ok {
+		return
 	}
 	if o.imaging() {
 		o.call = b.call(at.Node, at.Address, effect.LaneMetadata, observeTimeout, &effect.FetchImage{
@@ -175,6 +227,9 @@ func (o *observer) next(b *Broker) {
 	o.voter++
 	o.retryAt = b.now + min(observeRetryMax, observeRetryMin<<min(o.failures, 6))
 	o.failures++
+	if o.failures%max(1, b.otherVoters()) == 0 {
+		o.known = !o.known
+	}
 }
 
 // observerDeadline is when tickObserver has something to do.

@@ -91,6 +91,7 @@ func (b *Broker) openVoter(store metalog.Store, found metalog.Found) (*metalog.S
 	}
 	first := slices.ContainsFunc(q.Voters, func(v VoterAddress) bool { return v.Node == b.config.Advertised.ID })
 	if !first && saved.IsEmpty() {
+		b.blank = saved
 		return nil, nil
 	}
 	b.voter = b.newVoter()

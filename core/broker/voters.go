@@ -9,10 +9,8 @@ import (
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/invariant"
-	"github.com/weirmq/weir/core/metalog"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/quorum"
-	"github.com/weirmq/weir/core/record"
 )
 
 // AddVoter asks for a node to vote from a disk (KIP-853). It is answered by one effect.VotersChanged when it does.
@@ -240,21 +238,16 @@ func (b *Broker) endChange(c *voterChange, code int16, why string, out *effect.S
 	}
 }
 
-// join makes a voter-to-be of a node that did not vote: the leader of the quorum sends it messages as a learner.
+// join makes a voter-to-be of a node that did not vote: the leader of the quorum sends it messages as a learner. What it may have
+// promised as one in an earlier life, before it was sent anything that it could keep, it goes by.
 func (b *Broker) join(out *effect.Set) {
-	saved, err := metalog.Load(emptyDisk{}, metalog.Found{})
-	invariant.Check(err == nil, "nothing can be loaded from an empty disk")
 	b.voter = b.newVoter()
 	b.openLog(out)
-	err = b.vote(saved, out)
+	err := b.vote(b.blank, out)
 	invariant.Check(err == nil, "an empty log can be voted on")
+	b.blank = nil
 	out.Marks.Set(effect.MarkVoterJoins)
 }
-
-// emptyDisk is a store with nothing in it.
-type emptyDisk struct{}
-
-func (emptyDisk) ReadAll(model.TopicPartition, func(record.Batch) error) error { return nil }
 
 // unledMax is how long a voter bears that nobody leads it, before it follows the metadata log as those do who do not vote:
 // it may be none any more, and nobody has told it.
