@@ -13,7 +13,7 @@ import (
 
 // deafAfter is how long a voter must have heard too few others for it to know: what arrived before has been gone through, and
 // an election takes a second.
-const deafAfter = 3 * sc
+const deafAfter = 2 * sc
 
 // elected takes in what term a node's voter is in.
 func (p *process) elected() {

@@ -36,6 +36,11 @@ const (
 	FaultOneWay    // N9: of two machines, one hears the other and is not heard
 	FaultSlowNode  // P3: everything takes a node many times as long
 	FaultWipe      // D11: a node comes back with another disk, an empty one
+	FaultWipeMore  // D11: another disk is lost, once all that was on the one before is in sync again
+	FaultFar       // N1: nodes are far from each other
+	FaultVoters    // C2: an operator changes who votes
+	FaultUnclean   // C2: a replica leads that may lack what was acknowledged, as the topic or an operator will have it
+	FaultNear      // a replica in a reader's rack serves it instead of the leader
 
 	faultCount
 )
@@ -54,6 +59,7 @@ var faultNames = [faultCount]string{
 	FaultLateDelivery: "late-delivery", FaultSegment: "segment", FaultBandwidth: "bandwidth",
 	FaultClockRate: "clock-rate", FaultHostile: "hostile",
 	FaultPartition: "partition", FaultOneWay: "one-way", FaultSlowNode: "slow-node", FaultWipe: "wipe",
+	FaultWipeMore: "wipe-more", FaultFar: "far", FaultVoters: "voters", FaultNear: "near", FaultUnclean: "unclean",
 }
 
 // String is the fault's name in plans and reports.

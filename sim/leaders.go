@@ -16,6 +16,9 @@ type leaders struct {
 	view    *metadata.View
 	now     map[model.TopicPartition]reign
 	over    []check.Leadership
+	// candidates are those that may lead a partition, and unclean says in which partitions somebody else has come to lead.
+	candidates map[model.TopicPartition][]model.NodeID
+	unclean    map[check.Key]bool
 	// lost is why a partition has nobody to lead it who would have everything.
 	lost string
 	// images are the newest that some node has gone by: whoever gets there by another way must have the same.
@@ -43,6 +46,7 @@ func (w *world) applied(view *metadata.View) {
 	ls.version, ls.view = view.Version(), view
 	if ls.now == nil {
 		ls.now, ls.shown = map[model.TopicPartition]reign{}, map[model.TopicPartition]model.Offset{}
+		ls.candidates, ls.unclean = map[model.TopicPartition][]model.NodeID{}, map[check.Key]bool{}
 	}
 	for t := range view.Topics {
 		for i, p := range t.Partitions {
@@ -64,11 +68,34 @@ func (w *world) applied(view *metadata.View) {
 					Key: check.Key{Topic: t.Name, Partition: int32(i)}, Node: int(was.leader), Epoch: int32(was.epoch), Until: int64(w.now),
 				})
 			}
+			w.checkClean(t, i, p, known)
 			w.checkLost(t, i, p)
 			w.checkReplicas(t, i, p)
 			w.checkCandidates(view, t, i, p)
 		}
 	}
+}
+
+// checkClean notes where a leader was elected that may lack what was acknowledged, and verifies that this is where it may.
+func (w *world) checkClean(t *metadata.Topic, i model.Partition, p *metadata.Partition, known bool) {
+	ls, tp := &w.leaders, model.TopicPartition{Topic: t.ID, Partition: i}
+	before := ls.candidates[tp]
+	ls.candidates[tp] = slices.Concat(p.ISR, p.ELR)
+	if !w.mayBeUnclean(t.Name) || !p.Recovering && (!known || p.Leader == model.NoNode || slices.Contains(before, p.Leader)) {
+		return
+	}
+	w.fire(FaultUnclean)
+	ls.unclean[check.Key{Topic: t.Name, Partition: int32(i)}] = true
+}
+
+// mayBeUnclean reports whether somebody may ask for a leader that lacks something, for a topic.
+func (w *world) mayBeUnclean(topic string) bool {
+	for i, load := range w.loads {
+		if w.plan.Loads[i].Kind == "unclean" && slices.Contains(load.Topics(), topic) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkLost notes a partition that nobody may lead any more because the last that was known to be in sync lost its disk: it
@@ -129,6 +156,9 @@ func (w *world) checkImage(image *metadata.Image) {
 // checkCandidates verifies that whoever may lead next has everything that was committed, on its disk.
 func (w *world) checkCandidates(view *metadata.View, t *metadata.Topic, i model.Partition, p *metadata.Partition) {
 	tp := model.TopicPartition{Topic: t.ID, Partition: i}
+	if w.leaders.unclean[check.Key{Topic: t.Name, Partition: int32(i)}] {
+		return // what was committed is not, any more
+	}
 	committed := w.leaders.shown[tp]
 	for _, n := range w.nodes {
 		if n.process != nil && n.process.broker != nil {

@@ -120,11 +120,19 @@ func (c *conn) arriveDial(to peer) {
 func (c *conn) delay() model.Time {
 	p := c.net.plan
 	d := p.DelayMin + model.Time(c.rand.Exp(int64(p.DelayMean)))
+	if far := p.NodeDelay; far > 0 && c.ofNodes() {
+		const jitter = 20 // one part of so many, on average
+		d += far + model.Time(c.rand.Exp(int64(far/jitter)))
+		c.net.w.fire(FaultFar)
+	}
 	if c.rand.PerMillion(1000) {
 		d += 20 * p.DelayMean
 	}
 	return d
 }
+
+// ofNodes reports whether the connection is one between nodes.
+func (c *conn) ofNodes() bool { return c.ends[0] != 0 && c.ends[1] != 0 }
 
 // send writes bytes at a side. They are the network's from then on. What is sent on a connection that the
 // sender has lost goes nowhere.
@@ -149,7 +157,11 @@ func (c *conn) send(s int, b []byte) {
 func (c *conn) enqueue(s int, k chunk, delay model.Time) {
 	w, p := c.net.w, &c.pipes[s]
 	sent := max(w.now, p.freeAt)
-	if rate := c.net.plan.BytesPerSecond; rate > 0 && len(k.bytes) > 0 {
+	rate := c.net.plan.BytesPerSecond
+	if r := c.net.plan.NodeBytesPerSecond; r > 0 && c.ofNodes() && (rate == 0 || r < rate) {
+		rate = r
+	}
+	if rate > 0 && len(k.bytes) > 0 {
 		sent += model.Time(int64(len(k.bytes)) * int64(sc) / rate)
 		p.freeAt = sent
 		w.fire(FaultBandwidth)
@@ -348,6 +360,7 @@ func (n *network) kill(p *process, silent model.Time) {
 func (n *network) heal() {
 	n.refuseUntil, n.silenceUntil, n.cuts = 0, 0, nil
 	n.plan.DelayMin, n.plan.DelayMean, n.plan.SegmentPercent, n.plan.BytesPerSecond = 100*us, 100*us, 0, 0
+	n.plan.NodeDelay, n.plan.NodeBytesPerSecond = 0, 0
 	for _, c := range n.conns {
 		for s := range 2 {
 			c.pipes[s].clogUntil, c.pipes[s].freeAt = 0, 0

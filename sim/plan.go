@@ -65,7 +65,8 @@ func MarksOf(mode Mode, seeds int) []effect.Mark {
 		if seeds >= seedsMany {
 			often = append(often, effect.MarkFollowerStartedAnew, effect.MarkMetadataTruncated, effect.MarkIneligibleReplica,
 				effect.MarkCoordinatorRefused, effect.MarkCommitFenced, effect.MarkGroupFull, effect.MarkMemberExpired, effect.MarkStaticRejoin,
-				effect.MarkObserverImaged, effect.MarkDiskReplaced, effect.MarkVoterJoins)
+				effect.MarkObserverImaged, effect.MarkDiskReplaced, effect.MarkVoterJoins, effect.MarkVoterReplaced,
+				effect.MarkReassigned, effect.MarkUncleanElection)
 		}
 		return often
 	case Lite, Swarm:
@@ -115,6 +116,9 @@ type NetPlan struct {
 	DelayMean      model.Time // added, exponentially distributed
 	SegmentPercent int64      // of writes, which arrive in pieces
 	BytesPerSecond int64      // of one direction of one connection; 0: unlimited
+	// Between nodes, what is added to all delays, and how many bytes a second a connection carries at most; 0: as many as others.
+	NodeDelay          model.Time
+	NodeBytesPerSecond int64
 }
 
 // DiskPlan is a disk's everyday behaviour.
@@ -131,6 +135,7 @@ type NodePlan struct {
 	WallDriftPPM  int64
 	ClockDriftPPM int64
 	Observer      int64 // 1: it does not vote
+	Rack          int64 // 0: none
 }
 
 // Load is one workload with its own topics.
@@ -166,6 +171,7 @@ type Strike struct {
 	Mean    model.Time // disk-slow: mean of an operation
 	By      model.Time // wall-step: how far
 	Times   int64      // slow-node: how many times as long everything takes
+	Whole   bool       // wipe: not before every replica is in sync again, and not at all if that is never so
 	Evict   bool       // sync-error: failed pages are read back after a restart
 	Cuts    string     // partition: the directions in which nothing arrives, such as 1>2,2>1; 0 is where clients are
 }
@@ -181,6 +187,8 @@ func (p *Plan) Has(f Fault) bool {
 		case f == FaultOneWay && s.Kind == FaultPartition:
 			ds, _ := parseDirections(s.Cuts)
 			return slices.ContainsFunc(ds, func(d direction) bool { return !slices.Contains(ds, direction{d.to, d.from}) })
+		case f == FaultWipeMore && s.Kind == FaultWipe && s.Whole:
+			return true
 		case f == FaultLateDelivery && s.Late > 0, s.Kind == FaultPower && (f == FaultTornPage || f == FaultNameLost):
 			return true
 		}
@@ -189,14 +197,27 @@ func (p *Plan) Has(f Fault) bool {
 	case FaultSegment:
 		return p.Net.SegmentPercent > 0
 	case FaultBandwidth:
-		return p.Net.BytesPerSecond > 0
+		return p.Net.BytesPerSecond > 0 || p.Net.NodeBytesPerSecond > 0 && p.clustered()
+	case FaultFar:
+		return p.Net.NodeDelay > 0 && p.clustered()
+	case FaultVoters:
+		return p.has("voters")
+	case FaultNear:
+		return p.has("near")
+	case FaultUnclean:
+		return p.has("unclean")
 	case FaultClockRate:
 		return slices.ContainsFunc(p.Nodes, func(n NodePlan) bool { return n.WallDriftPPM != 0 || n.ClockDriftPPM != 0 })
 	case FaultHostile:
-		return slices.ContainsFunc(p.Loads, func(l Load) bool { return l.Kind == "hostile" })
+		return p.has("hostile")
 	default: // a strike or a part of one: none asks for it
 		return false
 	}
+}
+
+// has reports whether there is a workload.
+func (p *Plan) has(kind string) bool {
+	return slices.ContainsFunc(p.Loads, func(l Load) bool { return l.Kind == kind })
 }
 
 // clustered reports whether there are several nodes: then there are replicas, somebody can be cut off, and others go on.
@@ -240,7 +261,7 @@ func (p *Plan) validate() error {
 	case p.Knobs.GroupDelay < 0 || p.Knobs.GroupDelay > sc*60 || p.Knobs.GroupLogBytes < 0:
 		return fmt.Errorf("plan: group_delay is up to a minute, and group_log_bytes not negative")
 	case p.Knobs.LoopDelay < 0 || p.Knobs.IODelay < 0 || p.Net.DelayMin < 0 || p.Net.DelayMean < 0 || p.Disk.OpMean < 0 ||
-		p.Disk.SyncMin < 0 || p.Disk.SyncMean < 0 || p.Net.BytesPerSecond < 0:
+		p.Disk.SyncMin < 0 || p.Disk.SyncMean < 0 || p.Net.BytesPerSecond < 0 || p.Net.NodeDelay < 0 || p.Net.NodeBytesPerSecond < 0:
 		return fmt.Errorf("plan: a delay or a rate is negative")
 	}
 	for _, l := range p.Loads {

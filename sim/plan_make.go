@@ -6,6 +6,7 @@ import (
 
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/sim/draw"
+	"github.com/weirmq/weir/sim/workload"
 )
 
 // longExpiryMs is Kafka's default for producer.id.expiration.ms, a day: no simulated producer is silent so long.
@@ -130,8 +131,29 @@ func (m *planner) environment() {
 		}
 		p.Nodes = append(p.Nodes, n)
 	}
+	m.distances()
 	for i := m.voterCount(len(p.Nodes)); i < len(p.Nodes); i++ {
 		p.Nodes[i].Observer = 1
+	}
+}
+
+// distances draws in which racks nodes are, how far they are from each other, and how much the lines between them carry: in most
+// plans there are no racks, all are near, and lines are good.
+func (m *planner) distances() {
+	p, r := m.p, m.stream("racks", 0)
+	if r.Percent(50) {
+		for i := range p.Nodes {
+			p.Nodes[i].Rack = r.Between(1, workload.Racks)
+		}
+	}
+	if r = m.stream("distance", 0); r.Percent(20) {
+		p.Net.NodeDelay = model.Time(r.LogUniform(int64(500*us), int64(3*ms))) // another zone of a region
+		if r.Percent(30) {
+			p.Net.NodeDelay = model.Time(r.LogUniform(int64(20*ms), int64(120*ms))) // another region
+		}
+	}
+	if r = m.stream("lines", 0); r.Percent(15) {
+		p.Net.NodeBytesPerSecond = r.LogUniform(100_000, 20_000_000)
 	}
 }
 
@@ -156,8 +178,10 @@ func (m *planner) nodeCount() int64 {
 	return nodesMax
 }
 
-// loadKinds are the workloads; a load's place in the list is its number.
-var loadKinds = [...]string{"log", "admin", "retention", "hostile", "odd", "group", "keep"}
+// loadKinds are the workloads; a load's place in the list is its number. Those from ofClusters on need several nodes.
+var loadKinds = [...]string{"log", "admin", "retention", "hostile", "odd", "group", "keep", "near", "voters", "unclean"}
+
+const ofClusters = 7
 
 // loads draws which workloads there are. Each is left out of half the seeds, but that lite and calm seeds
 // always write a log, and that somebody must be there who can succeed.
@@ -166,7 +190,7 @@ func (m *planner) loads() {
 	if p.Mode == Cluster {
 		p.Loads = append(p.Loads, m.load(0, "log"))
 		for i, kind := range loadKinds {
-			if kind != "log" && m.stream("load.chosen", uint64(i)).Percent(25) {
+			if kind != "log" && m.possible(i, kind) && m.stream("load.chosen", uint64(i)).Percent(25) {
 				p.Loads = append(p.Loads, m.load(i, kind))
 			}
 		}
@@ -175,16 +199,29 @@ func (m *planner) loads() {
 	able := false
 	for i, kind := range loadKinds {
 		switch {
+		case !m.possible(i, kind):
+			continue
 		case kind == "log" && p.Mode != Swarm:
 		case kind == "hostile" && p.Mode == Calm, !m.stream("load.chosen", uint64(i)).Percent(50):
 			continue
 		}
 		p.Loads = append(p.Loads, m.load(i, kind))
-		able = able || kind != "hostile"
+		able = able || kind != "hostile" && kind != "voters"
 	}
 	if !able {
 		p.Loads = append(p.Loads, m.load(0, "log"))
 	}
+}
+
+// possible reports whether a workload makes sense for the nodes that there are.
+func (m *planner) possible(i int, kind string) bool {
+	switch {
+	case i < ofClusters:
+		return true
+	case kind == "near":
+		return slices.ContainsFunc(m.p.Nodes, func(n NodePlan) bool { return n.Rack != 0 })
+	}
+	return m.p.clustered()
 }
 
 func (m *planner) load(i int, kind string) Load {
@@ -198,7 +235,9 @@ func (m *planner) load(i int, kind string) Load {
 	if r.Percent(50) {
 		l.Linger = model.Time(r.LogUniform(int64(100*us), int64(10*ms)))
 	}
-	if kind == "group" {
+	if kind == "near" || kind == "unclean" {
+		l.Clients = r.Between(1, 2)
+	} else if kind == "group" {
 		l.Clients, l.Gap = r.Between(1, 4), model.Time(r.LogUniform(int64(5*ms), int64(60*ms)))
 	} else if kind != "log" {
 		l.Clients, l.Gap = r.Between(1, 2), model.Time(r.LogUniform(int64(10*ms), int64(60*ms)))
@@ -223,8 +262,14 @@ func (m *planner) spread(l *Load) {
 	if r.Percent(50) {
 		l.Replicas = r.Between(1, min(nodes, replicasMax))
 	}
+	if l.Kind == "near" || l.Kind == "unclean" {
+		l.Replicas = max(2, l.Replicas)
+	}
 	if r.Percent(50) {
 		l.InSyncMin = r.Between(1, l.Replicas)
+	}
+	if l.Kind == "unclean" {
+		l.InSyncMin = 1 // else whoever was in sync last is eligible for long
 	}
 	l.Topics = r.LogUniform(1, 3)
 	if r.Percent(30) {
@@ -269,12 +314,11 @@ func (m *planner) strikes() {
 	}
 }
 
-// wipes draws whose disk is lost, of one node: another may be lost when that one has everything again, which plans cannot say.
-// Of fewer than three voters none may be lost.
+// wipes draws whose disk is lost, of one node, and then of others, when everything is in sync again. Of fewer than three voters none may be lost.
 func (m *planner) wipes() {
 	p, r := m.p, m.stream("strike", uint64(FaultWipe))
-	if len(p.Nodes) < 3 || !r.Percent(40) {
-		return
+	if len(p.Nodes) < 3 || p.has("voters") || !r.Percent(40) {
+		return // nobody knows who votes when the disk is lost, if an operator changes that
 	}
 	voters := 0
 	for i := range p.Nodes {
@@ -287,10 +331,26 @@ func (m *planner) wipes() {
 	if n.Observer == 0 && voters < votersMin {
 		return
 	}
+	first := model.Time(r.Between(int64(500*ms), int64(p.Until)))
 	p.Strikes = append(p.Strikes, Strike{
-		Kind: FaultWipe, Node: n.ID, At: model.Time(r.Between(int64(500*ms), int64(p.Until))),
+		Kind: FaultWipe, Node: n.ID, At: first,
 		For: model.Time(r.LogUniform(int64(ms), int64(5*sc))),
 	})
+	more := m.stream("strike.more", uint64(FaultWipe))
+	if more.Percent(40) || n.Observer == 0 && voters < votersMin {
+		return
+	}
+	for i := range p.Loads { // what only one node has keeps its disk from being lost
+		p.Loads[i].Replicas = max(2, p.Loads[i].Replicas)
+	}
+	for range more.Between(1, 3) {
+		if n = &p.Nodes[more.Intn(len(p.Nodes))]; n.Observer != 0 || voters >= votersMin {
+			p.Strikes = append(p.Strikes, Strike{
+				Kind: FaultWipe, Node: n.ID, At: model.Time(more.Between(int64(first), int64(p.Until))), Whole: true,
+				For: model.Time(more.LogUniform(int64(ms), int64(sc))),
+			})
+		}
+	}
 }
 
 // stairs draws replicas that are lost one after another, with time between them to be taken for dead, and the first comes back

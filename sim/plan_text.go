@@ -56,6 +56,8 @@ func (n *NetPlan) fields() []field {
 		{"delay_mean", &n.DelayMean},
 		{"segment_percent", &n.SegmentPercent},
 		{"bytes_per_second", &n.BytesPerSecond},
+		{"node_delay", &n.NodeDelay},
+		{"node_bytes_per_second", &n.NodeBytesPerSecond},
 	}
 }
 
@@ -70,6 +72,7 @@ func (n *NodePlan) fields() []field {
 		{"wall_drift_ppm", &n.WallDriftPPM},
 		{"clock_drift_ppm", &n.ClockDriftPPM},
 		{"observer", &n.Observer},
+		{"rack", &n.Rack},
 	}
 }
 
@@ -107,6 +110,7 @@ func (s *Strike) fields() []field {
 		{"by", &s.By},
 		{"times", &s.Times},
 		{"evict", &s.Evict},
+		{"whole", &s.Whole},
 		{"cuts", &s.Cuts},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
@@ -66,6 +67,47 @@ func (w *world) apart() string {
 		}
 	}
 	return ""
+}
+
+// whole reports whether no disk that was lost is missed any more: every node is counted on with the disk that it has, every
+// replica is in sync, and who votes does so from a disk that there is.
+func (w *world) whole() bool {
+	view := w.newest()
+	if view == nil {
+		return false
+	}
+	for _, n := range w.nodes {
+		r := view.Broker(model.NodeID(n.id))
+		if !n.serves() || r == nil || r.Fenced || !slices.Contains(r.Directories, n.directory()) {
+			return false
+		}
+	}
+	for t := range view.Topics {
+		for _, p := range t.Partitions {
+			if len(p.ISR) < len(p.Replicas) {
+				return false
+			}
+		}
+	}
+	led := false
+	for _, n := range w.nodes {
+		state, voters, _ := n.process.broker.Vote()
+		if !state.Leads || state.Term < w.term {
+			continue
+		}
+		led = true
+		for _, v := range voters {
+			if at := w.nodeOf(v); at == 0 || broker.VoterOf(model.NodeID(at), w.node(at).directory()) != v {
+				return false
+			}
+		}
+	}
+	return led
+}
+
+// node is one of the nodes, by its id.
+func (w *world) node(id int) *node {
+	return w.nodes[slices.IndexFunc(w.nodes, func(n *node) bool { return n.id == id })]
 }
 
 // standing says how every replica stands, for reports.

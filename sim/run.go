@@ -140,9 +140,13 @@ func (w *world) populate() error {
 	}
 	env := &workload.World{
 		Root: w.root, History: &w.history, Fail: w.fail,
-		Excused: func(string, int32) bool { return w.damaged() },
-		Forget:  w.forgets(), AutoCreate: w.plan.Knobs.AutoCreate,
+		Excused: func(topic string, partition int32) bool {
+			return w.damaged() || w.leaders.unclean[check.Key{Topic: topic, Partition: partition}]
+		},
+		Forget: w.forgets(), AutoCreate: w.plan.Knobs.AutoCreate,
 		Hostile: func() { w.fire(FaultHostile) },
+		Voted:   func() { w.fire(FaultVoters) },
+		Near:    func() { w.fire(FaultNear) },
 		Wall:    func(now model.Time) model.Timestamp { return wallBase + model.Timestamp(now/ms) },
 	}
 	for _, l := range w.plan.Loads {
@@ -426,7 +430,8 @@ func (w *world) checkLookups(load *workload.Load, f *check.Final, stamps []model
 
 // judge runs the checkers over the history.
 func (w *world) judge(result *Result) {
-	w.history.Leaderships, w.history.StaleMax, w.history.Lags = w.leaders.over, int64(staleMax), len(w.nodes) > 1
+	w.history.Leaderships, w.history.StaleMax, w.history.Lags = w.leaders.over, int64(staleMax+2*w.plan.Net.NodeDelay), len(w.nodes) > 1
+	w.history.Unclean = w.leaders.unclean
 	found := slices.Concat(check.Log(&w.history), check.Places(&w.history))
 	found = append(found, check.Topics(&w.history, 5*time.Second)...)
 	if !w.forgets() {

@@ -8,8 +8,15 @@ import (
 	"github.com/weirmq/weir/core/model"
 )
 
+// wholePatience is how often it is looked whether everything is in sync, for a strike that waits for that.
+const wholePatience = 50 * ms
+
 // strike lets one planned fault happen.
 func (w *world) strike(s *Strike) {
+	if s.Kind == FaultWipe && s.Whole && !w.settled && !w.whole() {
+		w.after(wholePatience, func() { w.strike(s) })
+		return
+	}
 	w.trace.add(w.now, int(s.Node), "strike", uint64(s.ID), uint64(s.Kind), uint64(s.For), s.Kind.String())
 	r := w.root.Stream("strike", uint64(s.ID))
 	until := w.now + s.For
@@ -72,7 +79,7 @@ func (n *node) strike(s *Strike, until model.Time) {
 		n.slowMean = s.Mean
 		n.w.at(until, func() { n.slowMean = 0 })
 	case FaultWipe:
-		if n.process == nil {
+		if n.process == nil || n.w.settled {
 			return
 		}
 		n.downUntil = max(n.downUntil, until)
@@ -81,7 +88,9 @@ func (n *node) strike(s *Strike, until model.Time) {
 			n.crash(true)
 			return
 		}
-		n.wipe()
+		if n.wipe(); s.Whole {
+			n.w.fire(FaultWipeMore)
+		}
 	case FaultSlowNode:
 		n.slowTimes, n.slowUntil = s.Times, until
 		n.w.at(until, func() { n.slowTimes = 0 })

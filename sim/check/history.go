@@ -145,6 +145,9 @@ type History struct {
 	// may still tell readers what it knows.
 	Leaderships []Leadership
 	StaleMax    int64
+	// Unclean are the partitions that somebody has come to lead who may have lacked what was acknowledged, because that was asked
+	// for: of those it is only judged that nothing was made up, and that offsets are dense in the end.
+	Unclean map[Key]bool
 	// Lags says that nodes describe topics from what they know, which may be behind.
 	Lags bool
 }

@@ -72,6 +72,10 @@ func Log(h *History) []Anomaly {
 	}
 	var found []Anomaly
 	for _, k := range keys {
+		if h.Unclean[k] {
+			found = append(found, checks[k].runUnclean()...)
+			continue
+		}
 		found = append(found, checks[k].run()...)
 	}
 	return found
@@ -81,6 +85,34 @@ func (c *logCheck) report(kind, format string, args ...any) {
 	if len(c.found) < anomaliesMax {
 		c.found = append(c.found, Anomaly{kind, c.key.String() + ": " + fmt.Sprintf(format, args...)})
 	}
+}
+
+// runUnclean judges a partition that may have lost records: what is there was sent, and stands where it should in the end.
+func (c *logCheck) runUnclean() []Anomaly {
+	for _, op := range c.sends {
+		for _, v := range op.Values {
+			c.sentBy[v] = op
+		}
+	}
+	for _, op := range c.polls {
+		for i, v := range op.Values {
+			if c.sentBy[v] == nil {
+				c.report(Invented, "value %d at %d was never sent here: %s", v, op.Offsets[i], op)
+			}
+		}
+	}
+	if f := c.final; f != nil {
+		for i, v := range f.Values {
+			if c.sentBy[v] == nil {
+				c.report(Invented, "value %d at %d, in the end, was never sent here", v, f.Offsets[i])
+			}
+			if o := f.Start + int64(i); f.Offsets[i] != o && !f.Damaged {
+				c.report(Gap, "the final read has %d where %d belongs", f.Offsets[i], o)
+				break
+			}
+		}
+	}
+	return c.found
 }
 
 func (c *logCheck) run() []Anomaly {

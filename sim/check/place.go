@@ -29,6 +29,9 @@ func Places(h *History) []Anomaly {
 	byKey, keys := placedByKey(h)
 	var found []Anomaly
 	for _, k := range keys {
+		if h.Unclean[k] {
+			continue
+		}
 		found = append(found, checkPlaces(h, k, byKey[k])...)
 	}
 	return found

@@ -14,6 +14,9 @@
 //	rebirth    (part of admin) one client's topic, deleted and recreated under the same name with new records
 //	odd        requests in order and out of it: zombies, gaps, repeated batches, topics that nobody made
 //	group      consumer groups: members that come, go, crash and fall silent, and offsets committed by all of them
+//	near       a log of which readers say in which rack they are, and read from replicas there
+//	unclean    a log for which a leader that lacks something is better than none, and an operator who asks for elections
+//	voters     an operator who adds nodes to those that vote, and removes others
 //	hostile    frames that no client should send
 //
 // Invariants:
@@ -90,8 +93,9 @@ type World struct {
 	// Forget says that brokers soon forget producers that are silent: then nothing is promised of retries.
 	// AutoCreate says that they make topics that are asked for.
 	Forget, AutoCreate bool
-	// Hostile counts malformed requests that were sent.
-	Hostile func()
+	// Hostile counts malformed requests that were sent, Voted changes of the voters that were carried out, and Near reads from a
+	// replica that a leader sent a reader to.
+	Hostile, Voted, Near func()
 	// Wall is the time of day at a simulated time, right as clients' clocks are not.
 	Wall func(now model.Time) model.Timestamp
 	// processes counts them all, so that every program has its own numbers.
@@ -148,7 +152,7 @@ func New(w *World, spec Spec) (*Load, error) {
 	g := &group{World: w, spec: spec, ends: map[check.Key]int64{}, keep: true}
 	l := &Load{group: g}
 	switch spec.Kind {
-	case "log", "retention", "keep":
+	case "log", "retention", "keep", "near", "unclean":
 		for t := range spec.Topics {
 			g.topics = append(g.topics, fmt.Sprintf("%s%d-%d", spec.Kind, spec.ID, t))
 		}
@@ -162,6 +166,14 @@ func New(w *World, spec Spec) (*Load, error) {
 			if r.Percent(30) {
 				g.configs[1] = client.TopicConfig{Name: "retention.ms", Value: fmt.Sprint(r.LogUniform(50, 5000))}
 			}
+		}
+		if spec.Kind == "unclean" {
+			g.keep = false // where uncleanly elected leaders begin again
+			// Half of them leave it to an operator.
+			if r.Percent(50) {
+				g.configs = append(g.configs, client.TopicConfig{Name: "unclean.leader.election.enable", Value: "true"})
+			}
+			l.Programs = append(l.Programs, newElector(g))
 		}
 		if spec.Kind == "keep" {
 			g.keep = false
@@ -185,6 +197,9 @@ func New(w *World, spec Spec) (*Load, error) {
 		l.Programs = append(l.Programs, newTailer(g))
 		if spec.Kind == "log" && len(spec.Addrs) == 1 && r.Percent(60) { // it asks one node only
 			l.Programs = append(l.Programs, newPoller(g))
+		}
+		if spec.Kind == "near" {
+			l.Programs = append(l.Programs, newNeighbour(g), newNeighbour(g))
 		}
 		if spec.Kind == "log" && g.several() && w.Root.Stream("load.moves", uint64(spec.ID)).Percent(40) {
 			g.moved = true
@@ -220,6 +235,8 @@ func New(w *World, spec Spec) (*Load, error) {
 		for range 2 {
 			l.Programs = append(l.Programs, newSolo(g, fmt.Sprintf("solo%d", spec.ID)))
 		}
+	case "voters":
+		l.Programs = append(l.Programs, newRegistrar(g))
 	case "hostile":
 		g.topics = []string{fmt.Sprintf("hostile%d-0", spec.ID)}
 		g.spec.Partitions = 1 // a turned bit must not send a good batch where nobody expects it
