@@ -41,7 +41,7 @@ func MakePlan(seed uint64, mode Mode) *Plan {
 	if mode != Calm {
 		m.strikes()
 	}
-	if r := m.stream("silence", 0); mode == Cluster && len(p.Nodes) > 1 && r.Percent(silentPercent) {
+	if r := m.stream("silence", 0); p.clustered() && r.Percent(silentPercent) {
 		p.Silent = model.Time(r.Between(int64(p.Until/4), int64(p.Until*3/4)))
 	}
 	return p
