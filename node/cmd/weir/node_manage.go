@@ -35,6 +35,20 @@ func parseNode(s string) (int32, error) {
 	return int32(n), nil
 }
 
+// onNode is a command about the node that its argument names, once check has passed its flags.
+func (k *connection) onNode(check func() error, f func(ctx context.Context, ad *admin.Admin, s *survey, id int32) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		id, err := parseNode(args[0])
+		if err == nil {
+			err = check()
+		}
+		if err != nil {
+			return err
+		}
+		return k.withSurvey(cmd.Context(), func(ctx context.Context, ad *admin.Admin, s *survey) error { return f(ctx, ad, s, id) })
+	}
+}
+
 func (a *app) nodeListCommand(k *connection) *cobra.Command {
 	return &cobra.Command{
 		Use: "ls", Aliases: []string{"list"}, Short: "List the nodes of a cluster, with what each leads and holds", Args: cobra.NoArgs,
@@ -68,18 +82,9 @@ The node may be running or dead. The command can be interrupted and started agai
 themselves. With --leaders-only replicas stay, nothing is copied, and it takes a moment: for a restart or an upgrade. (A node
 that is stopped with SIGTERM has others lead first by itself.)`,
 		Example: "  weir node drain 3 --dry-run\n  weir node drain 3\n  weir node drain 3 --leaders-only",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := parseNode(args[0])
-			if err == nil {
-				err = o.check()
-			}
-			if err != nil {
-				return err
-			}
-			return k.withSurvey(cmd.Context(), func(ctx context.Context, ad *admin.Admin, s *survey) error {
-				return a.drain(ctx, ad, s, id, leadersOnly, &o)
-			})
-		},
+		RunE: k.onNode(o.check, func(ctx context.Context, ad *admin.Admin, s *survey, id int32) error {
+			return a.drain(ctx, ad, s, id, leadersOnly, &o)
+		}),
 	}
 	o.flags(c)
 	c.Flags().BoolVar(&leadersOnly, "leaders-only", false, "only have others lead; the node keeps its replicas")
@@ -221,30 +226,21 @@ some of what it holds it leads. The node joins by itself when it is started with
 controller.quorum.voters; new topics use it from then on, and this command brings the old ones. It also takes back a node
 that was drained. The command can be interrupted and started again.`,
 		Example: "  weir node add 4 --dry-run\n  weir node add 4",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := parseNode(args[0])
-			if err == nil {
-				err = o.check()
-			}
+		RunE: k.onNode(o.check, func(ctx context.Context, ad *admin.Admin, s *survey, id int32) error {
+			n, err := s.mustNode(id)
 			if err != nil {
 				return err
 			}
-			return k.withSurvey(cmd.Context(), func(ctx context.Context, ad *admin.Admin, s *survey) error {
-				n, err := s.mustNode(id)
-				if err != nil {
+			if n.Fenced {
+				return fail(explain.NodeDown, "", fmt.Errorf("node %d is not counted on: nothing can be moved onto it", id))
+			}
+			if !o.dryRun {
+				if err := cordon(ctx, ad, n, false); err != nil {
 					return err
 				}
-				if n.Fenced {
-					return fail(explain.NodeDown, "", fmt.Errorf("node %d is not counted on: nothing can be moved onto it", id))
-				}
-				if !o.dryRun {
-					if err := cordon(ctx, ad, n, false); err != nil {
-						return err
-					}
-				}
-				return a.balance(ctx, ad, s, id, &o)
-			})
-		},
+			}
+			return a.balance(ctx, ad, s, id, &o)
+		}),
 	}
 	o.flags(c)
 	return c
@@ -297,15 +293,7 @@ func (a *app) nodeRemoveCommand(k *connection) *cobra.Command {
 		Long: `Have the cluster forget a node: it must hold no replicas (` + "`weir node drain`" + `) and not run. If it is a voter of the metadata
 quorum, it is one no more; the others must be a majority without it. Its id can then be given to another.`,
 		Example: "  weir node drain 3\n  weir node remove 3",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := parseNode(args[0])
-			if err != nil {
-				return err
-			}
-			return k.withSurvey(cmd.Context(), func(ctx context.Context, ad *admin.Admin, s *survey) error {
-				return a.removeNode(ctx, ad, s, id)
-			})
-		},
+		RunE:    k.onNode(func() error { return nil }, a.removeNode),
 	}
 }
 
