@@ -39,6 +39,7 @@ const (
 	FaultWipeMore  // D11: another disk is lost, once all that was on the one before is in sync again
 	FaultFar       // N1: nodes are far from each other
 	FaultVoters    // C2: an operator changes who votes
+	FaultSurge     // overload: producers send ten times as much for a while
 	FaultUnclean   // C2: a replica leads that may lack what was acknowledged, as the topic or an operator will have it
 	FaultNear      // a replica in a reader's rack serves it instead of the leader
 
@@ -59,7 +60,7 @@ var faultNames = [faultCount]string{
 	FaultLateDelivery: "late-delivery", FaultSegment: "segment", FaultBandwidth: "bandwidth",
 	FaultClockRate: "clock-rate", FaultHostile: "hostile",
 	FaultPartition: "partition", FaultOneWay: "one-way", FaultSlowNode: "slow-node", FaultWipe: "wipe",
-	FaultWipeMore: "wipe-more", FaultFar: "far", FaultVoters: "voters", FaultNear: "near", FaultUnclean: "unclean",
+	FaultWipeMore: "wipe-more", FaultFar: "far", FaultVoters: "voters", FaultNear: "near", FaultUnclean: "unclean", FaultSurge: "surge",
 }
 
 // String is the fault's name in plans and reports.

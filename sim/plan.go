@@ -73,7 +73,7 @@ func MarksOf(mode Mode, seeds int) []effect.Mark {
 	}
 	all := make([]effect.Mark, 0, effect.MarkCount)
 	for m := range effect.MarkCount {
-		if !slices.Contains(amongNodes, m) {
+		if !slices.Contains(amongNodes, m) || mode == Swarm && seeds >= seedsMany && slices.Contains(MarksOf(Cluster, seeds), m) {
 			all = append(all, m)
 		}
 	}
@@ -152,6 +152,8 @@ type Load struct {
 	Linger     model.Time
 	Replicas   int64 // of each partition; 0: one on every node
 	InSyncMin  int64 // min.insync.replicas; 0: as the broker has it
+	// From Surge on, for SurgeFor, producers send ten times as much; 0: never.
+	Surge, SurgeFor model.Time
 }
 
 // Strike is one fault at one time. Which fields matter depends on the kind.
@@ -204,6 +206,8 @@ func (p *Plan) Has(f Fault) bool {
 		return p.has("voters")
 	case FaultNear:
 		return p.has("near")
+	case FaultSurge:
+		return slices.ContainsFunc(p.Loads, func(l Load) bool { return l.SurgeFor > 0 })
 	case FaultUnclean:
 		return p.has("unclean")
 	case FaultClockRate:
@@ -267,7 +271,7 @@ func (p *Plan) validate() error {
 	for _, l := range p.Loads {
 		if l.Clients < 1 || l.Clients > 1000 || l.Topics < 1 || l.Topics > 1000 || l.Partitions < 1 || l.Partitions > 1000 ||
 			l.ValueBytes < 0 || l.ValueBytes > 1<<26 || l.Records < 1 || l.Records > 1<<20 || l.Gap <= 0 || l.Codec < -1 || l.Codec > 4 || l.Linger < 0 ||
-			l.Replicas < 0 || l.Replicas > int64(len(p.Nodes)) || l.InSyncMin < 0 || l.InSyncMin > int64(len(p.Nodes)) {
+			l.Replicas < 0 || l.Replicas > int64(len(p.Nodes)) || l.InSyncMin < 0 || l.InSyncMin > int64(len(p.Nodes)) || l.Surge < 0 || l.SurgeFor < 0 {
 			return fmt.Errorf("plan: load %d is out of bounds", l.ID)
 		}
 	}

@@ -268,6 +268,10 @@ func (m *planner) spread(l *Load) {
 	if r.Percent(50) {
 		l.InSyncMin = r.Between(1, l.Replicas)
 	}
+	if surge := m.stream("surge", uint64(l.ID)); l.Kind == "log" && surge.Percent(20) {
+		l.Surge = model.Time(surge.Between(0, int64(m.p.Until/2)))
+		l.SurgeFor = model.Time(surge.LogUniform(int64(200*ms), int64(2*sc)))
+	}
 	if l.Kind == "unclean" {
 		l.InSyncMin = 1 // else whoever was in sync last is eligible for long
 	}

@@ -88,6 +88,6 @@ func TestPlansMixTheirFaults(t *testing.T) {
 
 // ofSeveral are the faults that one node alone does not have, and ofOne those that clusters have not yet.
 var (
-	ofSeveral = []Fault{FaultPartition, FaultOneWay, FaultSlowNode, FaultWipe, FaultWipeMore, FaultFar, FaultVoters, FaultNear, FaultUnclean}
+	ofSeveral = []Fault{FaultPartition, FaultOneWay, FaultSlowNode, FaultWipe, FaultWipeMore, FaultFar, FaultVoters, FaultNear, FaultUnclean, FaultSurge}
 	ofOne     = []Fault{FaultBitFlip}
 )

@@ -90,6 +90,8 @@ func (l *Load) fields() []field {
 		{"linger", &l.Linger},
 		{"replicas", &l.Replicas},
 		{"in_sync_min", &l.InSyncMin},
+		{"surge", &l.Surge},
+		{"surge_for", &l.SurgeFor},
 	}
 }
 

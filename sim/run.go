@@ -146,14 +146,20 @@ func (w *world) populate() error {
 		Forget: w.forgets(), AutoCreate: w.plan.Knobs.AutoCreate,
 		Hostile: func() { w.fire(FaultHostile) },
 		Voted:   func() { w.fire(FaultVoters) },
+		Surged:  func() { w.fire(FaultSurge) },
 		Near:    func() { w.fire(FaultNear) },
 		Wall:    func(now model.Time) model.Timestamp { return wallBase + model.Timestamp(now/ms) },
 	}
 	for _, l := range w.plan.Loads {
+		surge := [2]model.Time{}
+		if l.SurgeFor > 0 {
+			surge = [2]model.Time{epoch + l.Surge, epoch + l.Surge + l.SurgeFor}
+		}
 		load, err := workload.New(env, workload.Spec{
 			ID: l.ID, Kind: l.Kind, Clients: int(l.Clients), Topics: int(l.Topics), Partitions: int(l.Partitions),
 			ValueBytes: int(l.ValueBytes), Gap: l.Gap, Records: int(l.Records), Codec: int(l.Codec), Linger: l.Linger,
 			Replicas: int(l.Replicas), InSyncMin: int(l.InSyncMin), Addrs: w.addrs(), Calm: w.plan.Mode == Calm, Silent: w.silentAt(),
+			SurgeFrom: surge[0], SurgeUntil: surge[1],
 		})
 		if err != nil {
 			return err

@@ -74,6 +74,8 @@ type Spec struct {
 	Linger     model.Time
 	Replicas   int // of each partition; 0: one on every node
 	InSyncMin  int // min.insync.replicas; 0: as the broker has it
+	// SurgeFrom and SurgeUntil are between when producers send ten times as much; 0: never.
+	SurgeFrom, SurgeUntil model.Time
 	// Addrs are the nodes. With several, what is not acknowledged by all that are in sync may be lost with a leader.
 	Addrs []string
 	// Calm promises that there are no faults: timeouts are generous, and nothing may fail.
@@ -96,6 +98,8 @@ type World struct {
 	// Hostile counts malformed requests that were sent, Voted changes of the voters that were carried out, and Near reads from a
 	// replica that a leader sent a reader to.
 	Hostile, Voted, Near func()
+	// Surged counts bursts that came in a surge.
+	Surged func()
 	// Wall is the time of day at a simulated time, right as clients' clocks are not.
 	Wall func(now model.Time) model.Timestamp
 	// processes counts them all, so that every program has its own numbers.
