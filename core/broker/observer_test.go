@@ -131,6 +131,31 @@ func TestVoterTellsObserversWhatIsCommitted(t *testing.T) {
 	}
 }
 
+// An image that is given out is large: it is let go of when nobody has come for it for a while.
+func TestVoterLetsGoOfImagesThatNobodyFetches(t *testing.T) {
+	w := withTopic(t)
+	fetch := func() {
+		w.step(t, &FetchImage{Ask: effect.FetchImage{ID: effect.ImageID{EndOffset: w.b.view.Version(), Epoch: w.b.voter.log.Epoch()}, BytesMax: 10}})
+	}
+	tick := func(by model.Time) int {
+		w.now += by
+		var out effect.Set
+		w.b.Tick(w.now, 0, &out)
+		return len(w.b.observers.images)
+	}
+	fetch()
+	if n := tick(imageServedMin); n != 1 {
+		t.Fatalf("%d images while one is fetched", n)
+	}
+	fetch()
+	if n := tick(imageServedMin); n != 1 {
+		t.Fatalf("%d images while one is fetched", n)
+	}
+	if n := tick(1); n != 0 {
+		t.Fatalf("%d images are kept for nobody", n)
+	}
+}
+
 // The same holds for a voter: what another sends, or what an older version of it finds on its disk, is no reason to panic.
 func TestVoterRefusesMetadataThatIsNotSound(t *testing.T) {
 	w := withTopic(t)

@@ -105,8 +105,9 @@ func (b *Broker) tellObservers(out *effect.Set) {
 	}
 }
 
-// tickObservers answers those whose time is up.
+// tickObservers answers those whose time is up, and lets go of images that nobody fetches any more.
 func (b *Broker) tickObservers(out *effect.Set) {
+	b.observers.images = slices.DeleteFunc(b.observers.images, func(i *servedImage) bool { return b.now-i.usedAt > imageServedMin })
 	n := 0
 	for n < len(b.observers.parked) && b.observers.parked[n].deadline <= b.now {
 		n++
@@ -160,6 +161,7 @@ func (b *Broker) imageToServe() effect.ImageID {
 	v := b.voter
 	for i := len(b.observers.images) - 1; i >= 0; i-- {
 		if image := b.observers.images[i]; image.id.EndOffset >= v.log.Start() {
+			image.usedAt = b.now // it is about to be fetched
 			return image.id
 		}
 	}
@@ -178,11 +180,10 @@ func (b *Broker) imageOf(id effect.ImageID) *servedImage {
 	if v == nil || v.log == nil || id != (effect.ImageID{EndOffset: b.view.Version(), Epoch: v.log.Epoch()}) {
 		return nil
 	}
-	o.images = slices.DeleteFunc(o.images, func(i *servedImage) bool { return b.now-i.usedAt > imageServedMin })
 	if len(o.images) >= imagesServedMax {
 		return nil
 	}
-	image := &servedImage{id: id, bytes: imager{b}.Image()}
+	image := &servedImage{id: id, bytes: imager{b}.Image(), usedAt: b.now}
 	o.images = append(o.images, image)
 	return image
 }

@@ -178,6 +178,7 @@ func (c *Controller) Applied(view *metadata.View, changes *metadata.Changes) {
 		} else if k := c.contacts[ch.Before.ID]; k != nil {
 			c.silences.Stop(&k.timer)
 			delete(c.contacts, ch.Before.ID)
+			delete(c.leavingSince, ch.Before.ID)
 		}
 	}
 }
