@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/clients/admin"
 	"github.com/weirmq/weir/node/explain"
@@ -28,7 +30,8 @@ A voter that comes back with another disk is replaced without being asked to.`,
 				if at < 0 {
 					return fail(explain.NodeNotFound, "", fmt.Errorf("node %d does not follow the metadata log", id))
 				}
-				if err := ad.AddVoter(ctx, id, q.Observers[at].Directory); err != nil {
+				// A request whose answer was lost is made again, and may find that it was carried out.
+				if err := ad.AddVoter(ctx, id, q.Observers[at].Directory); err != nil && !errors.Is(err, kerr.DuplicateVoter) {
 					return err
 				}
 				return a.print(map[string]int32{"voter": id}, "node %d votes\n", id)
@@ -49,7 +52,7 @@ command has returned; a majority of the voters must run for it.`,
 				if at < 0 {
 					return fail(explain.NodeNotFound, "`weir cluster quorum` lists the voters", fmt.Errorf("node %d is no voter", id))
 				}
-				if err := ad.RemoveVoter(ctx, id, q.Voters[at].Directory); err != nil {
+				if err := ad.RemoveVoter(ctx, id, q.Voters[at].Directory); err != nil && !errors.Is(err, kerr.VoterNotFound) {
 					return err
 				}
 				return a.print(map[string]int32{"removed": id}, "node %d votes no more\n", id)

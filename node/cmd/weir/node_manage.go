@@ -317,7 +317,8 @@ func (a *app) removeNode(ctx context.Context, ad *admin.Admin, s *survey, id int
 	if err := cordon(ctx, ad, n, false); err != nil {
 		return err
 	}
-	if err := ad.UnregisterBroker(ctx, id); err != nil {
+	// A request whose answer was lost is made again, and may find that it was carried out.
+	if err := ad.UnregisterBroker(ctx, id); err != nil && !errors.Is(err, kerr.BrokerIDNotRegistered) {
 		return err
 	}
 	return a.print(map[string]int32{"removed": id}, "removed node %d\n", id)
