@@ -29,7 +29,7 @@ type Authority struct {
 	key         *ecdsa.PrivateKey
 }
 
-// NewAuthority makes an authority whose files are in dir. There must be none yet.
+// NewAuthority makes an authority whose files are in dir. The error is os.ErrExist if there is one.
 func NewAuthority(dir, name string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -54,7 +54,7 @@ func NewAuthority(dir, name string) (*Authority, error) {
 	}
 	for _, existing := range []string{AuthorityName, AuthorityKeyName} {
 		if _, err := os.Stat(filepath.Join(dir, existing)); !errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("%s is there already", filepath.Join(dir, existing))
+			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, existing), os.ErrExist)
 		}
 	}
 	return a, writePair(filepath.Join(dir, AuthorityName), filepath.Join(dir, AuthorityKeyName), encode(der), key)

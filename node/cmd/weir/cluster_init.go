@@ -190,7 +190,11 @@ func (a *app) initCluster(p *clusterPlan) error {
 			fmt.Errorf("%s holds the configuration of a cluster already; nothing was changed", p.dir))
 	}
 	authority, err := certificate.NewAuthority(filepath.Join(p.dir, tlsDir), "weir cluster "+p.id)
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrExist):
+		return fail(explain.WrongData, "it may be what an interrupted `weir cluster init` left: remove "+p.dir+" if no node uses it, or give another directory with --dir",
+			fmt.Errorf("%s holds the authority of a cluster, and not its configurations; nothing was changed: %w", p.dir, err))
+	case err != nil:
 		return err
 	}
 	var files []string

@@ -155,6 +155,13 @@ func TestConfigurationsForSeveralMachines(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "d.example") || strings.Contains(out, "0.0.0.0") {
 		t.Errorf("%s%s", out, errs)
 	}
+	// What an interrupted one has left is not written over, either: somebody may trust it.
+	if err := os.Remove(filepath.Join(four, "node-1.properties")); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := weir(t, "", "cluster", "init", "--dir", four); code != 1 || !strings.Contains(errs, "error wrong-data: ") || !strings.Contains(errs, "interrupted") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
 	for args, says := range map[string]string{
 		"--nodes 0":                      "1 to 100",
 		"--hosts a.example,b.example":    "names 2 machines, and there are 3 nodes",
