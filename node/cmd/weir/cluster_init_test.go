@@ -33,35 +33,18 @@ func TestWhatClusterInitWritesIsACluster(t *testing.T) {
 	}
 	var nodes []*broker.Broker
 	for _, file := range made.Configurations {
-		b, err := broker.Start(broker.Options{Binary: bin, Config: file})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if b.Running() {
-				_ = b.Kill()
-			}
-		})
-		nodes = append(nodes, b)
+		nodes = append(nodes, startProcess(t, broker.Options{Binary: bin, Config: file}))
 	}
 	for i, b := range nodes {
 		if err := b.Ready(30 * time.Second); err != nil {
 			t.Fatalf("node %d: %v", i+1, err)
 		}
 	}
-	do := func(stdin string, args ...string) string {
-		t.Helper()
-		code, out, errs := weir(t, stdin, args...)
-		if code != 0 {
-			t.Fatalf("weir %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, errs)
-		}
-		return out
-	}
-	do("", "topic", "create", "orders", "-b", made.Brokers[0])
-	do("hello\n", "produce", "orders", "-b", made.Brokers[1])
+	do(t, "", "topic", "create", "orders", "-b", made.Brokers[0])
+	do(t, "hello\n", "produce", "orders", "-b", made.Brokers[1])
 	// A client over QUIC trusts the cluster's authority, and with it every node.
 	for _, addr := range made.Brokers {
-		if out := do("", "consume", "orders", "-e", "--offset", "start", "--transport", "quic", "--ca", made.Authority, "-b", addr); out != "hello\n" {
+		if out := do(t, "", "consume", "orders", "-e", "--offset", "start", "--transport", "quic", "--ca", made.Authority, "-b", addr); out != "hello\n" {
 			t.Errorf("%s: %q", addr, out)
 		}
 	}
@@ -69,15 +52,8 @@ func TestWhatClusterInitWritesIsACluster(t *testing.T) {
 	if err := nodes[2].Kill(); err != nil {
 		t.Fatal(err)
 	}
-	do("", "cluster", "certificate", "3", "--dir", dir)
-	third, err := broker.Start(broker.Options{Binary: bin, Config: made.Configurations[2]})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = third.Kill() }()
-	if err := third.Ready(30 * time.Second); err != nil {
-		t.Fatal(err)
-	}
+	do(t, "", "cluster", "certificate", "3", "--dir", dir)
+	serve(t, broker.Options{Binary: bin, Config: made.Configurations[2]})
 	// A second cluster in the same place would be the end of the first.
 	if code, _, errs := weir(t, "", "cluster", "init", "--dir", dir); code != 1 || !strings.Contains(errs, "nothing was changed") {
 		t.Errorf("exit code %d: %s", code, errs)

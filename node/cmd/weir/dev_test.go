@@ -20,39 +20,19 @@ func TestDevRunsAClusterInOneProcess(t *testing.T) {
 	t.Parallel()
 	bin, data := buildWeir(t), filepath.Join(t.TempDir(), "data")
 	start := func() *broker.Broker {
-		b, err := broker.Start(broker.Options{Binary: bin, Data: data, Listen: "127.0.0.1:0", Args: []string{"--nodes", "3", "--http", "127.0.0.1:0"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if b.Running() {
-				_ = b.Kill()
-			}
-		})
-		if err := b.Ready(30 * time.Second); err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	do := func(stdin string, args ...string) string {
-		t.Helper()
-		code, out, errs := weir(t, stdin, args...)
-		if code != 0 {
-			t.Fatalf("weir %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, errs)
-		}
-		return out
+		return serve(t, broker.Options{Binary: bin, Data: data, Listen: "127.0.0.1:0", Args: []string{"--nodes", "3", "--http", "127.0.0.1:0"}})
 	}
 	b := start()
 	addrs := strings.Split(b.Kafka, ",")
 	if len(addrs) != 3 || strings.Count(b.QUIC, ",") != 2 || strings.Count(b.HTTP, ",") != 2 {
 		t.Fatalf("the line that says ready does not name three nodes: kafka=%s quic=%s http=%s", b.Kafka, b.QUIC, b.HTTP)
 	}
-	do("", "topic", "create", "orders", "--partitions", "3", "-b", addrs[0])
-	if out := do("", "topic", "describe", "orders", "--output", "json", "-b", addrs[2]); strings.Count(out, `"isr":[`) != 3 || strings.Contains(out, `"replicas":[1],`) {
+	do(t, "", "topic", "create", "orders", "--partitions", "3", "-b", addrs[0])
+	if out := do(t, "", "topic", "describe", "orders", "--output", "json", "-b", addrs[2]); strings.Count(out, `"isr":[`) != 3 || strings.Contains(out, `"replicas":[1],`) {
 		t.Errorf("described by another node as %s", out)
 	}
 	leaders := map[string]bool{}
-	for _, line := range strings.Split(do("", "topic", "describe", "orders", "-b", addrs[1]), "\n")[2:] {
+	for _, line := range strings.Split(do(t, "", "topic", "describe", "orders", "-b", addrs[1]), "\n")[2:] {
 		if f := strings.Fields(line); len(f) > 3 {
 			leaders[f[1]] = true
 			if strings.Count(f[3], ",") != 2 {
@@ -63,13 +43,13 @@ func TestDevRunsAClusterInOneProcess(t *testing.T) {
 	if len(leaders) != 3 {
 		t.Errorf("three partitions are led by %d nodes", len(leaders))
 	}
-	do("one\n", "produce", "orders", "-p", "0", "-b", addrs[1])
-	do("two\n", "produce", "orders", "-p", "1", "--transport", "quic", "--ca", filepath.Join(data, "tls", "dev-certificate.pem"), "-b", addrs[2])
+	do(t, "one\n", "produce", "orders", "-p", "0", "-b", addrs[1])
+	do(t, "two\n", "produce", "orders", "-p", "1", "--transport", "quic", "--ca", filepath.Join(data, "tls", "dev-certificate.pem"), "-b", addrs[2])
 	if err := b.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	b = start()
-	if out := do("", "consume", "orders", "-e", "--offset", "start", "-b", b.Kafka); out != "one\ntwo\n" && out != "two\none\n" {
+	if out := do(t, "", "consume", "orders", "-e", "--offset", "start", "-b", b.Kafka); out != "one\ntwo\n" && out != "two\none\n" {
 		t.Errorf("after kill -9: %q", out)
 	}
 	if err := b.Stop(20 * time.Second); err != nil {
@@ -96,14 +76,7 @@ func TestDevRunsAClusterInOneProcess(t *testing.T) {
 // Of four nodes three vote; the fourth holds partitions as they do.
 func TestDevRunsNodesThatDoNotVote(t *testing.T) {
 	t.Parallel()
-	b, err := broker.Start(broker.Options{Binary: buildWeir(t), Data: filepath.Join(t.TempDir(), "data"), Listen: "127.0.0.1:0", Args: []string{"--nodes", "4", "--http", ""}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = b.Kill() }()
-	if err := b.Ready(30 * time.Second); err != nil {
-		t.Fatal(err)
-	}
+	b := serve(t, broker.Options{Binary: buildWeir(t), Data: filepath.Join(t.TempDir(), "data"), Listen: "127.0.0.1:0", Args: []string{"--nodes", "4", "--http", ""}})
 	addrs := strings.Split(b.Kafka, ",")
 	if code, _, errs := weir(t, "", "topic", "create", "orders", "--partitions", "4", "-b", addrs[3]); code != 0 {
 		t.Fatal(errs)
@@ -156,13 +129,7 @@ func TestChaosLosesNothing(t *testing.T) {
 		}
 	}
 	// The directory is that of a cluster of three: it can be looked at, without faults.
-	b, err := broker.Start(broker.Options{Binary: bin, Data: data, Listen: "127.0.0.1:0", Args: []string{"--nodes", "3", "--http", ""}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Ready(30 * time.Second); err != nil {
-		t.Fatal(err)
-	}
+	b := serve(t, broker.Options{Binary: bin, Data: data, Listen: "127.0.0.1:0", Args: []string{"--nodes", "3", "--http", ""}})
 	if code, out, errs := weir(t, "", "topic", "ls", "-b", b.Kafka); code != 0 || !strings.Contains(out, "chaos-") {
 		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}

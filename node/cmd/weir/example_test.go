@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weirmq/weir/jepsen/broker"
 	"github.com/weirmq/weir/node/weirtest"
 )
 
@@ -51,6 +52,31 @@ func buildWeir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// startProcess starts a process of weir's that does not outlive the test.
+func startProcess(t *testing.T, o broker.Options) *broker.Broker {
+	t.Helper()
+	b, err := broker.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if b.Running() {
+			_ = b.Kill()
+		}
+	})
+	return b
+}
+
+// serve starts one and waits until it serves.
+func serve(t *testing.T, o broker.Options) *broker.Broker {
+	t.Helper()
+	b := startProcess(t, o)
+	if err := b.Ready(30 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // built is the path of the binary, in a directory that TestMain removes.

@@ -55,16 +55,7 @@ func TestReadyMeansThatTheClusterServes(t *testing.T) {
 	bin := buildWeir(t)
 	files := threeNodes(t)
 	start := func(file string, args ...string) *broker.Broker {
-		b, err := broker.Start(broker.Options{Binary: bin, Config: file, Args: args})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if b.Running() {
-				_ = b.Kill()
-			}
-		})
-		return b
+		return startProcess(t, broker.Options{Binary: bin, Config: file, Args: args})
 	}
 	http0, err := broker.FreeAddr()
 	if err != nil {

@@ -30,15 +30,21 @@ func weir(t *testing.T, stdin string, args ...string) (code int, stdout, stderr 
 	return code, out.String(), errs.String()
 }
 
+// do runs a command that must succeed.
+func do(t *testing.T, stdin string, args ...string) string {
+	t.Helper()
+	code, out, errs := weir(t, stdin, args...)
+	if code != 0 {
+		t.Fatalf("weir %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, errs)
+	}
+	return out
+}
+
 // on returns a function that runs commands on a broker, and wants them to end with 0.
 func on(t *testing.T, b *weirtest.Broker) func(stdin string, args ...string) string {
 	return func(stdin string, args ...string) string {
 		t.Helper()
-		code, out, errs := weir(t, stdin, append(args, "--brokers", b.Addr())...)
-		if code != 0 {
-			t.Fatalf("weir %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, errs)
-		}
-		return out
+		return do(t, stdin, append(args, "--brokers", b.Addr())...)
 	}
 }
 
