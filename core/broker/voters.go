@@ -253,8 +253,9 @@ func (b *Broker) join(out *effect.Set) {
 // it may be none any more, and nobody has told it.
 const unledMax model.Time = 2e9
 
-// unled reports whether this node has a voter that nobody leads.
+// unled reports whether this node has a voter that nobody leads, or that has been sent nothing yet: without the metadata it may
+// not know where the leader is, which it has to answer to be sent any.
 func (b *Broker) unled() bool {
 	v := b.voter
-	return v != nil && v.log != nil && (v.log.Broken() != "" || !v.log.State().Leads && b.now-v.ledAt > unledMax)
+	return v != nil && v.log != nil && (v.log.Broken() != "" || v.log.Next() == 0 || !v.log.State().Leads && b.now-v.ledAt > unledMax)
 }
