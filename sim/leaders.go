@@ -7,6 +7,7 @@ import (
 	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/sim/check"
+	"github.com/weirmq/weir/sim/workload"
 )
 
 // leaders is the simulator's own account of who led which partition until when, from the committed metadata as the first
@@ -190,3 +191,15 @@ const leaseMax = sessionTimeout + sc
 // lease, less the silence for which it was deposed, with clocks that are five percent apart either way, and what it takes to
 // get round to things.
 const staleMax = leaseMax*20/19 - sessionTimeout*20/21 + 200*ms
+
+// staleMoved is the same where an operator has others lead: nobody waits for the leader to fall silent then.
+const staleMoved = leaseMax*20/19 + 200*ms
+
+// staleMax is how long leaders whose time is over may be heard in this world.
+func (w *world) staleMax() model.Time {
+	far := 2 * w.plan.Net.NodeDelay
+	if slices.ContainsFunc(w.loads, (*workload.Load).Moved) {
+		return staleMoved + far
+	}
+	return staleMax + far
+}

@@ -436,7 +436,7 @@ func (w *world) checkLookups(load *workload.Load, f *check.Final, stamps []model
 
 // judge runs the checkers over the history.
 func (w *world) judge(result *Result) {
-	w.history.Leaderships, w.history.StaleMax, w.history.Lags = w.leaders.over, int64(staleMax+2*w.plan.Net.NodeDelay), len(w.nodes) > 1
+	w.history.Leaderships, w.history.StaleMax, w.history.Lags = w.leaders.over, int64(w.staleMax()), len(w.nodes) > 1
 	w.history.Unclean = w.leaders.unclean
 	found := slices.Concat(check.Log(&w.history), check.Places(&w.history))
 	found = append(found, check.Topics(&w.history, 5*time.Second)...)

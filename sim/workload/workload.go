@@ -145,6 +145,9 @@ func (l *Load) Topics() []string {
 	return l.group.topics
 }
 
+// Moved reports whether an operator has others lead the load's partitions.
+func (l *Load) Moved() bool { return l.group.moved }
+
 // Partitions is how many each topic has.
 func (l *Load) Partitions() int { return l.group.spec.Partitions }
 
@@ -177,6 +180,7 @@ func New(w *World, spec Spec) (*Load, error) {
 			if r.Percent(50) {
 				g.configs = append(g.configs, client.TopicConfig{Name: "unclean.leader.election.enable", Value: "true"})
 			}
+			g.moved = true
 			l.Programs = append(l.Programs, newElector(g))
 		}
 		if spec.Kind == "keep" {
