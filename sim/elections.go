@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/model"
@@ -28,6 +29,9 @@ func (p *process) elected() {
 	}
 	before := p.term
 	p.term = state.Term
+	if !slices.Equal(voters, p.voters) {
+		p.voters, p.votersSince = voters, w.now
+	}
 	if len(w.net.cuts) > 0 && p.deaf(voters) {
 		switch {
 		case before != 0 && state.Term > before && state.Term > w.term:
@@ -40,10 +44,10 @@ func (p *process) elected() {
 }
 
 // deaf reports whether cuts have kept all but a minority of voters from being heard by this node for long, and it had the
-// time to see to that.
+// time to see to that: whose votes count is not new to it.
 func (p *process) deaf(voters []model.VoterID) bool {
 	n, w := p.n, p.n.w
-	if since := w.now - deafAfter; since < p.since || since < n.pausedUntil || since < n.slowUntil {
+	if since := w.now - deafAfter; since < p.since || since < p.votersSince || since < n.pausedUntil || since < n.slowUntil {
 		return false
 	}
 	heard := 0

@@ -84,8 +84,10 @@ type process struct {
 	reports                int             // scheduled
 	parked                 []*broker.Fetch // asked and not answered
 	proposed               map[effect.RequestID]*effect.AlterPartition
-	term                   quorum.Term // of the quorum's elections, as its voter knew it last
-	stopping               func()      // called once nothing is under way, for a clean shutdown
+	term                   quorum.Term     // of the quorum's elections, as its voter knew it last
+	voters                 []model.VoterID // as it knew them last, and since when
+	votersSince            model.Time
+	stopping               func() // called once nothing is under way, for a clean shutdown
 }
 
 // nodeConn is a connection as the node sees it.

@@ -311,6 +311,7 @@ func (m *planner) strikes() {
 	m.partitions(seconds)
 	m.slowNodes(seconds)
 	m.stairs()
+	m.deaf()
 	m.wipes()
 	slices.SortStableFunc(p.Strikes, func(a, b Strike) int { return int(a.At - b.At) })
 	for i := range p.Strikes {
@@ -378,6 +379,30 @@ func (m *planner) stairs() {
 		}
 		if i == 0 {
 			s.For = 2*gap + model.Time(r.Between(-int64(200*ms), int64(300*ms)))
+		}
+		p.Strikes = append(p.Strikes, s)
+	}
+}
+
+// deaf draws machines that are heard and hear nothing of each other, one after another, each for long enough that the controller
+// gives itself up: what it has decided by then the others have, and commit, and it does not know.
+func (m *planner) deaf() {
+	p, r := m.p, m.stream("deaf", 0)
+	if len(p.Nodes) < 3 || !r.Percent(25) {
+		return
+	}
+	var nodes []int
+	for _, n := range p.Nodes {
+		nodes = append(nodes, int(n.ID))
+	}
+	r.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
+	at := model.Time(r.Between(int64(500*ms), int64(p.Until/2)))
+	for i := range nodes {
+		s := Strike{Kind: FaultPartition, At: at, For: model.Time(r.LogUniform(int64(700*ms), int64(6*sc)))}
+		s.Cuts = directionsText(oneSided(isolated(nodes, nodes[i]), nodes[i:i+1], false))
+		s.Percent = r.Between(0, 100)
+		if at += s.For + model.Time(r.Between(0, int64(300*ms))); at > p.Until {
+			return
 		}
 		p.Strikes = append(p.Strikes, s)
 	}
