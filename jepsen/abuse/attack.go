@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -45,6 +46,17 @@ var cases = []attackCase{
 	{"names", "requests that name a hundred thousand topics or partitions", nil, nil, manyPartitions, names},
 	{"overload", "producers, consumers and those who ask, each as fast as it can", nil, nil, manyPartitions, overload},
 	{"quic", "QUIC handshakes, and streams that begin and stop", nil, nil, nothing, handshakes},
+}
+
+// busyCase is no attack: what the honest ones see beside it is what it costs to share this machine's processors with anybody.
+var busyCase = attackCase{"busy", "processors kept busy, and nothing asked of the broker", nil, nil, nothing, busy}
+
+func busy(a *assault) {
+	a.each(runtime.NumCPU(), func(int) {
+		for range 1 << 20 {
+			a.done.Add(1)
+		}
+	})
 }
 
 func nothing(context.Context, *victim) error { return nil }
@@ -88,7 +100,7 @@ func attackMain(args []string) error {
 		return err
 	}
 	a := &assault{ctx: ctx, addr: args[1], quic: args[2], clients: clients, short: args[4] == "true"}
-	for _, c := range cases {
+	for _, c := range append(cases, busyCase) {
 		if c.name == args[0] {
 			begin := time.Now()
 			c.attack(a)
