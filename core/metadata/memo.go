@@ -1,6 +1,8 @@
 package metadata
 
 import (
+	"slices"
+
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/weirmq/weir/core/model"
@@ -13,8 +15,11 @@ import (
 //
 // A nil Memo shares nothing.
 type Memo struct {
-	steps, stepsBefore   map[memoStep]memoResult
-	images, imagesBefore map[memoImage]*Image
+	steps  map[memoStep]memoResult
+	images map[memoImage]*Image
+	// stepsInOrder and imagesInOrder have the keys as they came, by which they are let go of.
+	stepsInOrder  []memoStep
+	imagesInOrder []memoImage
 }
 
 type memoStep struct {
@@ -45,15 +50,13 @@ func (m *Memo) Apply(i *Image, b record.Batch) (*Image, *Changes, error) {
 	step := memoStep{i, xxhash.Sum64(b)}
 	r, known := m.steps[step]
 	if !known {
-		r, known = m.stepsBefore[step]
-	}
-	if !known {
 		var err error
 		if r.to, r.changes, err = i.Apply(b); err != nil {
 			return nil, nil, err
 		}
+		m.steps[step] = r
+		m.stepsInOrder = append(m.stepsInOrder, step)
 	}
-	m.steps[step] = r
 	return r.to, r.changes, nil
 }
 
@@ -65,20 +68,29 @@ func (m *Memo) Read(batches []byte, next model.Offset, read func([]byte, model.O
 	key := memoImage{next, xxhash.Sum64(batches)}
 	i := m.images[key]
 	if i == nil {
-		i = m.imagesBefore[key]
-	}
-	if i == nil {
 		var err error
 		if i, err = read(batches, next); err != nil {
 			return nil, err
 		}
+		m.images[key] = i
+		m.imagesInOrder = append(m.imagesInOrder, key)
 	}
-	m.images[key] = i
 	return i, nil
 }
 
-// Forget lets go of what nobody has come to since the Forget before.
-func (m *Memo) Forget() {
-	m.stepsBefore, m.steps = m.steps, map[memoStep]memoResult{}
-	m.imagesBefore, m.images = m.images, map[memoImage]*Image{}
+// ForgetBefore lets go of what leads to versions below one: everybody is past it. Who is not after all has images of its
+// own, which those behind it share.
+func (m *Memo) ForgetBefore(version model.Offset) {
+	n := 0
+	for n < len(m.stepsInOrder) && m.stepsInOrder[n].from.Version() < version {
+		delete(m.steps, m.stepsInOrder[n])
+		n++
+	}
+	m.stepsInOrder = slices.Delete(m.stepsInOrder, 0, n)
+	n = 0
+	for n < len(m.imagesInOrder) && m.imagesInOrder[n].next < version {
+		delete(m.images, m.imagesInOrder[n])
+		n++
+	}
+	m.imagesInOrder = slices.Delete(m.imagesInOrder, 0, n)
 }

@@ -23,8 +23,11 @@ func TestMemoSharesWhatComesOfTheSameBatch(t *testing.T) {
 	if err != nil || alone == a || !alone.Equal(a) {
 		t.Errorf("without a memo: %v", err)
 	}
-	m.Forget()
-	m.Forget()
+	m.ForgetBefore(from.Version())
+	if c, _, _ := m.Apply(from, batch); c != a {
+		t.Error("it was forgotten, and somebody may still come to it")
+	}
+	m.ForgetBefore(a.Version())
 	if c, _, _ := m.Apply(from, batch); c == a {
 		t.Error("it was to be forgotten")
 	}
@@ -36,5 +39,9 @@ func TestMemoSharesWhatComesOfTheSameBatch(t *testing.T) {
 	}
 	if read != 1 {
 		t.Errorf("an image was read %d times", read)
+	}
+	m.ForgetBefore(8)
+	if _, err := m.Read([]byte("x"), 7, func([]byte, model.Offset) (*Image, error) { read++; return a, nil }); err != nil || read != 2 {
+		t.Errorf("it was read %d times, and forgotten once: %v", read, err)
 	}
 }

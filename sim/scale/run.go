@@ -32,10 +32,7 @@ type Phase struct {
 	ImagePieces, Proposals, MetadataLogBytes int64
 }
 
-const (
-	patience   model.Time = 300e9
-	forgetTime model.Time = 20e9
-)
+const patience model.Time = 300e9
 
 // Run runs a cluster through its phases.
 func Run(o Options) (*Report, error) {
@@ -159,6 +156,7 @@ func (w *world) phaseEvery(r *Report, name string, every model.Time, holds func(
 	said := w.now
 	ok := w.run(begin+patience, every, func() bool {
 		s := w.look()
+		w.forget()
 		switch {
 		case s.led < s.partitions:
 			p.Led = 0
@@ -167,11 +165,6 @@ func (w *world) phaseEvery(r *Report, name string, every model.Time, holds func(
 		}
 		if w.now-said >= 1e9 {
 			said = w.now
-			// A broker that starts late goes through what others went through: if that were forgotten it had an image of its own.
-			if w.forgetAt += 1e9; w.forgetAt >= forgetTime {
-				w.forgetAt = 0
-				w.memo.Forget()
-			}
 			w.say("%s: %v", name, s)
 		}
 		return holds()

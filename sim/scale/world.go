@@ -42,9 +42,8 @@ type world struct {
 	client uint64 // requests made from outside
 	done   map[uint64]effect.Body
 
-	forgetAt model.Time
-	seen     *metadata.Image // that counted is of
-	counted  state
+	seen    *metadata.Image // that counted is of
+	counted state
 }
 
 // counts is what happened so far.
@@ -145,6 +144,21 @@ func (w *world) controller() *node {
 		}
 	}
 	return nil
+}
+
+// forget has the memo let go of what every broker is past. One that has no metadata yet begins with an image.
+func (w *world) forget() {
+	var oldest *metadata.Image
+	for _, n := range w.nodes {
+		if n.up() && n.b != nil {
+			if i := n.b.Published().View.Image; i.Version() > 0 && (oldest == nil || i.Version() < oldest.Version()) {
+				oldest = i
+			}
+		}
+	}
+	if oldest != nil {
+		w.memo.ForgetBefore(oldest.Version())
+	}
 }
 
 // image is the newest metadata of any voter.

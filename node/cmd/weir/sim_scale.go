@@ -1,12 +1,16 @@
 package main
 
 import (
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weirmq/weir/sim/scale"
 )
+
+// memoryBudget is what the collector tries to keep a run within: twice what is in use is a lot when that is gigabytes.
+const memoryBudget = 5 << 30
 
 func (a *app) simScaleCommand() *cobra.Command {
 	o := scale.Options{}
@@ -25,6 +29,7 @@ led and in sync, and what that costs.`,
 			began := time.Now()
 			o.Progress = func(line string) { a.say("%s", line) }
 			endAtSignal()
+			debug.SetMemoryLimit(memoryBudget)
 			r, err := scale.Run(o)
 			for _, p := range r.Phases {
 				_ = a.print(p, "%-20s %9.3f s  led %9.3f s  steps %d calls %d fetches %d heartbeats %d image_pieces %d proposals %d metadata_log_bytes %d\n", p.Name,
