@@ -412,6 +412,18 @@ func (c *connection) promote() {
 	from.responses.release(reserved)
 }
 
+// nodeRequestBytesMax bounds what another node sends at a time: the largest is an image of the metadata.
+const nodeRequestBytesMax = 1 << 30
+
+// requestBytesMax is how large a request may be. socket.request.max.bytes is for clients.
+func (c *connection) requestBytesMax() int {
+	limit := int(c.node.config.Limits.RequestBytesMax)
+	if c.isNode.Load() {
+		return max(limit, nodeRequestBytesMax)
+	}
+	return limit
+}
+
 // touch says that the connection is alive.
 func (c *connection) touch() { c.moved.Store(int64(c.node.clock.now())) }
 

@@ -332,7 +332,7 @@ func (in *reading) length() (int, error) {
 		prefix, err := in.r.peek(4)
 		if err == nil {
 			size := int(int32(binary.BigEndian.Uint32(prefix)))
-			if size <= 0 || size > int(limits.RequestBytesMax) {
+			if size <= 0 || size > in.c.requestBytesMax() {
 				return 0, in.refuse(prefix, size)
 			}
 			in.first = false
@@ -424,11 +424,14 @@ func (in *reading) refuse(prefix []byte, size int) error {
 			return io.EOF
 		}
 	}
-	limit := c.node.config.Limits.RequestBytesMax
+	allowed := fmt.Sprintf("a request claims %d bytes; socket.request.max.bytes allows %d", size, c.requestBytesMax())
+	if c.isNode.Load() {
+		allowed = fmt.Sprintf("a request of another node claims %d bytes; %d is the most", size, c.requestBytesMax())
+	}
 	if size > 0 && !in.first {
-		c.complain(explain.RequestTooLarge, fmt.Sprintf("a request claims %d bytes; socket.request.max.bytes allows %d", size, limit), "")
+		c.complain(explain.RequestTooLarge, allowed, "")
 		return io.EOF
 	}
-	c.complain(explain.MalformedRequest, fmt.Sprintf("a request claims %d bytes; socket.request.max.bytes allows %d", size, limit), "")
+	c.complain(explain.MalformedRequest, allowed, "")
 	return io.EOF
 }

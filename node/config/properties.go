@@ -159,7 +159,7 @@ var properties = []Property{
 		100, math.MaxInt32, func(c *Config) *time.Duration { return &c.Limits.ResponseTimeout }),
 	millis("shutdown.grace.ms", "5000", "How long a clean shutdown waits for requests that are being answered.",
 		0, math.MaxInt32, func(c *Config) *time.Duration { return &c.ShutdownGrace }),
-	number("socket.request.max.bytes", "104857600", "The largest request. A larger one closes its connection.",
+	number("socket.request.max.bytes", "104857600", "The largest request of a client. A larger one closes its connection.",
 		1<<10, math.MaxInt32, func(c *Config) *int32 { return &c.Limits.RequestBytesMax }),
 	number("socket.send.buffer.bytes", "204800", "The send buffer of a TCP connection. Small, it keeps what consumers are sent in the processor's cache; but a connection sends no more than that for each round trip: raise it where consumers are far away. -1 leaves it to the system.",
 		-1, 1<<30, func(c *Config) *int32 { return &c.Limits.SendBufferBytes }),

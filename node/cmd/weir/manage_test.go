@@ -253,6 +253,14 @@ func TestAMoveIsThrottled(t *testing.T) {
 	}
 }
 
+// socket.request.max.bytes is for clients: what nodes tell each other of the metadata may be larger.
+func TestASmallLimitOfRequestsDoesNotKeepNodesFromEachOther(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 3, "socket.request.max.bytes=32768", "message.max.bytes=16384")
+	c.do("", "topic", "create", "wide", "--partitions", "1000")
+	c.eventually("all of it is known", func(s statusJSON) bool { return s.Partitions == 1000 && s.Healthy })
+}
+
 func TestHealthSaysWhatIsWrongAndWhy(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3)
