@@ -171,14 +171,17 @@ type Flip struct {
 // a file of the journal. What the newest sync
 // of appends covered is left alone, unless it is Proven: at the end of a log, damage cannot be told from a
 // write that never finished. It reports false if there is nothing to damage.
-func (d *Disk) FlipBit() (Flip, bool) {
+func (d *Disk) FlipBit() (Flip, bool) { return d.flipBit(nil) }
+
+// flipBit does it in one of the files that among, unless it is nil, chooses.
+func (d *Disk) flipBit(among func(path string) bool) (Flip, bool) {
 	type target struct {
 		path string
 		n    *inode
 	}
 	var files, journals []target
 	d.walk(func(path string, n *inode) {
-		if len(n.durable) > 0 {
+		if len(n.durable) > 0 && (among == nil || among(path)) {
 			files = append(files, target{path, n})
 			if strings.HasPrefix(path, "journal/") {
 				journals = append(journals, target{path, n})

@@ -31,6 +31,10 @@ type ghost struct {
 
 	// everythingDamaged is why any partition may be unavailable: a bit flipped in a file of all of them.
 	everythingDamaged string
+
+	// heals says that what is damaged is held by other nodes, too, and comes back from there. lazy, that a start leaves it to the
+	// process to find what is damaged.
+	heals, lazy bool
 }
 
 type ghostLog struct {
@@ -142,6 +146,19 @@ func (g *ghost) broken(l *ghostLog) string {
 		return l.damaged
 	}
 	return g.everythingDamaged
+}
+
+// needsReplacement reports whether a fault of the disk may keep a voter from starting.
+func (g *ghost) needsReplacement() bool {
+	if g.everythingDamaged != "" {
+		return true
+	}
+	for _, l := range g.order {
+		if l.tp.Topic == model.MetadataTopicID && l.damaged != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // hit notes which partitions a flipped bit may make unavailable.
@@ -279,6 +296,10 @@ func (g *ghost) retained(l *ghostLog, r effect.Retained) {
 	if r.LogStartOffset <= l.start {
 		return
 	}
+	if g.heals && l.damaged != "" {
+		l.start = r.LogStartOffset
+		return
+	}
 	if r.LogStartOffset > l.limit {
 		g.fail("retention", fmt.Sprintf("%v: the log start moved to %d, past the high watermark %d", l.tp, r.LogStartOffset, l.limit))
 		return
@@ -362,6 +383,10 @@ func (g *ghost) recovered(e *storage.Engine, rec *storage.Recovery) {
 			g.fail("recovery", fmt.Sprintf("%v: recovered without a state", l.tp))
 			return
 		}
+		if g.heals && l.damaged != "" {
+			g.reread(l, e, r.State.StartOffset(), r.State.EndOffset())
+			continue
+		}
 		if l.deleted {
 			g.adopt(l, e, r.State.StartOffset()) // its files may be there in any condition
 			continue
@@ -412,6 +437,29 @@ func (g *ghost) recovered(e *storage.Engine, rec *storage.Recovery) {
 		}
 		l.asked, l.cuts = nil, nil
 	}
+}
+
+// reread takes what a restart found of a log in whose files a bit flipped: if that did no harm, it goes on from there.
+func (g *ghost) reread(l *ghostLog, e *storage.Engine, start, end model.Offset) {
+	l.begin(end)
+	if g.lazy {
+		return
+	}
+	var batches []ghostBatch
+	err := e.ReadAll(l.tp, func(b record.Batch) error {
+		if b.NextOffset() > start {
+			batches = append(batches, batchOf(b))
+		}
+		return nil
+	})
+	if err == nil {
+		l.start, l.durable = start, batches // what lies before the start was not looked at
+	}
+}
+
+// begin forgets what a log holds, but for where it ends.
+func (l *ghostLog) begin(end model.Offset) {
+	l.durable, l.asked, l.cuts, l.start = nil, nil, nil, end
 }
 
 // adopt takes what a restart found of a log that was being deleted: if the node is given the partition again, it goes on

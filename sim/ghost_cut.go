@@ -60,6 +60,10 @@ func (g *ghost) truncated(t *effect.Truncated, synced bool) {
 		l.cuts = nil
 		return
 	}
+	if g.heals && l.damaged != "" && t.Failure == effect.OK {
+		l.begin(t.NextOffset)
+		return
+	}
 	if len(l.cuts) == 0 {
 		g.fail("truncation", fmt.Sprintf("%v: a truncation to %d was reported that nobody asked for", l.tp, t.NextOffset))
 		return

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/controller"
@@ -106,7 +107,7 @@ func newNode(w *world, plan NodePlan) *node {
 	n := &node{w: w, id: int(plan.ID), rack: workload.RackName(plan.Rack), rand: w.root.Stream("node", uint64(plan.ID)), clock: newClock(plan)}
 	n.disk = NewDisk(w.root.Stream("disk", uint64(plan.ID)), w.fire)
 	n.ghost = newGhost(w.fail)
-	n.ghost.producers = w.producers
+	n.ghost.producers, n.ghost.heals = w.producers, w.plan.clustered()
 	if plan.ClockDriftPPM != 0 || plan.WallDriftPPM != 0 {
 		w.fire(FaultClockRate)
 	}
@@ -203,6 +204,7 @@ func (p *process) open() {
 	for _, note := range rec.Notes {
 		p.note(note)
 	}
+	n.ghost.lazy = n.lazy()
 	if n.ghost.recovered(engine, rec); n.w.violation != nil {
 		return
 	}
@@ -220,10 +222,18 @@ func (p *process) open() {
 		n.bootFailed(err)
 		return
 	}
+	if n.w.plan.clustered() {
+		n.ghost.everythingDamaged = "" // what is damaged is known, and heals
+	}
 	p.engine, p.broker = engine, b
 	p.dispatch(set)
 	p.schedule()
 	p.scheduleTick()
+}
+
+// lazy draws whether a start leaves it to the process to find what is damaged.
+func (n *node) lazy() bool {
+	return !n.w.settled && n.w.root.Stream("rot.lazy", uint64(n.id)<<32|n.life).Percent(60)
 }
 
 // serve opens the doors to clients once the broker is counted on: it has caught up with the metadata.
@@ -335,6 +345,15 @@ func (n *node) bootFailed(err error) {
 	n.process = nil
 	n.disk.Crash(false)
 	switch {
+	case n.w.plan.clustered() && n.ghost.needsReplacement():
+		// An operator gives it another disk, unless it holds what nobody else has.
+		if !n.spare() {
+			n.w.after(100*ms, n.boot)
+			return
+		}
+		n.note("boot.replaced", n.life, 0, 0, err.Error())
+		n.replaceDisk()
+		n.w.after(100*ms, n.boot)
 	case n.ghost.everythingDamaged != "":
 		n.refused = err.Error()
 	case errors.Is(err, storage.ErrFull) && n.disk.capacityBytes > 0:
@@ -363,8 +382,12 @@ func (n *node) crash(power bool) {
 		n.w.fire(FaultCrash)
 	}
 	n.w.net.kill(p, silent)
+	if n.flips > 0 && n.w.plan.clustered() && !n.spare() {
+		n.note("flip.mitigated", uint64(n.flips), 0, 0, "something is on this disk only")
+		n.flips = 0
+	}
 	for ; n.flips > 0; n.flips-- {
-		if f, ok := n.disk.FlipBit(); ok {
+		if f, ok := n.disk.flipBit(n.rots()); ok {
 			n.note("flip", uint64(f.Offset), uint64(f.Bit), uint64(f.Size), f.Path)
 			n.ghost.hit(f)
 		}
@@ -372,14 +395,31 @@ func (n *node) crash(power bool) {
 	n.w.at(max(n.downUntil, n.w.now+ms), n.boot)
 }
 
+// rots chooses where a bit flips. In clusters it is mostly in what other nodes have, too: with what a voter has alone, the whole
+// disk is replaced.
+func (n *node) rots() func(path string) bool {
+	if !n.w.plan.clustered() || n.rand.Percent(10) {
+		return nil
+	}
+	metadata := "/" + model.MetadataTopicID.String() + "-"
+	return func(path string) bool {
+		return strings.HasSuffix(path, ".log") && !strings.Contains("/"+path, metadata)
+	}
+}
+
 // wipe takes the node's disk away, and gives it an empty one.
 func (n *node) wipe() {
 	n.crash(true)
 	n.w.fire(FaultWipe)
+	n.replaceDisk()
+}
+
+// replaceDisk gives the node an empty disk.
+func (n *node) replaceDisk() {
 	n.disks++
 	n.disk = NewDisk(n.w.root.Stream("disk", uint64(n.id)|uint64(n.disks)<<32), n.w.fire)
 	n.ghost = newGhost(n.w.fail)
-	n.ghost.producers = n.w.producers
+	n.ghost.producers, n.ghost.heals = n.w.producers, n.w.plan.clustered()
 }
 
 // spare reports whether the node's disk may be lost without anything being lost with it: of every partition somebody else
@@ -405,6 +445,16 @@ func (n *node) spare() bool {
 		}
 	}
 	return true
+}
+
+// rotten reports whether a bit flipped on another node's disk that may not have been found yet: what is on this one may be needed.
+func (w *world) rotten(but *node) bool {
+	for _, n := range w.nodes {
+		if n != but && slices.ContainsFunc(n.ghost.order, func(l *ghostLog) bool { return l.damaged != "" }) {
+			return true
+		}
+	}
+	return false
 }
 
 // stop is a process that ends itself because its storage said so.

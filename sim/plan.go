@@ -66,7 +66,7 @@ func MarksOf(mode Mode, seeds int) []effect.Mark {
 			often = append(often, effect.MarkFollowerStartedAnew, effect.MarkMetadataTruncated, effect.MarkIneligibleReplica,
 				effect.MarkCoordinatorRefused, effect.MarkCommitFenced, effect.MarkGroupFull, effect.MarkMemberExpired, effect.MarkStaticRejoin,
 				effect.MarkObserverImaged, effect.MarkDiskReplaced, effect.MarkVoterJoins, effect.MarkVoterReplaced,
-				effect.MarkReassigned, effect.MarkUncleanElection)
+				effect.MarkReassigned, effect.MarkUncleanElection, effect.MarkReplicaDropped)
 		}
 		return often
 	case Lite, Swarm:

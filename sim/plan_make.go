@@ -313,6 +313,7 @@ func (m *planner) strikes() {
 	m.stairs()
 	m.deaf()
 	m.wipes()
+	m.rots()
 	slices.SortStableFunc(p.Strikes, func(a, b Strike) int { return int(a.At - b.At) })
 	for i := range p.Strikes {
 		p.Strikes[i].ID = int64(i + 1)
@@ -355,6 +356,43 @@ func (m *planner) wipes() {
 				For: model.Time(more.LogUniform(int64(ms), int64(sc))),
 			})
 		}
+	}
+}
+
+// rots draws what rots on a disk while its node is down: of one node, as what is damaged is held by others. It is the one
+// whose disk is lost, if one is. Where one replica in sync is enough, a broker that stops while others restart may be the last that
+// is, and nobody else is eligible.
+func (m *planner) rots() {
+	p, r := m.p, m.stream("rot", 0)
+	one := func(l Load) bool { return l.InSyncMin == 1 }
+	if p.Mode != Cluster || len(p.Nodes) < 3 || p.has("voters") || slices.ContainsFunc(p.Loads, one) || !r.Percent(60) {
+		return
+	}
+	voters := 0
+	for i := range p.Nodes {
+		if p.Nodes[i].Observer == 0 {
+			voters++
+		}
+	}
+	n := &p.Nodes[r.Intn(len(p.Nodes))]
+	for _, s := range p.Strikes {
+		if i := slices.IndexFunc(p.Nodes, func(n NodePlan) bool { return n.ID == s.Node }); s.Kind == FaultWipe && !s.Whole && i >= 0 {
+			n = &p.Nodes[i]
+		}
+	}
+	const votersMin = 3 // its disk is replaced if it votes and what it voted is damaged
+	if n.Observer == 0 && voters < votersMin {
+		return
+	}
+	for range r.Between(1, 3) {
+		kind := FaultCrash
+		if r.Percent(50) {
+			kind = FaultPower
+		}
+		p.Strikes = append(p.Strikes, Strike{
+			Kind: kind, Node: n.ID, At: model.Time(r.Between(int64(500*ms), int64(p.Until))), For: model.Time(r.LogUniform(int64(ms), int64(5*sc))),
+			Flips: r.Between(1, 8),
+		})
 	}
 }
 

@@ -202,7 +202,13 @@ func (w *world) damaged() bool {
 		return true
 	}
 	for _, n := range w.nodes {
-		if n.refused != "" || n.ghost.everythingDamaged != "" {
+		if n.refused != "" {
+			return true
+		}
+		if w.plan.clustered() {
+			continue // what is damaged is held by others, and heals
+		}
+		if n.ghost.everythingDamaged != "" {
 			return true
 		}
 		for _, l := range n.ghost.order {

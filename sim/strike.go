@@ -83,7 +83,7 @@ func (n *node) strike(s *Strike, until model.Time) {
 			return
 		}
 		n.downUntil = max(n.downUntil, until)
-		if !n.spare() {
+		if !n.spare() || n.w.rotten(n) {
 			n.note("strike.mitigated", uint64(s.ID), 0, 0, "something is on this disk only")
 			n.crash(true)
 			return

@@ -89,6 +89,7 @@ func newBroker(config Config, view *metadata.View) *Broker {
 		controller: controller.New(config.Controller, view),
 		view:       view,
 		hint:       model.NoNode,
+		damage:     damage{told: model.NoNode},
 		self:       membership{epoch: model.NoBrokerEpoch},
 		members:    config.Membership,
 		calls:      calls{waiting: make(map[effect.CallID]func(*effect.Answer, *effect.Set))},
@@ -356,6 +357,9 @@ func (b *Broker) completed(ev *Completed, out *effect.Set) {
 		if p := b.partitions.get(d.Partition); p != nil {
 			p.replica.GoOffline(d.Detail, out)
 			b.wentOffline(p, out)
+		} else if rec := b.recovered[d.Partition]; rec != nil {
+			rec.Damage = d.Detail // it is not taken up yet
+			b.damage.due, b.damage.nextAt = true, b.now
 		}
 	}
 }

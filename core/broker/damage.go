@@ -26,6 +26,8 @@ type damage struct {
 	nextAt model.Time
 	after  model.TopicPartition // the last that was told of: there may be more than one request takes
 	alone  map[model.TopicPartition]bool
+	// told is the controller that knows of what was found so far, NoNode before any does.
+	told model.NodeID
 }
 
 const (
@@ -42,38 +44,58 @@ func (b *Broker) damaged(p *partition) {
 	}
 }
 
-// reportable is the replicas that somebody else may have, in order, those first that come after the last that was told of.
-func (b *Broker) reportable() []*partition {
-	var all []*partition
-	for _, tp := range sortedOffline(b.offline) {
-		if p := b.partitions.get(tp); p != nil && len(p.topic.Partition(tp.Partition).Replicas) > 1 {
-			all = append(all, p)
+// untold reports whether this broker has damaged replicas of which the controller does not know, and is not counted on yet. It
+// is not to be before: it could be elected for what it cannot serve.
+func (b *Broker) untold() bool {
+	node, ok := b.controllerNode()
+	return !b.caughtUp && b.damage.due && (!ok || b.damage.told != node)
+}
+
+// reportable is the damaged replicas that somebody else may have, in order, those first that come after the last that was told
+// of.
+func (b *Broker) reportable() []effect.DamagedPart {
+	var all []effect.DamagedPart
+	add := func(tp model.TopicPartition, epoch model.LeaderEpoch) {
+		if state := b.view.Partition(tp); state != nil && len(state.Replicas) > 1 && state.IsReplica(b.config.Advertised.ID) {
+			all = append(all, effect.DamagedPart{Partition: tp, LeaderEpoch: epoch})
 		}
 	}
-	first, _ := slices.BinarySearchFunc(all, b.damage.after, func(p *partition, tp model.TopicPartition) int { return p.replica.Partition().Compare(tp) })
-	if first < len(all) && all[first].replica.Partition() == b.damage.after {
+	for _, tp := range sortedOffline(b.offline) {
+		if p := b.partitions.get(tp); p != nil {
+			add(tp, p.replica.LeaderEpoch())
+		}
+	}
+	for _, tp := range sortedPartitions(b.recovered) {
+		if b.recovered[tp].Damage != "" {
+			add(tp, model.NoLeaderEpoch)
+		}
+	}
+	slices.SortFunc(all, compareDamaged)
+	first, found := slices.BinarySearchFunc(all, effect.DamagedPart{Partition: b.damage.after}, compareDamaged)
+	if found {
 		first++
 	}
 	return append(all[first:], all[:first]...)
 }
 
+func compareDamaged(a, b effect.DamagedPart) int { return a.Partition.Compare(b.Partition) }
+
 // tickDamage tells the controller which replicas cannot be served here.
 func (b *Broker) tickDamage(out *effect.Set) {
 	d := &b.damage
-	if !d.due || d.call != 0 || b.now < d.nextAt || b.self.epoch == model.NoBrokerEpoch {
+	if b.damageDeadline() == 0 || b.now < d.nextAt {
 		return
 	}
 	d.nextAt = b.now + reportInterval
 	all := b.reportable()
-	if d.due = len(all) > 0; !d.due {
+	if len(all) == 0 {
+		d.due = !b.caughtUp && d.due // an image of before may not name them
+		d.told, _ = b.controllerNode()
 		return
 	}
-	body := &effect.ReportDamaged{Broker: b.config.Advertised.ID, BrokerEpoch: b.self.epoch}
-	for _, p := range all[:min(len(all), reportPartsMax)] {
-		d.after = p.replica.Partition()
-		body.Parts = append(body.Parts, effect.DamagedPart{Partition: d.after, LeaderEpoch: p.replica.LeaderEpoch()})
-	}
-	slices.SortFunc(body.Parts, func(a, b effect.DamagedPart) int { return a.Partition.Compare(b.Partition) })
+	body := &effect.ReportDamaged{Broker: b.config.Advertised.ID, BrokerEpoch: b.self.epoch, Parts: all[:min(len(all), reportPartsMax)]}
+	d.after = body.Parts[len(body.Parts)-1].Partition
+	slices.SortFunc(body.Parts, compareDamaged)
 	d.call = b.askController(effect.LaneControl, reportTimeout, body, out, b.damageReported)
 }
 
@@ -82,9 +104,17 @@ func (b *Broker) damageReported(a *effect.Answer, out *effect.Set) {
 	d := &b.damage
 	d.call = 0
 	body, _ := a.Body.(*effect.DamagedReported)
-	if a.Failure != effect.CallOK || body.Code != 0 {
+	switch {
+	case a.Failure == effect.CallRefused:
+		d.told, _ = b.controllerNode() // it is of an earlier version
+		return
+	case a.Failure != effect.CallOK || body.Code != 0:
+		if !b.caughtUp {
+			d.nextAt = b.now + controllerRetry
+		}
 		return
 	}
+	d.told = a.From
 	for i := range body.Parts {
 		in := &body.Parts[i]
 		p := b.partitions.get(in.Partition)
@@ -105,8 +135,8 @@ func (b *Broker) damageReported(a *effect.Answer, out *effect.Set) {
 
 // damageDeadline is when tickDamage has something to do.
 func (b *Broker) damageDeadline() model.Time {
-	if !b.damage.due || b.damage.call != 0 || b.self.epoch == model.NoBrokerEpoch {
-		return 0
+	if !b.damage.due || b.damage.call != 0 || !b.isRegistered() {
+		return 0 // whose replica it is says the image that has this life's registration
 	}
 	return max(1, b.damage.nextAt)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/storage"
 )
 
 // damages is a world in which broker 1 finds damage in what broker 2 has, too.
@@ -257,7 +258,7 @@ func TestMoreDamageThanARequestTakesIsToldInTurns(t *testing.T) {
 	}
 	order := func() (got []model.TopicPartition) {
 		for _, p := range d.b.reportable() {
-			got = append(got, p.replica.Partition())
+			got = append(got, p.Partition)
 		}
 		return got
 	}
@@ -271,5 +272,31 @@ func TestMoreDamageThanARequestTakesIsToldInTurns(t *testing.T) {
 	d.b.damage.after = all[2]
 	if got := order(); !slices.Equal(got, all) {
 		t.Errorf("%v", got)
+	}
+}
+
+// A broker that is restarted could be taken in before the others, and elected for what it cannot serve.
+func TestABrokerIsNotCountedOnBeforeTheControllerKnowsWhatItCannotServe(t *testing.T) {
+	d := newDamages(t)
+	tp := d.assigned("t", 1, 2)
+	b := d.b
+	b.caughtUp, b.recovered = false, map[model.TopicPartition]*storage.Recovered{tp: {Partition: tp, Damage: "a bit flipped"}}
+	b.damage.due = true
+	if !b.untold() {
+		t.Fatal("it asks to be counted on")
+	}
+	if parts := b.reportable(); len(parts) != 1 || parts[0].Partition != tp || parts[0].LeaderEpoch != model.NoLeaderEpoch {
+		t.Fatalf("it tells of %+v", parts)
+	}
+	b.damageReported(&effect.Answer{From: 1, Body: &effect.DamagedReported{Code: kerr.NotController.Code}}, &effect.Set{})
+	if !b.untold() {
+		t.Fatal("nobody knows, and it asks to be counted on")
+	}
+	b.damageReported(&effect.Answer{From: 1, Body: &effect.DamagedReported{Parts: []effect.DamagedPartReported{{Partition: tp}}}}, &effect.Set{})
+	if b.untold() {
+		t.Error("the controller knows")
+	}
+	if b.damage.told = 2; !b.untold() {
+		t.Error("another controller does not know")
 	}
 }

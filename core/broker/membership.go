@@ -57,7 +57,7 @@ func (b *Broker) tickMembership(now model.Time, out *effect.Set) {
 		}, out, b.registered)
 	} else {
 		m.call = b.askController(effect.LaneControl, heartbeatTimeout, &effect.HeartbeatBroker{
-			Broker: b.config.Advertised.ID, BrokerEpoch: m.epoch, MetadataOffset: b.view.Version() - 1, WantShutdown: m.leaving,
+			Broker: b.config.Advertised.ID, BrokerEpoch: m.epoch, MetadataOffset: b.view.Version() - 1, WantShutdown: m.leaving, WantFence: b.untold(),
 		}, out, b.heartbeatAnswered)
 	}
 	m.lease.askedAt, m.nextAt = now, now+b.members.HeartbeatInterval

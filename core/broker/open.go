@@ -24,6 +24,7 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 		switch {
 		case !metalog.Holds(p.Partition):
 			b.recovered[p.Partition] = p
+			b.damage.due = b.damage.due || p.Damage != ""
 			continue
 		case p.Damage != "":
 			return nil, fmt.Errorf("the metadata log is damaged: %v: %s; %s", p.Partition, p.Damage, replaceVoter)

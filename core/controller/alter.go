@@ -180,8 +180,8 @@ func electing(before, after []metadata.ConfigSetting) (changed []string) {
 // and must not shrink the ISR by that.
 func (t *turn) electAgain(topic *metadata.Topic) {
 	for index, p := range topic.Partitions {
-		to := t.settle(topic, p, t.electorate(topic, p))
 		tp := model.TopicPartition{Topic: topic.ID, Partition: index}
+		to := t.settle(topic, p, t.electorateOf(tp, topic, p))
 		rec := changeRecord(tp, p, &to)
 		if rec == nil {
 			rec = unchanged(tp)

@@ -29,6 +29,8 @@ type contact struct {
 	since model.Offset
 	leave bool // it wants to stop
 	asked bool // a change of its standing is queued
+	// damaged are its replicas that it cannot serve, and that nobody else could lead instead of when it said so.
+	damaged map[model.TopicPartition]bool
 }
 
 // formerShare divides the time of a session that a deposed controller's broker has to show that it lives.
@@ -216,7 +218,7 @@ func (t *turn) resettle(node, lost model.NodeID) {
 	for _, tp := range t.heldBy(node) {
 		topic := t.image().Identified(tp.Topic)
 		p := topic.Partition(tp.Partition)
-		e := t.electorate(topic, p)
+		e := t.electorateOf(tp, topic, p)
 		e.lost = lost
 		to := t.settle(topic, p, e)
 		t.change(tp, p, &to)
@@ -231,6 +233,26 @@ func (t *turn) heldBy(node model.NodeID) []model.TopicPartition {
 		p := t.image().Partition(tp)
 		return p == nil || !p.IsReplica(node)
 	})
+}
+
+// electorateOf is what an election in a partition goes by, with what brokers have said of their replicas.
+func (t *turn) electorateOf(tp model.TopicPartition, topic *metadata.Topic, p *metadata.Partition) *electorate {
+	e := t.electorate(topic, p)
+	for _, node := range p.Replicas {
+		if t.c.isDamaged(tp, t.image().Broker(node)) {
+			e.damaged = append(e.damaged, node)
+		}
+	}
+	return e
+}
+
+// isDamaged reports whether a broker has said that it cannot serve its replica.
+func (c *Controller) isDamaged(tp model.TopicPartition, b *metadata.Broker) bool {
+	if b == nil {
+		return false
+	}
+	k := c.contacts[b.ID]
+	return k != nil && k.epoch == b.Epoch && k.damaged[tp]
 }
 
 // electorate is what an election in a partition goes by.

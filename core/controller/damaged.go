@@ -31,7 +31,8 @@ func (t *turn) damaged(in *effect.ReportDamaged) *effect.DamagedReported {
 
 // giveUp takes a damaged replica out of the ISR and the ELR, if somebody else leads then. The leader is named in any case, be
 // it the same, which begins another leader epoch: in that nobody knows how far the replica was, so that it is not taken in
-// again for what it had. If nobody else could lead, nothing is changed: what is left of the log may be all that there is.
+// again for what it had. If nobody else could lead, nothing is changed: what is left of the log may be all that there is. It
+// is remembered, so that the replica is not elected when the broker is taken in, or was in sync with others that are not yet there.
 func (t *turn) giveUp(node model.NodeID, in *effect.DamagedPart) (code int16) {
 	topic := t.image().Identified(in.Partition.Topic)
 	if topic == nil || topic.Partition(in.Partition.Partition) == nil {
@@ -43,9 +44,15 @@ func (t *turn) giveUp(node model.NodeID, in *effect.DamagedPart) (code int16) {
 	case !p.IsReplica(node):
 		return 0 // it has nothing to lose any more
 	case p.InSync(node) || slices.Contains(p.ELR, node):
-		e := t.electorate(topic, p)
+		k := t.c.hear(t.image().Broker(node))
+		delete(k.damaged, in.Partition)
+		e := t.electorateOf(in.Partition, topic, p)
 		e.lost = node
-		if to = e.settle(p); to.Leader == model.NoNode {
+		if to = t.settle(topic, p, e); to.Leader == model.NoNode {
+			if k.damaged == nil {
+				k.damaged = make(map[model.TopicPartition]bool)
+			}
+			k.damaged[in.Partition] = true
 			t.marks.Set(effect.MarkReplicaAlone)
 			return kerr.EligibleLeadersNotAvailable.Code
 		}

@@ -75,7 +75,7 @@ func (t *turn) electAll(unclean bool) (all []effect.TopicParts) {
 func (t *turn) electOne(topic *metadata.Topic, index model.Partition, p *metadata.Partition, unclean bool) *refusal {
 	tp := model.TopicPartition{Topic: topic.ID, Partition: index}
 	if unclean {
-		if p.Leader != model.NoNode {
+		if p.Leader != model.NoNode && !t.c.isDamaged(tp, t.image().Broker(p.Leader)) {
 			return &refusal{kerr.ElectionNotNeeded, fmt.Sprintf("node %d leads", p.Leader)}
 		}
 		if !t.electUncleanly(tp, topic, p) {
@@ -98,7 +98,7 @@ func (t *turn) electOne(topic *metadata.Topic, index model.Partition, p *metadat
 
 // electUncleanly lets any replica lead that runs. It reports whether one does.
 func (t *turn) electUncleanly(tp model.TopicPartition, topic *metadata.Topic, p *metadata.Partition) bool {
-	e := t.electorate(topic, p)
+	e := t.electorateOf(tp, topic, p)
 	e.unclean = true
 	to := t.settle(topic, p, e)
 	if to.Leader == model.NoNode {

@@ -17,13 +17,15 @@ type electorate struct {
 	// unclean lets a replica lead that may lack what was acknowledged, if there is no other.
 	unclean bool
 	// lost is a broker whose disk is not what it was; NoNode if none is.
-	lost  model.NodeID
-	marks *effect.Marks
+	lost model.NodeID
+	// damaged are those that have said that they cannot serve their replica.
+	damaged []model.NodeID
+	marks   *effect.Marks
 }
 
 func (e *electorate) active(node model.NodeID) bool {
 	b := e.image.Broker(node)
-	return b != nil && b.Active() && node != e.lost
+	return b != nil && b.Active() && node != e.lost && !slices.Contains(e.damaged, node)
 }
 
 // settle is what a partition comes to, now that brokers are active or not:
