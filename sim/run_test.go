@@ -44,7 +44,7 @@ func TestSeeds(t *testing.T) {
 
 // Three nodes that crash, stand still and cannot hear each other keep what they acknowledged, and agree in the end.
 func TestClusterKeepsItsPromises(t *testing.T) {
-	for _, seed := range []uint64{1, 2, 3, 7, 49, 85, 263} {
+	for _, seed := range []uint64{1, 2, 3, 7, 49, 85, 218, 227, 263} {
 		if r := Run(Options{Seed: seed, Mode: Cluster}); !r.OK() {
 			t.Errorf("%s\n%s", r.Report(), r.Plan)
 		}

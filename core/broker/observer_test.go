@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/metadata"
@@ -86,6 +88,36 @@ func TestObserverRefusesAnImageThatIsNotSound(t *testing.T) {
 	})
 	if o.view.Version() != 0 || o.observer.failures != 1 {
 		t.Fatalf("the metadata is of version %d after %d failures", o.view.Version(), o.observer.failures)
+	}
+}
+
+// A node that does not vote tells those that have nothing what it knows, so that they learn who votes: it may be the only one that is
+// configured. Who has something asks elsewhere.
+func TestWhoDoesNotVoteHelpsThoseThatHaveNothing(t *testing.T) {
+	w := withTopic(t)
+	o := newObserver(w)
+	imaged(t, o, w, func([]byte) {})
+	fetch := func(offset model.Offset) effect.FetchPart {
+		var out effect.Set
+		o.Step(100, &Fetch{
+			To: effect.RequestID{Conn: 7, Request: 1}, Replica: 6, BrokerEpoch: model.NoBrokerEpoch, BytesMin: 1, BytesMax: 1 << 20, ByID: true, SessionEpoch: -1,
+			Parts: []FetchPart{{Topic: TopicRef{ID: metalog.EntriesPartition.Topic, ByID: true}, Offset: offset, LastFetchedEpoch: model.NoLeaderEpoch, CurrentLeaderEpoch: model.NoLeaderEpoch, BytesMax: 1 << 20}},
+		}, &out)
+		return out.Reads[0].Fetch.Parts[0]
+	}
+	if part := fetch(1); part.Code != kerr.NotLeaderForPartition.Code || part.Image != nil {
+		t.Fatalf("who has something is answered: %+v", part)
+	}
+	part := fetch(0)
+	if part.Code != 0 || part.Image == nil || part.Image.EndOffset != o.view.Version() || part.From != part.To {
+		t.Fatalf("who has nothing is not helped: %+v", part)
+	}
+	var out effect.Set
+	o.Step(100, &FetchImage{Ask: effect.FetchImage{Partition: metalog.EntriesPartition.Partition, ID: *part.Image, BytesMax: 1 << 20}}, &out)
+	body := out.Replies[0].Body.(*effect.ImageFetched)
+	image, err := imageFrom(body.Bytes, part.Image.EndOffset)
+	if err != nil || body.Code != 0 || !image.Equal(w.b.view.Image) {
+		t.Fatalf("the image that was named is not given: %v, code %d", err, body.Code)
 	}
 }
 

@@ -74,6 +74,10 @@ func (b *Broker) answerObserver(ev *Fetch, out *effect.Set) {
 	case part.Partition != metalog.EntriesPartition.Partition:
 		answer.Partition.Partition = part.Partition
 		answer.Code = kerr.UnknownTopicOrPartition.Code
+	case (v == nil || b.unled()) && part.Offset == 0 && b.view.Version() > 0:
+		// It does not vote, or not any more, but who has nothing learns from what it has who may know more.
+		next, id := b.view.Version(), b.newestImage()
+		answer.HighWatermark, answer.LastStableOffset, answer.LogStartOffset, answer.Image = next, next, next, &id
 	case v == nil || v.log == nil || b.unled() || b.view.Version() != v.log.Next():
 		answer.Code = kerr.NotLeaderForPartition.Code // it does not vote, or not yet
 	default:
@@ -165,19 +169,28 @@ func (b *Broker) imageToServe() effect.ImageID {
 			return image.id
 		}
 	}
-	return effect.ImageID{EndOffset: b.view.Version(), Epoch: v.log.Epoch()}
+	return b.newestImage()
+}
+
+// newestImage names an image of all that this node has. Where nobody votes, it is of no epoch.
+func (b *Broker) newestImage() effect.ImageID {
+	id := effect.ImageID{EndOffset: b.view.Version()}
+	if b.voter != nil && b.voter.log != nil {
+		id.Epoch = b.voter.log.Epoch()
+	}
+	return id
 }
 
 // imageOf is an image by its name: one that is being given out, or the newest. nil if it is neither, or if there is no
 // room for another.
 func (b *Broker) imageOf(id effect.ImageID) *servedImage {
-	o, v := &b.observers, b.voter
+	o := &b.observers
 	for _, image := range o.images {
 		if image.id == id {
 			return image
 		}
 	}
-	if v == nil || v.log == nil || id != (effect.ImageID{EndOffset: b.view.Version(), Epoch: v.log.Epoch()}) {
+	if id.EndOffset == 0 || id != b.newestImage() {
 		return nil
 	}
 	if len(o.images) >= imagesServedMax {
