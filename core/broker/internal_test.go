@@ -8,6 +8,7 @@ import (
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/metadata"
+	"github.com/weirmq/weir/core/model"
 )
 
 func TestTheClustersOwnTopicsAreLeftAlone(t *testing.T) {
@@ -35,5 +36,25 @@ func TestTheClustersOwnTopicsAreLeftAlone(t *testing.T) {
 	}}}).Replies[0].Body.(*effect.ConfigsAltered).Resources[0]
 	if altered.Code != kerr.InvalidTopicException.Code {
 		t.Errorf("alter: %s", effect.CodeName(altered.Code))
+	}
+}
+
+func TestAControllerTakesItsOwnWordAsFarAsAMajorityWasHeard(t *testing.T) {
+	v := &voter{id: 1, termAt: 5, heard: map[model.VoterID]heard{2: {at: 50}, 3: {at: 30}, 4: {at: 40}}}
+	for _, tc := range []struct {
+		voters []model.VoterID
+		want   model.Time
+	}{
+		{[]model.VoterID{1}, 100},
+		{[]model.VoterID{1, 2}, 50},
+		{[]model.VoterID{1, 2, 3}, 50},
+		{[]model.VoterID{1, 2, 3, 4}, 40},
+		{[]model.VoterID{1, 2, 3, 4, 5}, 40},
+		{[]model.VoterID{1, 5, 6}, 5},  // they were heard when they elected it
+		{[]model.VoterID{2, 3, 4}, 40}, // it does not vote any more
+	} {
+		if got := v.majorityOf(tc.voters, 100); got != tc.want {
+			t.Errorf("of %v a majority was heard at %d, not %d", tc.voters, got, tc.want)
+		}
 	}
 }

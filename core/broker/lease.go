@@ -57,13 +57,20 @@ func (b *Broker) stoodStill(now model.Time) {
 	}
 }
 
-// heard takes in that the controller answered the heartbeat under way.
+// heard takes in that the controller answered the heartbeat under way. Its own word a node takes only as far as a majority of
+// the voters was heard: it is the last to know that it is the controller no more.
 func (b *Broker) heard(from model.NodeID, fenced bool, out *effect.Set) {
 	l := &b.self.lease
-	if from == b.config.Advertised.ID && b.now < l.doubtUntil {
-		return
+	askedAt := l.askedAt
+	if from == b.config.Advertised.ID {
+		if b.now < l.doubtUntil {
+			return
+		}
+		if v := b.voter; v != nil && v.term != 0 {
+			askedAt = min(askedAt, v.majorityHeardAt(b.now))
+		}
 	}
-	if l.answeredAt = l.askedAt; !fenced {
+	if l.answeredAt = askedAt; !fenced {
 		b.renew(out)
 	}
 }
