@@ -248,7 +248,10 @@ func (m *planner) load(i int, kind string) Load {
 	if m.p.clustered() {
 		m.spread(&l)
 		if m.p.Mode == Swarm { // what is written is written several times: fewer bytes do
-			l.Clients, l.Gap, l.ValueBytes = min(l.Clients, 6), 3*l.Gap, (l.ValueBytes+3)/4
+			l.Clients, l.ValueBytes = min(l.Clients, 6), (l.ValueBytes+3)/4
+			if kind != "group" { // whose members must be heard within their sessions
+				l.Gap *= 3
+			}
 		}
 	}
 	return l
