@@ -362,6 +362,7 @@ func (n *Node) shutDown() error {
 	<-n.storage.done
 
 	var done effect.Completions
+	n.loop.broker.Watermarks(n.engine.Committed)
 	err := n.engine.Close(&done)
 	if err != nil {
 		err = fmt.Errorf("the data directory could not be closed cleanly: %w", err)

@@ -479,6 +479,7 @@ func (n *node) shutdown(then func()) {
 	})
 	p.stopping = func() {
 		var done effect.Completions
+		p.broker.Watermarks(p.engine.Committed)
 		if err := p.engine.Close(&done); err != nil {
 			n.w.fail("shutdown", err.Error())
 			return

@@ -6,8 +6,10 @@ import (
 
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/log"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
+	"github.com/weirmq/weir/core/replica"
 	"github.com/weirmq/weir/core/storage"
 	"github.com/weirmq/weir/core/storage/storagetest"
 )
@@ -222,5 +224,24 @@ func TestADamagedMetadataLogStopsTheStartAndDeletesNothing(t *testing.T) {
 	}
 	if !there {
 		t.Error("the files of a topic are gone because the metadata could not be read")
+	}
+}
+
+// Nobody else need be there for what was committed before to be read.
+func TestAReplicaBeginsWithTheHighWatermarkThatStorageKept(t *testing.T) {
+	state := log.New(0)
+	state.Apply(record.Header{BaseOffset: 0, LeaderEpoch: 1, RecordCount: 5, LastOffsetDelta: 4, SizeBytes: 100, ProducerID: -1})
+	b := newWorld().b
+	var out effect.Set
+	r := b.newReplica(model.TopicPartition{}, &storage.Recovered{State: state, HighWatermark: 3}, &out)
+	if got := r.Bounds().HighWatermark; got != 3 {
+		t.Errorf("a replica begins with the high watermark %d", got)
+	}
+	r.Lead(replica.Leadership{
+		Epoch: 2, Assignment: replica.Assignment{Replicas: []model.NodeID{1, 2}, ISR: []model.NodeID{1}},
+		Config: replica.FollowersConfig{Self: 1, LagTimeMax: 1000, InSyncMin: 2},
+	}, 1, &out)
+	if got := r.Bounds().HighWatermark; got != 3 || r.KnowsEnd() {
+		t.Errorf("a leader that is alone shows the log to %d", got)
 	}
 }

@@ -59,6 +59,16 @@ func (ps *partitions) remove(p *partition) {
 	delete(ps.byID, p.replica.Partition())
 }
 
+// Watermarks calls fn with the high watermark of every partition that is here, for the driver to hand them to storage before a
+// clean stop.
+func (b *Broker) Watermarks(fn func(model.TopicPartition, model.Offset)) {
+	for _, p := range b.partitions.order {
+		if p.replica.Offline() == "" && !p.replica.Cutting() {
+			fn(p.replica.Partition(), p.replica.Bounds().HighWatermark)
+		}
+	}
+}
+
 // retention spreads the retention checks of all partitions over the interval: each Tick looks at a few.
 type retention struct {
 	next   model.Time // when the next few are due

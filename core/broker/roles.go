@@ -186,11 +186,11 @@ func (b *Broker) leadership(t *topic, state *metadata.Partition) replica.Leaders
 
 // newReplica makes a replica of what recovery found, or of nothing.
 func (b *Broker) newReplica(tp model.TopicPartition, rec *storage.Recovered, out *effect.Set) *replica.Replica {
-	state := log.New(0)
+	state, watermark := log.New(0), model.Offset(0)
 	if rec != nil && rec.State != nil {
-		state = rec.State
+		state, watermark = rec.State, rec.HighWatermark
 	}
-	r := replica.New(tp, state, 0)
+	r := replica.New(tp, state, watermark)
 	if rec != nil && rec.Damage != "" {
 		r.GoOffline(rec.Damage, out)
 	}

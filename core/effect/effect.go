@@ -81,6 +81,8 @@ type Append struct {
 	LeaderEpoch model.LeaderEpoch
 	// AppendTime, unless NoTimestamp, is stamped as the batch's time (message.timestamp.type=LogAppendTime).
 	AppendTime model.Timestamp
+	// HighWatermark is how far the log is known to be committed: the engine remembers it, as a lower bound for the next life.
+	HighWatermark model.Offset
 	// Attempt is echoed in a failed Appended: the machine counts it up whenever it has learnt of a
 	// failure, so that it can tell the failures of appends that it had already given up.
 	Attempt uint32
@@ -256,7 +258,7 @@ type Deleted struct {
 }
 
 // Retain asks for a partition's old segments to be removed by its retention configuration. No record
-// at or above HighWatermark is removed.
+// at or above HighWatermark is removed, and the engine remembers it as it does an Append's.
 type Retain struct {
 	Partition     model.TopicPartition
 	HighWatermark model.Offset

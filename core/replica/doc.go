@@ -29,7 +29,7 @@
 //  7. A follower's log is a piece of its leader's from the start to where they part; it is cut there before it goes on
 //     (KIP-101, 279, 320, 595).
 //
-// A high watermark is local knowledge: a new leader knows one that may be below what an earlier one had shown, until the
+// A high watermark is local knowledge, of which storage keeps a lower bound through restarts: a new leader knows one that may be below what an earlier one had shown, until the
 // followers have fetched. Nothing rests on it going up only.
 //
 // Deliberately absent: reading bytes (storage), waiting fetches and the fetches between nodes (broker, since a fetch

@@ -117,7 +117,7 @@ func (r *Replica) Fetched(in Fetched, now model.Time, out *effect.Set) (advanced
 		r.sizes.note(b.Header.NextOffset(), b.Header.SizeBytes)
 		out.Appends = append(out.Appends, effect.Append{
 			Partition: r.partition, BaseOffset: b.Header.BaseOffset, LeaderEpoch: b.Header.LeaderEpoch,
-			AppendTime: model.NoTimestamp, Attempt: r.attempt, Batch: b.Bytes,
+			AppendTime: model.NoTimestamp, HighWatermark: r.highWatermark, Attempt: r.attempt, Batch: b.Bytes,
 		})
 	}
 	r.led, r.ledStart = in.HighWatermark, in.LogStartOffset

@@ -148,7 +148,7 @@ func (r *Replica) append(in Produce, now model.Time, out *effect.Set) {
 	r.sizes.note(h.NextOffset(), h.SizeBytes)
 	out.Appends = append(out.Appends, effect.Append{
 		Partition: r.partition, BaseOffset: h.BaseOffset, LeaderEpoch: r.epoch, AppendTime: in.AppendTime,
-		Attempt: r.attempt, Batch: in.Batch,
+		HighWatermark: r.highWatermark, Attempt: r.attempt, Batch: in.Batch,
 	})
 	r.waitingFor(in.Acks).park(parked{
 		to: in.To, index: in.Index, baseOffset: h.BaseOffset, nextOffset: h.NextOffset(),

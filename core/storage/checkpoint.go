@@ -176,7 +176,7 @@ func (e *Engine) beginManifest(clean bool) {
 // describe is the partition's part of a manifest, without its state.
 func describe(p *partition) manifestPartition {
 	m := manifestPartition{
-		Partition: p.tp, StartOffset: p.start, EndOffset: p.end, StateOffset: p.stateOffset, Damage: p.damage,
+		Partition: p.tp, StartOffset: p.start, EndOffset: p.end, StateOffset: p.stateOffset, Damage: p.damage, HighWatermark: p.committed(),
 		Segments: make([]manifestSegment, len(p.segments)),
 	}
 	for i, s := range p.segments {

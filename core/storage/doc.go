@@ -160,5 +160,7 @@
 //     out of range, and their files still there.
 //   - A file that is missing or too short is found when its partition is first used, not at the start, unless
 //     the journal names it.
+//   - How far a log is committed is told with its appends and with retention, and is written down beside them: in the entry of a
+//     batch as the distance, which needs no room, and in the manifest. It is a lower bound; a truncation lowers it.
 //   - A partition whose damage recovery found stays damaged through restarts: the manifest says so.
 package storage

@@ -211,6 +211,7 @@ func (e *Engine) takeAppend(a *effect.Append, done *effect.Completions) {
 		kind: opAppend, p: p, batch: a.Batch, base: a.BaseOffset, epoch: a.LeaderEpoch,
 		appendTime: a.AppendTime, attempt: a.Attempt,
 	}
+	p.watermark = max(p.watermark, a.HighWatermark)
 	if e.writesLoose(p, a.LeaderEpoch) {
 		if n := len(e.direct); n > 0 && e.direct[n-1].p != p {
 			e.writeDirect(done)
@@ -291,6 +292,13 @@ func (e *Engine) Stats() Stats {
 		}
 	}
 	return s
+}
+
+// Committed says how far a log is committed, before Close: what came since its last append and retention is remembered, too.
+func (e *Engine) Committed(tp model.TopicPartition, highWatermark model.Offset) {
+	if p := e.partitions[tp]; p != nil && !p.deleted {
+		p.watermark = max(p.watermark, highWatermark)
+	}
 }
 
 // Close shuts down cleanly: it makes everything staged durable, checkpoints, and writes that nothing is

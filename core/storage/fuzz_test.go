@@ -168,7 +168,7 @@ func sampleManifest() *manifest {
 		Generation: 4, Epoch: 3, LSN: firstLSN(3) + 8, JournalFile: 12, JournalPos: 4096,
 		Partitions: []manifestPartition{
 			{
-				Partition: model.TopicPartition{Topic: model.TopicID{1}}, StartOffset: 5, EndOffset: 90, StateOffset: 80,
+				Partition: model.TopicPartition{Topic: model.TopicID{1}}, StartOffset: 5, EndOffset: 90, StateOffset: 80, HighWatermark: 70,
 				Segments: []manifestSegment{{0, 1000, 1, 9, 40}, {50, 10, 3, 3, 60}},
 			},
 			{

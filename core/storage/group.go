@@ -118,6 +118,8 @@ type entry struct {
 	NextOffset  model.Offset
 	SegmentBase model.Offset
 	Position    int64 // in the segment
+	// Watermark is, of a batch, how far the log was committed when it was written, 0 if that is not known.
+	Watermark   model.Offset
 	SizeBytes   int64 // of the batch in the segment
 	PayloadHash uint64
 	Payload     []byte
@@ -127,12 +129,23 @@ type entry struct {
 	healed    bool  // the payload is the segment's copy
 }
 
+// aheadMax is the greatest distance that there is room for.
+const aheadMax = 1<<24 - 1
+
 // putEntryHeader writes e's header; PayloadHash is computed from Payload.
 func putEntryHeader(b []byte, e *entry) {
 	be := binary.BigEndian
 	e.PayloadHash = xxhash.Sum64(e.Payload)
 	be.PutUint64(b, uint64(e.LSN))
-	b[8], b[9], b[10], b[11] = byte(e.Kind), 0, 0, 0
+	// Behind the kind stands how far the batch is ahead of the high watermark, and 1; 0 if that is not known, or too far.
+	ahead := uint64(0)
+	if e.Watermark > 0 {
+		ahead = uint64(e.BaseOffset-e.Watermark) + 1
+	}
+	if ahead > aheadMax {
+		ahead = 0
+	}
+	b[8], b[9], b[10], b[11] = byte(e.Kind), byte(ahead>>16), byte(ahead>>8), byte(ahead)
 	be.PutUint32(b[12:], uint32(e.Partition.Partition))
 	copy(b[16:32], e.Partition.Topic[:])
 	be.PutUint64(b[32:], uint64(e.BaseOffset))
@@ -162,6 +175,9 @@ func readEntry(b []byte, lsn LSN, index uint32) (e entry, rest []byte, err error
 	e.NextOffset = e.BaseOffset + model.Offset(be.Uint32(b[40:]))
 	e.Partition.Partition = model.Partition(be.Uint32(b[12:]))
 	copy(e.Partition.Topic[:], b[16:32])
+	if ahead := model.Offset(be.Uint32(b[8:]) & aheadMax); ahead > 0 && ahead <= e.BaseOffset {
+		e.Watermark = e.BaseOffset - ahead + 1
+	}
 	n := uint64(be.Uint32(b[64:]))
 	if e.LSN != lsn || e.Index != index || e.Kind == 0 || e.Kind >= entryKindCount || n > uint64(len(b)-entryHeaderBytes) {
 		return entry{}, nil, errEntry

@@ -42,7 +42,7 @@ func (r *recovery) load(m *manifestPartition) error {
 	e := r.e
 	p := newPartition(m.Partition, e.cfg.DefaultLog, m.StartOffset)
 	p.end, p.stateOffset, p.damage = m.EndOffset, m.StateOffset, m.Damage
-	p.loose.marked = m.Loose
+	p.loose.marked, p.watermark = m.Loose, m.HighWatermark
 	p.segments = make([]*segment, 0, len(m.Segments))
 	for _, ms := range m.Segments {
 		s := newSegment(p.dir, ms.Base)

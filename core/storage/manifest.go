@@ -40,8 +40,10 @@ type manifestPartition struct {
 	State       []byte
 	StateOffset model.Offset // NoOffset if there is none
 	Damage      string
-	Loose       bool // there may be batches behind EndOffset that the journal does not know of
-	Segments    []manifestSegment
+	// HighWatermark is how far the log was known to be committed; 0 if it was not.
+	HighWatermark model.Offset
+	Loose         bool // there may be batches behind EndOffset that the journal does not know of
+	Segments      []manifestSegment
 }
 
 type manifestSegment struct {
@@ -66,10 +68,17 @@ func (m *manifest) appendTo(dst []byte) []byte {
 		p := &m.Partitions[i]
 		dst = append(dst, p.Partition.Topic[:]...)
 		dst = be.AppendUint32(dst, uint32(p.Partition.Partition))
-		dst = append(dst, flag(p.Loose))
+		flags := flag(p.Loose)
+		if p.HighWatermark > 0 {
+			flags |= flagWatermark
+		}
+		dst = append(dst, flags)
 		dst = be.AppendUint64(dst, uint64(p.StartOffset))
 		dst = be.AppendUint64(dst, uint64(p.EndOffset))
 		dst = be.AppendUint64(dst, uint64(p.StateOffset))
+		if p.HighWatermark > 0 {
+			dst = be.AppendUint64(dst, uint64(p.HighWatermark))
+		}
 		dst = be.AppendUint32(dst, uint32(len(p.State)))
 		dst = append(dst, p.State...)
 		damage := p.Damage[:min(len(p.Damage), damageDetailBytes)]
@@ -86,6 +95,12 @@ func (m *manifest) appendTo(dst []byte) []byte {
 	}
 	return endFrame(dst)
 }
+
+// A partition's flags. A manifest of a build that knew of no high watermark has the first only.
+const (
+	flagLoose     byte = 1 << 0
+	flagWatermark byte = 1 << 1
+)
 
 func flag(b bool) byte {
 	if b {
@@ -114,10 +129,14 @@ func decodeManifest(b []byte) (*manifest, error) {
 		p := &m.Partitions[i]
 		copy(p.Partition.Topic[:], c.take(16))
 		p.Partition.Partition = model.Partition(c.u32())
-		if loose := c.take(1); loose != nil {
-			p.Loose = loose[0] != 0
+		watermark := false
+		if flags := c.take(1); flags != nil {
+			p.Loose, watermark = flags[0]&flagLoose != 0, flags[0]&flagWatermark != 0
 		}
 		p.StartOffset, p.EndOffset, p.StateOffset = model.Offset(c.u64()), model.Offset(c.u64()), model.Offset(c.u64())
+		if watermark {
+			p.HighWatermark = model.Offset(c.u64())
+		}
 		p.State = c.take(int(c.u32()))
 		p.Damage = string(c.take(int(c.u16())))
 		segments := int(c.u32())
@@ -146,7 +165,8 @@ func decodeManifest(b []byte) (*manifest, error) {
 
 // check refuses what would break the engine's own invariants.
 func (p *manifestPartition) check() error {
-	if p.StartOffset < 0 || p.StartOffset > p.EndOffset || p.StateOffset < model.NoOffset || p.StateOffset > p.EndOffset {
+	if p.StartOffset < 0 || p.StartOffset > p.EndOffset || p.StateOffset < model.NoOffset || p.StateOffset > p.EndOffset ||
+		p.HighWatermark < 0 || p.HighWatermark > p.EndOffset {
 		return fmt.Errorf("%w: %v: offsets", ErrFrame, p.Partition)
 	}
 	for k, s := range p.Segments {

@@ -27,6 +27,10 @@ type partition struct {
 	start    model.Offset
 	end      model.Offset // log end offset; state.EndOffset() unless damaged
 
+	// watermark is how far the log was last said to be committed. It is told with appends and retention; what is written down is
+	// a lower bound, and at most the log's end.
+	watermark model.Offset
+
 	refusing bool // the last append was refused: those behind it leave a gap and are refused, too
 	// told says that what the log holds was reported with a refusal of this attempt: once is enough, and a state is
 	// large.
@@ -57,6 +61,9 @@ type partition struct {
 	turnOps   int
 	turnCut   bool // one of them is a truncation
 }
+
+// committed is how far the log is known to be committed.
+func (p *partition) committed() model.Offset { return min(p.watermark, p.end) }
 
 func newPartition(tp model.TopicPartition, config effect.LogConfig, start model.Offset) *partition {
 	return &partition{

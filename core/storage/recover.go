@@ -40,6 +40,8 @@ type Recovered struct {
 	SizeBytes int64
 	// Damage says why the partition cannot be used; empty if it can.
 	Damage string
+	// HighWatermark is how far the log is known to have been committed: a lower bound, from what appends and retention told.
+	HighWatermark model.Offset
 }
 
 // Open makes an engine over the disk's data directory, creating what is needed in an empty one, and
@@ -294,7 +296,7 @@ func (r *recovery) report() {
 	r.out.Partitions = make([]Recovered, 0, len(e.sorted))
 	for _, p := range e.sorted {
 		r.out.Partitions = append(r.out.Partitions, Recovered{
-			Partition: p.tp, State: p.state.Clone(), SizeBytes: p.sizeBytes(), Damage: p.damage,
+			Partition: p.tp, State: p.state.Clone(), SizeBytes: p.sizeBytes(), Damage: p.damage, HighWatermark: p.committed(),
 		})
 	}
 	for _, tp := range r.dirs {

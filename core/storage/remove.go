@@ -29,6 +29,10 @@ func (e *Engine) retain(r *effect.Retain, done *effect.Completions) {
 		done.Retained = append(done.Retained, out)
 		return
 	}
+	if r.HighWatermark > p.watermark {
+		p.watermark = r.HighWatermark
+		e.touch(p)
+	}
 	if r.ProducerExpirationMs > 0 {
 		p.state.Expire(r.Wall, r.ProducerExpirationMs)
 	}
@@ -137,6 +141,7 @@ func (e *Engine) applyOther(p *partition, o *op) {
 		return
 	case o.cut != nil:
 		e.truncate(p, o)
+		p.watermark = min(p.watermark, p.end)
 		return
 	case p.deleted:
 		o.refused = effect.Missing

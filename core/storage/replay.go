@@ -262,6 +262,7 @@ func (r *recovery) applyStart(p *partition, start, first model.Offset) {
 // repairs it.
 func (r *recovery) applyBatch(p *partition, n *entry) {
 	e := r.e
+	p.watermark = max(p.watermark, n.Watermark)
 	s := p.active()
 	if s == nil || s.base != n.SegmentBase {
 		if n.SegmentBase != n.BaseOffset || n.Position != 0 || s != nil && n.SegmentBase < s.base {

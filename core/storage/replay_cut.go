@@ -83,6 +83,7 @@ func (r *recovery) excuse(p *partition, n *entry) {
 // truncate replays a truncation.
 func (r *recovery) truncate(p *partition, n *entry) error {
 	end, all := n.BaseOffset, n.Kind == entryStartAt
+	p.watermark = min(p.watermark, end)
 	if p.loose.marked && !all && end > p.end && p.damage == "" {
 		// It was durable before the group was written.
 		if err := r.adoptTail(p, end); err != nil {

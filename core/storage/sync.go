@@ -275,6 +275,7 @@ func (e *Engine) writeGroup() error {
 		case opAppend:
 			n.Kind, n.Payload = entryBatch, o.batch
 			n.BaseOffset, n.NextOffset = o.base, o.header.NextOffset()
+			n.Watermark = min(o.p.watermark, o.base)
 			n.SegmentBase, n.Position, n.SizeBytes = o.seg.base, o.position, int64(len(o.batch))
 			if o.inPlace {
 				n.Kind, n.Payload = entryInPlace, o.batch[:record.HeaderBytes]
