@@ -7,7 +7,7 @@
 // produced is unique, and can be verified on its own.
 //
 //	log        producers of all kinds, consumers that rewind, fetch sessions, a tailer that asks for ends and times; on
-//	           several nodes at times somebody who moves replicas
+//	           several nodes at times somebody who moves replicas, or a surge of ten times as much
 //	retention  the same on topics that remove old segments
 //	keep       the same on topics whose records are deleted, whose configurations change, beside one that grows
 //	admin      create, describe, delete and recreate names that several clients fight over
