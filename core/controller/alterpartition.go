@@ -64,7 +64,12 @@ func (t *turn) alterISR(leader model.NodeID, in *effect.AlterPartitionPart) effe
 		to.ISR = isr
 		t.electorate(topic, p).eligible(p, &to)
 		t.complete(topic, &to)
-		t.change(in.Partition, p, &to)
+		rec := changeRecord(in.Partition, p, &to)
+		if rec == nil {
+			// The leader wants the partition epoch to pass, on which proposals rest that it had no answer to.
+			rec = unchanged(in.Partition)
+		}
+		t.record(rec, 2)
 		p = t.image().Identified(topic.ID).Partition(in.Partition.Partition)
 	}
 	answer.Leader, answer.LeaderEpoch, answer.PartitionEpoch = p.Leader, p.LeaderEpoch, p.PartitionEpoch

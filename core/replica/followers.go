@@ -18,8 +18,8 @@ import (
 //	     │                                                           or silent             │
 //	     └──────────── the controller commits ◄─────────────── leaving ◄───────────────────┘
 //
-// The high watermark waits for everybody who is in sync, who may be by now for all that the leader knows (joining:
-// the maximal ISR of KIP-497), and who is leaving until that is committed. It stands still while fewer than
+// The high watermark waits for everybody who is in sync, who may be by now for all that the leader knows (joining, and
+// doubted: the maximal ISR of KIP-497), and who is leaving until that is committed. It stands still while fewer than
 // min.insync.replicas are in sync (KIP-966), and it never goes back while the leader leads.
 //
 // A follower that is caught up costs nothing: no deadline is its own until something is appended.
@@ -34,6 +34,9 @@ type Followers struct {
 	watermark  model.Offset
 	proposed   []model.NodeID // in sync, as was asked of the controller; nil if nothing was
 	asked      bool           // the proposal is on its way
+	// doubted are in proposals that nobody answered: until the partition epoch that they rest on has passed, they may have been
+	// committed, or may yet be.
+	doubted []model.NodeID
 }
 
 // FollowersConfig is what the leader goes by.
@@ -110,7 +113,6 @@ func (f *Followers) assign(a Assignment, now model.Time) {
 		f.all = append(f.all, r)
 	}
 	slices.SortFunc(f.all, func(a, b follower) int { return int(a.node) - int(b.node) })
-	f.proposed, f.asked = nil, false
 }
 
 // Assigned takes in what the controller has committed, by the metadata log or in answer to a proposal. What is older
@@ -119,12 +121,15 @@ func (f *Followers) assign(a Assignment, now model.Time) {
 // An answer does not say who the replicas are, and may come before the metadata that changed them together with who is in
 // sync, as the end of a move does: then the same partition epoch comes again with other replicas, which are those.
 //
-// A proposal that was made before is settled by it: it rested on the partition epoch that has passed, so either it is
-// part of what was committed or it never will be.
+// Proposals that were made before are settled by a new partition epoch: they rested on one that has passed, so either they are
+// part of what was committed or they never will be.
 func (f *Followers) Assigned(a Assignment, now model.Time) (advanced bool) {
 	if a.PartitionEpoch < f.assignment.PartitionEpoch ||
 		a.PartitionEpoch == f.assignment.PartitionEpoch && slices.Equal(a.Replicas, f.assignment.Replicas) {
 		return false
+	}
+	if a.PartitionEpoch > f.assignment.PartitionEpoch {
+		f.proposed, f.asked, f.doubted = nil, false, nil
 	}
 	f.assign(a, now)
 	return f.advance()
@@ -175,7 +180,7 @@ func (f *Followers) LowWatermark(own model.Offset) model.Offset {
 		return model.NoOffset
 	}
 	for i := range f.all {
-		if r := &f.all[i]; r.inSync {
+		if r := &f.all[i]; f.mayBeInSync(r) {
 			own = min(own, r.start)
 		}
 	}
@@ -230,6 +235,11 @@ func (f *Followers) Cut(end model.Offset) {
 	}
 }
 
+// mayBeInSync reports whether a follower is in sync, or may be by now for all that is known here.
+func (f *Followers) mayBeInSync(r *follower) bool {
+	return r.inSync || slices.Contains(f.proposed, r.node) || slices.Contains(f.doubted, r.node)
+}
+
 // advance moves the high watermark as far as it may go.
 func (f *Followers) advance() bool {
 	if !f.Enough() {
@@ -237,7 +247,7 @@ func (f *Followers) advance() bool {
 	}
 	to := f.durable
 	for i := range f.all {
-		if r := &f.all[i]; r.inSync || slices.Contains(f.proposed, r.node) {
+		if r := &f.all[i]; f.mayBeInSync(r) {
 			to = min(to, max(r.end, 0))
 		}
 	}
@@ -274,7 +284,8 @@ func (f *Followers) Propose(now model.Time) (p Proposal, ok bool) {
 		}
 	}
 	if f.proposed == nil {
-		if isr := f.wanted(now); !slices.Equal(isr, sorted(f.assignment.ISR)) {
+		// Where there is doubt, what is committed is proposed again if need be, for the sake of its new partition epoch.
+		if isr := f.wanted(now); len(f.doubted) > 0 || !slices.Equal(isr, sorted(f.assignment.ISR)) {
 			f.proposed = isr
 		}
 	}
@@ -334,9 +345,17 @@ func (f *Followers) mayJoin(r *follower, now model.Time) bool {
 }
 
 // Unanswered says that nobody knows what became of a proposal: it may have been committed. It is made again as it was.
-func (f *Followers) Unanswered() { f.asked = false }
+func (f *Followers) Unanswered() {
+	f.asked = false
+	for _, node := range f.proposed {
+		if !slices.Contains(f.doubted, node) {
+			f.doubted = append(f.doubted, node)
+		}
+	}
+}
 
-// Refused says that the controller has not committed a proposal and never will.
+// Refused says that the controller has not committed a proposal and never will, as it was made this time. If it was made
+// before, and nobody answered, that may have been what it was refused for.
 func (f *Followers) Refused() (advanced bool) {
 	f.proposed, f.asked = nil, false
 	return f.advance()

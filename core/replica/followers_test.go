@@ -60,8 +60,6 @@ func TestHighWatermarkWaitsForWhoMayBeInSyncByNow(t *testing.T) {
 	if f.HighWatermark() != 10 {
 		t.Errorf("%d: node 3 may be in sync for all we know", f.HighWatermark())
 	}
-	f.Unanswered()
-	proposes(t, f, 7, 1, 2, 3)
 	if !f.Refused() || f.HighWatermark() != 20 {
 		t.Errorf("%d: node 3 is not", f.HighWatermark())
 	}
@@ -79,6 +77,29 @@ func TestHighWatermarkWaitsForWhoIsLeaving(t *testing.T) {
 	if !f.Assigned(Assignment{Replicas: []model.NodeID{1, 2, 3}, ISR: []model.NodeID{1, 2}, PartitionEpoch: 6}, lag+4) || f.HighWatermark() != 10 {
 		t.Errorf("%d", f.HighWatermark())
 	}
+}
+
+func TestWhatWasGivenUpMayHaveBeenCommittedUntilThePartitionEpochPasses(t *testing.T) {
+	f := newFollowers([]model.NodeID{1, 2}, 1)
+	f.Appended(10, 10, 2)
+	f.Fetched(2, 1, 10, 3)
+	f.Fetched(3, 1, 10, 3)
+	proposes(t, f, 4, 1, 2, 3)
+	f.Unanswered()
+	proposes(t, f, 5, 1, 2, 3)
+	f.Refused() // the first one was committed, or will be
+	f.Appended(20, 20, 6)
+	f.Fetched(2, 1, 20, 7)
+	if f.HighWatermark() != 10 {
+		t.Errorf("%d: it passed by who may be in sync", f.HighWatermark())
+	}
+	f.Alive(3, false)
+	proposes(t, f, 8, 1, 2) // as is committed, for the sake of its epoch
+	f.Assigned(Assignment{Replicas: []model.NodeID{1, 2, 3}, ISR: []model.NodeID{1, 2}, PartitionEpoch: 6}, 9)
+	if f.HighWatermark() != 20 {
+		t.Errorf("%d: nobody else is in sync", f.HighWatermark())
+	}
+	proposes(t, f, 10) // all is settled
 }
 
 // The answer to a proposal that ended a move came before the metadata, and was taken with the replicas of before the move.
@@ -256,7 +277,8 @@ func TestTheFencedAreNotProposed(t *testing.T) {
 }
 
 // Whatever happens, what is below the high watermark is durable on everybody whom the controller has in sync: anyone
-// of them may lead next. The controller commits, refuses, answers late, or changes things by itself.
+// of them may lead next. The controller commits, refuses, answers late or never, takes in late what was given up, or changes
+// things by itself.
 func TestWhatMayBeReadIsOnEverybodyInSync(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		nodes := []model.NodeID{1, 2, 3, 4}[:rapid.IntRange(2, 4).Draw(t, "replicas")]
@@ -266,13 +288,24 @@ func TestWhatMayBeReadIsOnEverybodyInSync(t *testing.T) {
 		f := NewFollowers(config, committed, LeaderStart{}, now)
 		durable := map[model.NodeID]model.Offset{}
 		end, watermark := model.Offset(0), model.Offset(0)
-		var onWay *Proposal
+		var onWay *Proposal   // the last one, if it was not answered or given up yet
+		var copies []Proposal // that may arrive yet
+		commit := func(p Proposal) bool {
+			if p.PartitionEpoch != committed.PartitionEpoch {
+				return false
+			}
+			committed.ISR, committed.PartitionEpoch = nil, committed.PartitionEpoch+1
+			for _, in := range p.ISR {
+				committed.ISR = append(committed.ISR, in.Node)
+			}
+			return true
+		}
 		inSync := func(isr []model.NodeID) bool {
 			return !slices.ContainsFunc(isr, func(n model.NodeID) bool { return durable[n] < f.HighWatermark() })
 		}
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
 			now += model.Time(rapid.IntRange(0, 600).Draw(t, "time"))
-			switch rapid.IntRange(0, 7).Draw(t, "step") {
+			switch rapid.IntRange(0, 8).Draw(t, "step") {
 			case 0, 1:
 				end += model.Offset(rapid.IntRange(0, 5).Draw(t, "append"))
 				durable[1] = min(end, durable[1]+model.Offset(rapid.IntRange(0, 7).Draw(t, "sync")))
@@ -286,28 +319,26 @@ func TestWhatMayBeReadIsOnEverybodyInSync(t *testing.T) {
 					onWay = &p
 				}
 			case 6:
-				if onWay == nil {
-					continue
-				}
-				switch rapid.IntRange(0, 3).Draw(t, "answer") {
-				case 0:
-					f.Unanswered() // and it was not committed, or will be later
-				case 1, 2:
-					if onWay.PartitionEpoch == committed.PartitionEpoch {
-						committed.ISR, committed.PartitionEpoch = nil, committed.PartitionEpoch+1
-						for _, in := range onWay.ISR {
-							committed.ISR = append(committed.ISR, in.Node)
-						}
-					}
+				switch {
+				case onWay == nil:
+				case rapid.Bool().Draw(t, "given up"):
+					copies = append(copies, *onWay)
+					f.Unanswered()
+				case rapid.Bool().Draw(t, "fit") && commit(*onWay):
 					if rapid.Bool().Draw(t, "told") {
 						f.Assigned(committed, now)
-						onWay = nil
+					} else {
+						f.Unanswered()
 					}
-				case 3:
-					if onWay.PartitionEpoch == committed.PartitionEpoch {
-						f.Refused()
-						onWay = nil
-					}
+				default:
+					f.Refused()
+				}
+				onWay = nil
+			case 8:
+				if len(copies) > 0 {
+					i := rapid.IntRange(0, len(copies)-1).Draw(t, "late")
+					commit(copies[i])
+					copies = slices.Delete(copies, i, i+1)
 				}
 			case 7: // the controller fences somebody, and the leader hears of it or not
 				if len(committed.ISR) > 1 {
