@@ -155,6 +155,12 @@ func (l *entryLog) compact(to uint64) {
 	l.base, l.baseTerm = to, term
 }
 
+// between are the entries behind one index and up to another, as far as they are here.
+func (l *entryLog) between(after, to uint64) []*raftpb.Entry {
+	at := func(i uint64) uint64 { return min(max(i, l.base)-l.base, uint64(len(l.entries))) }
+	return l.entries[at(after):max(at(after), at(to))]
+}
+
 // pendingChange reports whether a change of the voters stands in the log that is not committed.
 func (l *entryLog) pendingChange(commit uint64) bool {
 	for _, e := range l.entries {

@@ -1,6 +1,8 @@
 package quorum
 
 import (
+	"slices"
+
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -83,7 +85,7 @@ func (q *Quorum) write(m *raftpb.Message, out *Out) {
 		w.hard = &raftpb.HardState{Term: new(m.GetTerm()), Vote: new(m.GetVote()), Commit: new(m.GetCommit())}
 	}
 	if len(w.entries) == 0 && w.snapshot == nil && len(w.responses) == 0 && !q.promises(w.hard) {
-		// Only the commit index has moved, which a restart learns again.
+		// Only the commit index has moved, and over no change of the voters: a restart learns it again.
 		return
 	}
 	q.lastToken++
@@ -100,7 +102,9 @@ func (q *Quorum) write(m *raftpb.Message, out *Out) {
 	out.Writes = append(out.Writes, o)
 }
 
-// promises reports whether a hard state says more than the one that was submitted before it.
+// promises reports whether a hard state says what must not be forgotten, beyond the one that was submitted before it: a term, a
+// vote, or that a change of the voters is committed. Who forgot that would go by the voters of before, also when the next
+// change rests on it: then a majority of those and one of the newest need not have anybody in common.
 func (q *Quorum) promises(h *raftpb.HardState) bool {
 	if h == nil {
 		return false
@@ -111,7 +115,16 @@ func (q *Quorum) promises(h *raftpb.HardState) bool {
 			before = q.writes[i].hard
 		}
 	}
-	return h.GetTerm() != before.GetTerm() || h.GetVote() != before.GetVote()
+	return h.GetTerm() != before.GetTerm() || h.GetVote() != before.GetVote() || q.changes(before.GetCommit(), h.GetCommit())
+}
+
+// changes reports whether a change of the voters stands behind one index and up to another, durable or not.
+func (q *Quorum) changes(after, to uint64) bool {
+	isOne := func(e *raftpb.Entry) bool {
+		return e.GetIndex() > after && e.GetIndex() <= to && e.GetType() != raftpb.EntryNormal
+	}
+	return slices.ContainsFunc(q.log.between(after, to), isOne) ||
+		slices.ContainsFunc(q.writes, func(w pendingWrite) bool { return slices.ContainsFunc(w.entries, isOne) })
 }
 
 // commit gives out committed entries.

@@ -3,6 +3,7 @@ package quorum
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,6 +55,49 @@ func TestAVoterAloneCommitsWhatIsDurable(t *testing.T) {
 	q.Written(token, &out)
 	if len(out.Committed) != 1 || string(out.Committed[0].Data) != "a" {
 		t.Fatalf("when it is durable: %+v", out)
+	}
+}
+
+// A voter that forgot that another votes by now could elect itself, and then others without it.
+func TestACommittedChangeOfTheVotersIsKeptThroughARestart(t *testing.T) {
+	saved := Found([]VoterID{1}, nil)
+	q := start(t, 1, 1, saved)
+	var out Out
+	durable := func() {
+		for len(out.Writes) > 0 {
+			writes := slices.Clone(out.Writes)
+			out.Reset()
+			for _, w := range writes {
+				saved.Entries = append(saved.Entries, w.Entries...)
+				if w.Hard != nil {
+					saved.Hard = *w.Hard
+				}
+				q.Written(w.Token, &out)
+			}
+		}
+	}
+	now := model.Time(1)
+	lead := func() bool {
+		for until := now + 5e9; !q.State().Leads && now < until; {
+			now += DefaultConfig(1, 1).TickInterval
+			q.Tick(now, &out)
+			durable()
+		}
+		return q.State().Leads
+	}
+	if !lead() {
+		t.Fatal("nobody leads after five seconds")
+	}
+	if err := q.Change([]VoterID{1, 2}, nil, &out); err != nil {
+		t.Fatal(err)
+	}
+	durable()
+	if now := q.Voters().Now; !slices.Equal(now, []VoterID{1, 2}) {
+		t.Fatalf("%v vote: the change was to be committed by the one voter that there was", now)
+	}
+	q = start(t, 1, 2, saved)
+	if lead() {
+		t.Errorf("it leads, alone of %v", q.Voters().Now)
 	}
 }
 
