@@ -40,8 +40,9 @@ type abuse struct {
 // answered wants the response of a request to begin with these bytes behind its correlation id.
 func answered(make func() kmsg.Request, check func(t *testing.T, body []byte)) func(*testing.T, *testNode) {
 	return func(t *testing.T, n *testNode) {
+		request := make() // to compress megabytes may take longer than a connection may be idle
 		w := dial(t, n)
-		if _, err := w.Write(w.frame(make())); err != nil {
+		if _, err := w.Write(w.frame(request)); err != nil {
 			t.Fatal(err)
 		}
 		_, body := w.receive()
@@ -452,6 +453,13 @@ func TestAbuse(t *testing.T) {
 		t.Run(strings.ReplaceAll(a.does, " ", "-"), func(t *testing.T) {
 			t.Parallel()
 			n := start(t, abusedConfig(t))
+			t.Cleanup(func() {
+				if t.Failed() {
+					for _, line := range n.logs.All() {
+						t.Log(line.Message, line.ContextMap())
+					}
+				}
+			})
 			w := dial(t, n)
 			topics := map[string]int32{"abused": 1}
 			if a.code == explain.SlowReader {
