@@ -72,8 +72,12 @@ func (r *Report) OK() bool {
 	return r.Interrupted == nil && len(r.Violations) == 0 && (len(r.Vacuous) == 0 || r.vacuous)
 }
 
-// gcPercent is GOGC during a fleet.
-const gcPercent = 800
+// gcPercent is GOGC during a fleet, and jobBytes how much memory each job may take before the collector works harder: nine times
+// what a large world of swarm has in use is more than most machines have.
+const (
+	gcPercent       = 800
+	jobBytes  int64 = 2 << 30
+)
 
 // progressEvery is how often a fleet says that it is alive.
 const progressEvery = 10 * time.Second
@@ -103,8 +107,9 @@ func Run(o Options) Report {
 		return *r.report
 	}
 	r.told = r.start
-	// Worlds are small and short-lived: memory is cheaper here than collecting it.
+	// Most worlds are small and short-lived: memory is cheaper here than collecting it, up to some for each job.
 	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(int64(max(1, o.Jobs)) * jobBytes))
 	var workers sync.WaitGroup
 	for range max(1, o.Jobs) {
 		workers.Go(r.work)
