@@ -226,6 +226,18 @@ func (r *recovery) adoptOn(p *partition, to model.Offset) error {
 	return nil
 }
 
+// adoptBefore takes up what lies before an offset that the journal goes on at. A gap that was found before may be excused yet,
+// and what is behind it must then be known.
+func (r *recovery) adoptBefore(p *partition, to model.Offset) error {
+	if p.damage != "" && r.doubt(p).gap {
+		return r.adoptOn(p, to)
+	}
+	if err := r.adoptTail(p, to); err != nil {
+		return err
+	}
+	return r.adoptBehindGap(p, to)
+}
+
 // adoptBehindGap takes up what lies before an offset that the journal goes on at, although what lies before that is not
 // there: retention may have removed it, as the journal then goes on to say. Otherwise it stays damage.
 func (r *recovery) adoptBehindGap(p *partition, to model.Offset) error {

@@ -231,10 +231,7 @@ func (r *recovery) apply(n *entry) error {
 	default:
 		if p.loose.marked && n.BaseOffset > p.end {
 			// It was durable before the group was written.
-			if err := r.adoptTail(p, n.BaseOffset); err != nil {
-				return err
-			}
-			if err := r.adoptBehindGap(p, n.BaseOffset); err != nil {
+			if err := r.adoptBefore(p, n.BaseOffset); err != nil {
 				return err
 			}
 		}
@@ -285,7 +282,7 @@ func (r *recovery) applyBatch(p *partition, n *entry) {
 	if n.BaseOffset != p.end || n.Position != s.sizeBytes {
 		r.damage(p, p.end, fmt.Sprintf("the journal goes on at offset %d, position %d of segment %d; the log ends at offset %d, position %d",
 			n.BaseOffset, n.Position, s.base, p.end, s.sizeBytes))
-		if whole && n.BaseOffset > p.end {
+		if n.BaseOffset > p.end && (whole || r.doubt(p).gap) {
 			r.gap(p, n.BaseOffset)
 		}
 	}
