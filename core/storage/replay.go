@@ -215,7 +215,9 @@ func (r *recovery) apply(n *entry) error {
 		// Before it was durable nothing was written so, and what stands behind the known end is of an earlier life.
 		p.loose.marked = p.loose.marked || r.groupProven
 	case entryLogStart:
-		r.excuse(p, n)
+		if r.excuse(p, n) && p.end < n.SegmentBase {
+			r.restartAt(p, n.SegmentBase)
+		}
 		if p.loose.marked && n.BaseOffset > p.end && p.damage == "" {
 			if err := r.adoptToStart(p, n); err != nil {
 				return err

@@ -73,11 +73,13 @@ func (r *recovery) noSegment(p *partition, n *entry) {
 }
 
 // excuse clears a partition of what was found wrong before the first segment that a log start leaves: its file may have
-// been removed since.
-func (r *recovery) excuse(p *partition, n *entry) {
+// been removed since. It reports whether there was anything.
+func (r *recovery) excuse(p *partition, n *entry) bool {
 	if d := r.doubts[p]; p.damage != "" && d != nil && d.unsound && d.from < n.SegmentBase && (!d.gap || d.gapEnd <= n.SegmentBase) {
 		p.damage, d.unsound, d.rebuild, d.gap = "", false, d.rebuild || !d.gap, false
+		return true
 	}
+	return false
 }
 
 // truncate replays a truncation.
