@@ -24,11 +24,11 @@ func hostOf(a net.Addr) string {
 	return a.String()
 }
 
-// acceptFrom takes connections in as fast as max.connection.creation.rate allows; those that come faster wait
-// in the kernel, as with Kafka.
-func (n *Node) acceptFrom(ctx context.Context, l transport.Listener) {
+// acceptFrom takes connections in, those of clients as fast as max.connection.creation.rate allows; those that come
+// faster wait in the kernel, as with Kafka.
+func (n *Node) acceptFrom(ctx context.Context, l transport.Listener, forNodes bool) {
 	for {
-		if delayed := n.pace.wait(ctx); delayed > 0 {
+		if delayed := n.paced(ctx, forNodes); delayed > 0 {
 			n.metrics.Delayed.Add(1)
 			n.complaints.about(explain.ConnectionRate, l.Addr().String(), fmt.Sprintf("a connection was accepted %v late", delayed.Round(time.Millisecond)), "")
 		}
@@ -45,7 +45,7 @@ func (n *Node) acceptFrom(ctx context.Context, l transport.Listener) {
 		}
 		n.metrics.Accepted.Add(1)
 		peer := conn.RemoteAddr()
-		c, why := n.connections.add(n, conn, peer.String(), hostOf(peer))
+		c, why := n.connections.add(n, conn, peer.String(), hostOf(peer), forNodes)
 		if c == nil {
 			if why != "" {
 				n.metrics.Refused.Add(1)
@@ -56,6 +56,13 @@ func (n *Node) acceptFrom(ctx context.Context, l transport.Listener) {
 		}
 		n.serving.Go(c.serve)
 	}
+}
+
+func (n *Node) paced(ctx context.Context, forNodes bool) time.Duration {
+	if forNodes {
+		return 0
+	}
+	return n.pace.wait(ctx)
 }
 
 // acceptFailed tells of a connection that could not be accepted. The listener paces itself.
@@ -121,6 +128,9 @@ func (n *Node) fitDescriptors() error {
 	}
 	*files = max(*files, openFilesMin)
 	kept := uint64(*files) + descriptorsKept
+	if n.config.Cluster.Listener != "" {
+		kept += min(nodeConnectionsMax, limit.Cur/8)
+	}
 	want := kept + uint64(limits.ConnectionsMax)
 	if limit.Cur >= want {
 		return nil

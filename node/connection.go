@@ -434,28 +434,42 @@ func (c *connection) still(now model.Time) model.Time { return now - model.Time(
 type connections struct {
 	mu     sync.RWMutex
 	byID   map[effect.ConnID]*connection
-	byHost map[string]int
-	last   effect.ConnID
+	byHost map[string]int // clients
+	// forNodes is how many came to where nodes listen.
+	forNodes int
+	last     effect.ConnID
 }
+
+// nodeConnectionsMax is what a thousand nodes need.
+const nodeConnectionsMax = 4096
 
 // add takes a connection in, unless there are too many or the node is stopping: why then says so.
 // Who stops the node says so first and looks at the connections then: it sees all that were taken in.
-func (cs *connections) add(n *Node, conn transport.Conn, peer, host string) (c *connection, why string) {
+func (cs *connections) add(n *Node, conn transport.Conn, peer, host string, forNodes bool) (c *connection, why string) {
 	limits := &n.config.Limits
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	switch {
 	case n.stopping():
 		return nil, ""
-	case len(cs.byID) >= int(limits.ConnectionsMax):
+	case forNodes: // clients must not take their places
+		if cs.forNodes >= nodeConnectionsMax {
+			return nil, fmt.Sprintf("%d are open at nodes.listener", cs.forNodes)
+		}
+	case len(cs.byID)-cs.forNodes >= int(limits.ConnectionsMax):
 		return nil, fmt.Sprintf("max.connections=%d are open", limits.ConnectionsMax)
 	case cs.byHost[host] >= int(limits.ConnectionsPerAddressMax):
 		return nil, fmt.Sprintf("max.connections.per.ip=%d are open from %s", limits.ConnectionsPerAddressMax, host)
 	}
 	cs.last++
 	c = newConnection(n, cs.last, conn, peer, host)
+	c.session.ForNodes = forNodes
 	cs.byID[c.id] = c
-	cs.byHost[host]++
+	if forNodes {
+		cs.forNodes++
+	} else {
+		cs.byHost[host]++
+	}
 	n.metrics.Connections.Store(int64(len(cs.byID)))
 	return c, ""
 }
@@ -470,7 +484,9 @@ func (cs *connections) remove(c *connection) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	delete(cs.byID, c.id)
-	if cs.byHost[c.host]--; cs.byHost[c.host] == 0 {
+	if c.session.ForNodes {
+		cs.forNodes--
+	} else if cs.byHost[c.host]--; cs.byHost[c.host] == 0 {
 		delete(cs.byHost, c.host)
 	}
 	c.node.metrics.Connections.Store(int64(len(cs.byID)))

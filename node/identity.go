@@ -11,6 +11,7 @@ import (
 
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/storage"
+	"github.com/weirmq/weir/node/disk"
 )
 
 // identityName is Kafka's name for the file that says whose data a directory holds, in Kafka's form, for
@@ -18,19 +19,22 @@ import (
 const identityName = "meta.properties"
 
 // loadIdentity reads the directory's identity, or makes one. A directory that is new is of the cluster that is given, or begins
-// one if none is.
+// one if none is. One that has lost this file only is what the engine's says.
 func loadIdentity(dir string, node model.NodeID, cluster string) (storage.Identity, error) {
 	path := filepath.Join(dir, identityName)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		var id model.TopicID
-		_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process instead
-		made := storage.Identity{ClusterID: cluster, NodeID: node}
-		if cluster == "" {
-			made.ClusterID = id.String()
+		id, err := engineIdentity(dir)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			id = newIdentity(node, cluster)
+		case err != nil:
+			return id, fmt.Errorf("%s is missing, and %w", path, err)
 		}
-		_, _ = rand.Read(made.DirectoryID[:])
-		return made, writeIdentity(path, made)
+		if err := fits(path, id, node, cluster); err != nil {
+			return id, err
+		}
+		return id, writeIdentity(path, id)
 	}
 	if err != nil {
 		return storage.Identity{}, err
@@ -55,16 +59,50 @@ func loadIdentity(dir string, node model.NodeID, cluster string) (storage.Identi
 			id.DirectoryID = d
 		}
 	}
-	if id.ClusterID == "" {
-		return id, fmt.Errorf("%s: there is no cluster.id in it", path)
+	switch {
+	case id.ClusterID == "":
+		return id, fmt.Errorf("%s: there is no cluster.id in it; if you remove the file, it is made anew", path)
+	case id.NodeID == node && id.DirectoryID.IsZero():
+		return id, fmt.Errorf("%s: there is no directory.id in it; if you remove the file, it is made anew", path)
 	}
-	if cluster != "" && id.ClusterID != cluster {
-		return id, fmt.Errorf("%s: the data is of cluster %s, and this node is configured to be of %s (cluster.id)", path, id.ClusterID, cluster)
+	return id, fits(path, id, node, cluster)
+}
+
+// engineIdentity is what the storage engine's own file says, os.ErrNotExist if there is none.
+func engineIdentity(dir string) (storage.Identity, error) {
+	path := filepath.Join(dir, disk.EngineDir, storage.MetaPath)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return storage.Identity{}, err
 	}
-	if id.NodeID != node {
-		return id, fmt.Errorf("%s: the data is of node %d, and this node is configured to be %d (node.id)", path, id.NodeID, node)
+	id, err := storage.ReadIdentity(b)
+	if err != nil {
+		return id, fmt.Errorf("%s: %w", path, err)
 	}
 	return id, nil
+}
+
+// newIdentity is of a directory that is new.
+func newIdentity(node model.NodeID, cluster string) storage.Identity {
+	made := storage.Identity{ClusterID: cluster, NodeID: node}
+	if cluster == "" {
+		var id model.TopicID
+		_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process instead
+		made.ClusterID = id.String()
+	}
+	_, _ = rand.Read(made.DirectoryID[:])
+	return made
+}
+
+// fits refuses the data of another node or cluster than are configured.
+func fits(path string, id storage.Identity, node model.NodeID, cluster string) error {
+	if cluster != "" && id.ClusterID != cluster {
+		return fmt.Errorf("%s: the data is of cluster %s, and this node is configured to be of %s (cluster.id)", path, id.ClusterID, cluster)
+	}
+	if id.NodeID != node {
+		return fmt.Errorf("%s: the data is of node %d, and this node is configured to be %d (node.id)", path, id.NodeID, node)
+	}
+	return nil
 }
 
 // writeIdentity puts the file there whole or not at all.

@@ -1,10 +1,15 @@
 package node
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/storage"
+	"github.com/weirmq/weir/node/disk"
 )
 
 func TestIdentityIsMadeOnceAndKept(t *testing.T) {
@@ -29,10 +34,11 @@ func TestIdentityIsMadeOnceAndKept(t *testing.T) {
 
 func TestIdentityThatDoesNotFitIsRefused(t *testing.T) {
 	for content, says := range map[string]string{
-		"version=1\ncluster.id=abc\nnode.id=4\n": "the data is of node 4",
-		"version=1\nnode.id=3\n":                 "no cluster.id",
-		"":                                       "no cluster.id",
-		"cluster.id=abc\nnode.id=three\n":        "not a number",
+		"version=1\ncluster.id=abc\nnode.id=4\n":    "the data is of node 4",
+		"version=1\nnode.id=3\n":                    "no cluster.id",
+		"version=1\ncluster.id=abc\nnode.id=3\n":    "no directory.id",
+		"":                                          "no cluster.id",
+		"cluster.id=abc\nnode.id=three\n":           "not a number",
 		"cluster.id=abc\nnode.id=99999999999999999": "not a number",
 	} {
 		dir := t.TempDir()
@@ -42,5 +48,43 @@ func TestIdentityThatDoesNotFitIsRefused(t *testing.T) {
 		if _, err := loadIdentity(dir, 3, ""); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", content, err)
 		}
+	}
+}
+
+// A disk must stay the one that it was: as another it would vote as another.
+func TestIdentityThatIsGoneIsThatOfTheEngine(t *testing.T) {
+	dir := t.TempDir()
+	d, err := disk.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := loadIdentity(dir, 3, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, _, err := storage.Open(d, storage.Config{Identity: made})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done effect.Completions
+	if err := errors.Join(e.Close(&done), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, identityName)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadIdentity(dir, 4, ""); err == nil || !strings.Contains(err.Error(), "the data is of node 3") {
+		t.Errorf("another node: %v", err)
+	}
+	for range 2 { // read from the engine's file, and from the one that was made anew
+		if again, err := loadIdentity(dir, 3, ""); err != nil || again != made {
+			t.Errorf("%+v became %+v, %v", made, again, err)
+		}
+	}
+	if err := errors.Join(os.Remove(filepath.Join(dir, identityName)), os.Truncate(filepath.Join(dir, disk.EngineDir, storage.MetaPath), 20)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadIdentity(dir, 3, ""); err == nil {
+		t.Error("a new identity was made for a directory whose own cannot be read")
 	}
 }

@@ -20,19 +20,19 @@ import (
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/link"
 	"github.com/weirmq/weir/core/model"
-	"github.com/weirmq/weir/core/storage"
 	"github.com/weirmq/weir/node/config"
 	"github.com/weirmq/weir/transport"
 	"github.com/weirmq/weir/transport/certificate"
 	"github.com/weirmq/weir/transport/memory"
 )
 
-// calledNode is a node that others call, and the memory network that it is on.
+// calledNode is a node that others call, over TCP and QUIC as well, and the memory network that it is on.
 func calledNode(t *testing.T, change func(*config.Config)) (*Node, *memory.Network, effect.Address) {
 	t.Helper()
 	c := config.Default()
 	c.DataDir, c.Listener, c.HTTP, c.NodeID = t.TempDir(), "127.0.0.1:0", "", 2
 	c.Storage.JournalFileBytes = 1 << 20
+	c.Cluster.Transport = "quic"
 	if change != nil {
 		change(&c)
 	}
@@ -41,12 +41,24 @@ func calledNode(t *testing.T, change func(*config.Config)) (*Node, *memory.Netwo
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := Start(Options{Config: c, Log: zap.NewNop(), Version: "test", Listeners: []transport.Listener{listener}})
+	n, err := Start(Options{Config: c, Log: zap.NewNop(), Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = n.Close() })
+	// It is no cluster's, and lets others in all the same.
+	if n.config.Cluster.Listener = "127.0.0.1:0"; n.listenNodes() != nil {
+		t.Fatal("no listener for nodes")
+	}
+	n.inner = append(n.inner, listener)
+	n.acceptNodes()
 	return n, network, addressOf(t, listener.Addr().String(), effect.TransportMemory)
+}
+
+// nodesAddress is where other nodes reach a node.
+func nodesAddress(t *testing.T, n *Node, kind effect.Transport) effect.Address {
+	t.Helper()
+	return addressOf(t, n.addresses.nodes.String(), kind)
 }
 
 func addressOf(t *testing.T, addr string, kind effect.Transport) effect.Address {
@@ -113,7 +125,7 @@ func TestNodesCallEachOtherOverEveryTransport(t *testing.T) {
 	n, network, inMemory := calledNode(t, nil)
 	c := newCaller(t, n, network, nil)
 	for _, to := range []effect.Address{
-		addressOf(t, n.KafkaAddr(), effect.TransportTCP), addressOf(t, n.QUICAddr(), effect.TransportQUIC), inMemory,
+		nodesAddress(t, n, effect.TransportTCP), nodesAddress(t, n, effect.TransportQUIC), inMemory,
 	} {
 		t.Run(to.Transport.String(), func(t *testing.T) {
 			for i := range 20 {
@@ -138,15 +150,16 @@ func TestANodeOnTLSIsCalled(t *testing.T) {
 		t.Fatal(err)
 	}
 	n, _, _ := calledNode(t, func(c *config.Config) {
+		c.Cluster.Transport = "tls"
 		c.TLS, c.TLSCertificate, c.TLSKey = true, path, filepath.Join(filepath.Dir(path), "dev-key.pem")
 	})
 	c := newCaller(t, n, nil, nil)
-	c.ask(effect.LaneControl, addressOf(t, n.KafkaAddr(), effect.TransportTLS), 5*time.Second, heartbeat())
+	c.ask(effect.LaneControl, nodesAddress(t, n, effect.TransportTLS), 5*time.Second, heartbeat())
 	if a := c.answer(); a.Failure != effect.CallOK {
 		t.Fatalf("%v", &a)
 	}
 	// Without TLS nothing is said to it, and the answer says what went wrong.
-	c.ask(effect.LaneQuorum, addressOf(t, n.KafkaAddr(), effect.TransportTCP), 5*time.Second, heartbeat())
+	c.ask(effect.LaneQuorum, nodesAddress(t, n, effect.TransportTCP), 5*time.Second, heartbeat())
 	if a := c.answer(); a.Failure != effect.CallUnreachable || !strings.Contains(a.Detail, "has not said that it is node 2") {
 		t.Fatalf("%v", &a)
 	}
@@ -315,6 +328,40 @@ func TestAResponseBeyondTheLimitEndsTheConnection(t *testing.T) {
 	}
 }
 
+func TestClientsTakeNoNodesConnection(t *testing.T) {
+	n, network, to := calledNode(t, func(c *config.Config) { c.Limits.ConnectionsMax, c.Limits.ConnectionRateMax = 3, 1 })
+	for range 3 {
+		conn, err := net.Dial("tcp", n.KafkaAddr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	for deadline := time.Now().Add(10 * time.Second); len(n.connections.all()) < 3; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the clients are not taken in")
+		}
+	}
+	c := newCaller(t, n, network, nil)
+	for i := range 20 {
+		c.ask(effect.LaneFetch(i), to, 5*time.Second, heartbeat())
+	}
+	for range 20 {
+		if a := c.answer(); a.Failure != effect.CallOK {
+			t.Fatalf("%v", &a)
+		}
+	}
+}
+
+func TestNobodyGreetsAsANodeWhereClientsListen(t *testing.T) {
+	n, network, _ := calledNode(t, nil)
+	c := newCaller(t, n, network, nil)
+	c.ask(effect.LaneControl, addressOf(t, n.KafkaAddr(), effect.TransportTCP), 5*time.Second, heartbeat())
+	if a := c.answer(); a.Failure != effect.CallUnreachable {
+		t.Errorf("%v", &a)
+	}
+}
+
 // TestClientsThatTakeAllDoNotCutNodesOff takes everything that clients may hold, and every turn at costly work.
 func TestClientsThatTakeAllDoNotCutNodesOff(t *testing.T) {
 	n, network, to := calledNode(t, nil)
@@ -404,7 +451,7 @@ func TestTwoNodesCallEachOtherAtOnce(t *testing.T) {
 		n, _, _ := calledNode(t, func(c *config.Config) {
 			c.NodeID = int32(i + 1)
 			// A directory that was made for the cluster, as a weir one is: with its lock.
-			identity := storage.Identity{ClusterID: cluster, NodeID: model.NodeID(i + 1)}
+			identity := newIdentity(model.NodeID(i+1), cluster)
 			lock := os.WriteFile(filepath.Join(c.DataDir, ".weir-lock"), nil, 0o600)
 			if err := errors.Join(lock, writeIdentity(filepath.Join(c.DataDir, identityName), identity)); err != nil {
 				t.Fatal(err)
@@ -420,7 +467,7 @@ func TestTwoNodesCallEachOtherAtOnce(t *testing.T) {
 	for i := range sides {
 		group.Go(func() {
 			us, them := sides[i], sides[1-i].n
-			to := []effect.Address{addressOf(t, them.KafkaAddr(), effect.TransportTCP), addressOf(t, them.QUICAddr(), effect.TransportQUIC)}
+			to := []effect.Address{nodesAddress(t, them, effect.TransportTCP), nodesAddress(t, them, effect.TransportQUIC)}
 			body := &effect.HeartbeatBroker{Broker: model.NodeID(i + 1)}
 			for k := range count {
 				us.c.call(&effect.Call{To: model.NodeID(2 - i), Address: to[k%2], Lane: effect.LaneFetch(k % 2), ID: effect.CallID(k), Timeout: 5e9, Body: body})

@@ -189,14 +189,14 @@ func text(a net.Addr) string {
 // accept begins to serve connections.
 func (n *Node) accept() {
 	for _, l := range n.listeners {
-		n.acceptors.Go(func() { n.acceptFrom(n.accepting, l) })
+		n.acceptors.Go(func() { n.acceptFrom(n.accepting, l, false) })
 	}
 }
 
 // acceptNodes begins to serve other nodes, which is before clients are: a node cannot become part of its cluster without.
 func (n *Node) acceptNodes() {
 	for _, l := range n.inner {
-		n.acceptors.Go(func() { n.acceptFrom(n.accepting, l) })
+		n.acceptors.Go(func() { n.acceptFrom(n.accepting, l, true) })
 	}
 }
 

@@ -219,6 +219,17 @@ func (n *Node) becomeReady() {
 	})
 }
 
+// ErrDamaged says that what a node needs of its data directory to start is damaged.
+var ErrDamaged = errors.New("the node does not start")
+
+// notOpened is why the data directory cannot be used.
+func (n *Node) notOpened(err error) error {
+	if storage.IsDamage(err) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return fmt.Errorf("data directory %s: %w", n.disk.Path(), err)
+}
+
 // recover opens the engine and the broker over it.
 func (n *Node) recover(files storage.Disk, identity storage.Identity) error {
 	begin := time.Now()
@@ -232,7 +243,7 @@ func (n *Node) recover(files storage.Disk, identity storage.Identity) error {
 		DefaultLog:       n.topicDefaults().Log,
 	})
 	if err != nil {
-		return fmt.Errorf("data directory %s: %w", n.disk.Path(), err)
+		return n.notOpened(err)
 	}
 	n.engine = engine
 	n.observe(rec.Notes, effect.Marks{})
@@ -246,7 +257,7 @@ func (n *Node) recover(files storage.Disk, identity storage.Identity) error {
 	out := new(effect.Set)
 	b, err := broker.Open(n.brokerConfig(identity), engine, rec, out)
 	if err != nil {
-		return fmt.Errorf("data directory %s: %w", n.disk.Path(), err)
+		return n.notOpened(err)
 	}
 	n.published.Store(b.Published())
 	n.loop = newLoop(n, b)

@@ -1,7 +1,5 @@
 package sim
 
-import "strings"
-
 // Crash ends the process that used the disk. A process crash keeps the page cache, but for pages whose
 // sync had failed, which may be read back from the device. A power loss keeps what is durable; of the
 // rest each name and each page is kept, lost or torn on its own, so writes persist out of order.
@@ -157,61 +155,4 @@ func (d *Disk) tear(n *inode, off, synced int, content []byte) {
 			d.rand.Fill(n.durable[off+at : min(off+at+len(sector), len(n.durable))])
 		}
 	}
-}
-
-// Flip is a bit that a disk lost at rest.
-type Flip struct {
-	Path   string
-	Offset int64
-	Bit    uint8
-	Size   int64 // the file's
-}
-
-// FlipBit turns one bit of one file that the process has synced, while no process runs; three times in ten it is
-// a file of the journal. What the newest sync
-// of appends covered is left alone, unless it is Proven: at the end of a log, damage cannot be told from a
-// write that never finished. It reports false if there is nothing to damage.
-func (d *Disk) FlipBit() (Flip, bool) { return d.flipBit(nil) }
-
-// flipBit does it in one of the files that among, unless it is nil, chooses.
-func (d *Disk) flipBit(among func(path string) bool) (Flip, bool) {
-	type target struct {
-		path string
-		n    *inode
-	}
-	var files, journals []target
-	d.walk(func(path string, n *inode) {
-		if len(n.durable) > 0 && (among == nil || among(path)) {
-			files = append(files, target{path, n})
-			if strings.HasPrefix(path, "journal/") {
-				journals = append(journals, target{path, n})
-			}
-		}
-	})
-	if len(journals) > 0 && d.rand.Percent(30) {
-		files = journals // few files, and what a start reads
-	}
-	for range 64 {
-		if len(files) == 0 {
-			break
-		}
-		f := files[d.rand.Intn(len(files))]
-		off := d.rand.Intn(len(f.n.durable))
-		if f.n.durable[off] == 0 && !d.rand.Percent(10) {
-			continue // most of a preallocated file is zeros that nobody reads
-		}
-		page := off / pageBytes
-		if page >= len(f.n.syncedAt) || f.n.syncedAt[page] == 0 || f.n.dirty.has(page) {
-			continue
-		}
-		if f.n.syncedAt[page] > max(d.appendsFrom, d.provenTo) {
-			continue
-		}
-		bit := uint8(d.rand.Intn(8))
-		f.n.durable[off] ^= 1 << bit
-		f.n.data[off] ^= 1 << bit
-		d.fired(FaultBitFlip)
-		return Flip{Path: f.path, Offset: int64(off), Bit: bit, Size: int64(len(f.n.durable))}, true
-	}
-	return Flip{}, false
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -380,6 +382,66 @@ func TestFlippedBitIsInBytesThatAreProvenDurable(t *testing.T) {
 		}
 	}
 }
+
+// A damaged file is what the damage says and nothing else, after a loss of power, too; and what nothing would miss is left alone.
+func TestHarmIsWhatItSays(t *testing.T) {
+	const all = 9 * pageBytes
+	for _, kind := range []Fault{FaultBitFlip, FaultZeroed, FaultShortened, FaultRemoved} {
+		harmed := 0
+		for seed := range uint64(100) {
+			d, counts := newTestDisk(seed)
+			must(t, d.MakeDir("journal"))
+			must(t, d.SyncDir(""))
+			want := pattern(all, 8)
+			files := map[string][]byte{"journal/1": want, "journal/2": want, "late": want}
+			for _, path := range sortedKeys(files) {
+				f := create(t, d, path, want)
+				d.BeginSync()
+				must(t, d.RunSync(true, f.Sync))
+				must(t, d.SyncDir("journal"))
+				must(t, d.SyncDir(""))
+				must(t, f.Close())
+			}
+			h, ok := d.Harm(kind, nil)
+			if !ok {
+				continue // only the newest of the journal was drawn
+			}
+			harmed++
+			d.Crash(true)
+			if h.Kind != kind || counts[kind] != 1 || h.Path == "late" {
+				t.Fatalf("seed %d: %+v, counted %d times", seed, h, counts[kind])
+			}
+			for _, path := range sortedKeys(files) {
+				expect := slices.Clone(want)
+				switch {
+				case path != h.Path:
+				case kind == FaultBitFlip:
+					expect[h.Offset] ^= 1 << h.Bit
+				case kind == FaultZeroed:
+					clear(expect[h.Offset : h.Offset+h.Bytes])
+				case kind == FaultShortened:
+					expect = expect[:h.Offset]
+				case kind == FaultRemoved:
+					if _, err := d.Open(path); !errors.Is(err, storage.ErrNotExist) {
+						t.Fatalf("seed %d: %v, and it opens with %v", seed, h, err)
+					}
+					continue
+				}
+				if !bytes.Equal(contents(t, d, path), expect) {
+					t.Fatalf("seed %d: %v: %s holds something else", seed, h, path)
+				}
+			}
+			if cut := kind == FaultShortened || kind == FaultRemoved; cut && h.Path == "journal/2" {
+				t.Fatalf("seed %d: %v: nothing would miss it", seed, h)
+			}
+		}
+		if harmed < 60 {
+			t.Errorf("%v: %d of 100 disks were damaged", kind, harmed)
+		}
+	}
+}
+
+func sortedKeys(m map[string][]byte) []string { return slices.Sorted(maps.Keys(m)) }
 
 // The disk against a model that only knows the contract: what was synced is there, what was not is one
 // of the values ever written to its sector.

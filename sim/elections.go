@@ -29,10 +29,10 @@ func (p *process) elected() {
 	}
 	before := p.term
 	p.term = state.Term
-	if !slices.Equal(voters, p.voters) {
-		p.voters, p.votersSince = voters, w.now
+	if !slices.Equal(voters.Now, p.voters) {
+		p.voters, p.votersSince = voters.Now, w.now
 	}
-	if len(w.net.cuts) > 0 && p.deaf(voters) {
+	if len(w.net.cuts) > 0 && p.deaf(voters.Now) {
 		switch {
 		case before != 0 && state.Term > before && state.Term > w.term:
 			w.fail("election-of-the-deaf", fmt.Sprintf("node %d hears too few voters to be elected, and went from term %d to %d", p.n.id, before, state.Term))
@@ -81,6 +81,10 @@ func (n *network) cutSince(d direction, since model.Time) bool {
 	return false
 }
 
+// restAfter is how long what was lost before the faults were healed may still have somebody stand for election: who does has
+// heard nothing for as long as an election takes, and may need another.
+const restAfter = 3 * sc
+
 // restTime is how long nothing may happen once all is well: several times as long as it takes to be elected, or to be
 // taken for dead.
 const restTime = 4 * sc
@@ -90,12 +94,10 @@ func (w *world) rest() {
 	if !w.plan.clustered() || w.damaged() {
 		return
 	}
+	w.pass(restAfter)
 	w.trace.add(w.now, 0, "rest", uint64(w.term), 0, 0, "")
 	term, elections := w.term, len(w.leaders.over)
-	until := w.now + restTime
-	w.at(until, func() {})
-	for w.now < until && w.step() {
-	}
+	w.pass(restTime)
 	switch {
 	case w.violation != nil:
 	case w.term != term:
@@ -103,5 +105,13 @@ func (w *world) rest() {
 	case len(w.leaders.over) != elections:
 		o := w.leaders.over[len(w.leaders.over)-1]
 		w.fail("elections", fmt.Sprintf("%s was given another leader than node %d of epoch %d while nothing was wrong", o.Key, o.Node, o.Epoch))
+	}
+}
+
+// pass lets time pass.
+func (w *world) pass(by model.Time) {
+	until := w.now + by
+	w.at(until, func() {})
+	for w.now < until && w.step() {
 	}
 }

@@ -42,6 +42,9 @@ const (
 	FaultSurge     // overload: producers send ten times as much for a while
 	FaultUnclean   // C2: a replica leads that may lack what was acknowledged, as the topic or an operator will have it
 	FaultNear      // a replica in a reader's rack serves it instead of the leader
+	FaultZeroed    // D13: bytes in the middle of a file are zeros after a restart
+	FaultShortened // D13: the end of a file is gone after a restart
+	FaultRemoved   // D13: a file is gone after a restart
 
 	faultCount
 )
@@ -61,6 +64,7 @@ var faultNames = [faultCount]string{
 	FaultClockRate: "clock-rate", FaultHostile: "hostile",
 	FaultPartition: "partition", FaultOneWay: "one-way", FaultSlowNode: "slow-node", FaultWipe: "wipe",
 	FaultWipeMore: "wipe-more", FaultFar: "far", FaultVoters: "voters", FaultNear: "near", FaultUnclean: "unclean", FaultSurge: "surge",
+	FaultZeroed: "zeroed", FaultShortened: "shortened", FaultRemoved: "removed",
 }
 
 // String is the fault's name in plans and reports.

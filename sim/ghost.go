@@ -161,22 +161,24 @@ func (g *ghost) needsReplacement() bool {
 	return false
 }
 
-// hit notes which partitions a flipped bit may make unavailable.
-func (g *ghost) hit(f Flip) {
-	why := fmt.Sprintf("bit %d of byte %d of %s", f.Bit, f.Offset, f.Path)
-	for _, l := range g.order {
-		if strings.Contains(f.Path, "/"+l.tp.Topic.String()+"-") {
-			if strings.Contains(f.Path, fmt.Sprintf("/%s-%d/", l.tp.Topic, l.tp.Partition)) {
-				l.damaged = why
-				if l.tp.Topic == model.MetadataTopicID {
-					g.everythingDamaged = why // without it the node knows no topic
-				}
-			}
-			continue
+// hit notes which partitions a damaged file may make unavailable. Those that are derived from others make none.
+func (g *ghost) hit(h Damage) {
+	why := h.String()
+	if !strings.HasPrefix(h.Path, "partitions/") {
+		g.everythingDamaged = why
+	}
+	for _, suffix := range []string{".index", ".timeindex", ".state"} {
+		if strings.HasSuffix(h.Path, suffix) {
+			return
 		}
 	}
-	if !strings.HasPrefix(f.Path, "partitions/") {
-		g.everythingDamaged = why
+	for _, l := range g.order {
+		if strings.Contains(h.Path, fmt.Sprintf("/%s-%d/", l.tp.Topic, l.tp.Partition)) {
+			l.damaged = why
+			if l.tp.Topic == model.MetadataTopicID {
+				g.everythingDamaged = why // without it the node knows no topic
+			}
+		}
 	}
 }
 

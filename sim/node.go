@@ -47,8 +47,8 @@ type node struct {
 	slowTimes   int64      // how many times as long everything takes; 0: once
 	slowUntil   model.Time
 	downUntil   model.Time
-	flips       int   // bits to turn when it is down next
-	again       int64 // kill the next start inside its so manyth disk operation
+	harms       []Fault // what happens to its disk when it is down next
+	again       int64   // kill the next start inside its so manyth disk operation
 	// refused is why the node does not start any more. Only damage excuses it.
 	refused string
 	boots   int
@@ -296,7 +296,7 @@ func (p *process) brokerConfig() broker.Config {
 			Listeners: []effect.BrokerListener{{Name: broker.ClientListener, Host: n.advertised().Host, Port: nodePort}},
 		},
 	}
-	c.Quorum.Log.ImageBytesMin = k.SegmentBytes
+	c.Quorum.Log.ImageBytesMin, c.Quorum.ImagePieceBytes = k.SegmentBytes, int32(k.ImagePieceBytes)
 	if count := len(n.w.plan.Nodes); count > 1 {
 		c.Controller.ReplicationFactorDefault = int16(count)
 		c.Membership.Listeners = append(c.Membership.Listeners, effect.BrokerListener{
@@ -382,28 +382,31 @@ func (n *node) crash(power bool) {
 		n.w.fire(FaultCrash)
 	}
 	n.w.net.kill(p, silent)
-	if n.flips > 0 && n.w.plan.clustered() && !n.spare() {
-		n.note("flip.mitigated", uint64(n.flips), 0, 0, "something is on this disk only")
-		n.flips = 0
+	if len(n.harms) > 0 && n.w.plan.clustered() && !n.spare() {
+		n.note("harm.mitigated", uint64(len(n.harms)), 0, 0, "something is on this disk only")
+		n.harms = nil
 	}
-	for ; n.flips > 0; n.flips-- {
-		if f, ok := n.disk.flipBit(n.rots()); ok {
-			n.note("flip", uint64(f.Offset), uint64(f.Bit), uint64(f.Size), f.Path)
-			n.ghost.hit(f)
+	for _, kind := range n.harms {
+		if h, ok := n.disk.Harm(kind, n.rots()); ok {
+			n.note(kind.String(), uint64(h.Offset), uint64(h.Bit), uint64(h.Size), h.String())
+			n.ghost.hit(h)
 		}
 	}
+	n.harms = nil
 	n.w.at(max(n.downUntil, n.w.now+ms), n.boot)
 }
 
-// rots chooses where a bit flips. In clusters it is mostly in what other nodes have, too: with what a voter has alone, the whole
-// disk is replaced.
+// rots chooses what is damaged. In clusters it is mostly in what other nodes have, too: with what a voter has alone, which is in
+// the metadata log as a rule, the whole disk is replaced.
 func (n *node) rots() func(path string) bool {
-	if !n.w.plan.clustered() || n.rand.Percent(10) {
+	const anywhere, inMetadata, percent = 20, 15, 100
+	at := n.rand.Intn(percent)
+	if !n.w.plan.clustered() || at < anywhere {
 		return nil
 	}
 	metadata := "/" + model.MetadataTopicID.String() + "-"
 	return func(path string) bool {
-		return strings.HasSuffix(path, ".log") && !strings.Contains("/"+path, metadata)
+		return strings.HasSuffix(path, ".log") && strings.Contains("/"+path, metadata) == (at < anywhere+inMetadata)
 	}
 }
 
@@ -438,7 +441,10 @@ func (n *node) spare() bool {
 	}
 	for t := range view.Topics {
 		for _, p := range t.Partitions {
-			others := slices.DeleteFunc(slices.Concat(p.ISR, p.ELR), func(id model.NodeID) bool { return id == model.NodeID(n.id) })
+			// A move may be completed by what is already under way: those who are to go do not count.
+			others := slices.DeleteFunc(slices.Concat(p.ISR, p.ELR), func(id model.NodeID) bool {
+				return id == model.NodeID(n.id) || slices.Contains(p.Removing, id)
+			})
 			if p.IsReplica(model.NodeID(n.id)) && len(others) == 0 {
 				return false
 			}

@@ -20,6 +20,7 @@ func (p *process) connected(c *conn) {
 	id := effect.ConnID(c.id)
 	nc := &nodeConn{p: p, c: c, session: session.New(&p.config, id)}
 	nc.session.ClientHost = fmt.Sprintf("/client%d", c.id)
+	nc.session.ForNodes = c.ofNodes()
 	p.conns[id] = nc
 }
 

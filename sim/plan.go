@@ -65,7 +65,7 @@ func MarksOf(mode Mode, seeds int) []effect.Mark {
 		if seeds >= seedsMany {
 			often = append(often, effect.MarkFollowerStartedAnew, effect.MarkMetadataTruncated, effect.MarkIneligibleReplica,
 				effect.MarkCoordinatorRefused, effect.MarkCommitFenced, effect.MarkGroupFull, effect.MarkMemberExpired, effect.MarkStaticRejoin,
-				effect.MarkObserverImaged, effect.MarkDiskReplaced, effect.MarkVoterJoins, effect.MarkVoterReplaced,
+				effect.MarkObserverImaged, effect.MarkVoterImaged, effect.MarkDiskReplaced, effect.MarkVoterJoins, effect.MarkVoterReplaced,
 				effect.MarkReassigned, effect.MarkUncleanElection, effect.MarkReplicaDropped)
 		}
 		return often
@@ -85,7 +85,7 @@ var amongNodes = []effect.Mark{
 	effect.MarkFollowerTruncated, effect.MarkFollowerStartedAnew, effect.MarkTruncatedBelowWatermark, effect.MarkMetadataTruncated,
 	effect.MarkBrokerFenced, effect.MarkDiskReplaced, effect.MarkControlledShutdown, effect.MarkIneligibleReplica, effect.MarkReassigned,
 	effect.MarkUncleanElection, effect.MarkVoterJoins, effect.MarkVoterReplaced, effect.MarkLeaseOver, effect.MarkObserverImaged,
-	effect.MarkReplicaGivenUp, effect.MarkReplicaAlone, effect.MarkReplicaDropped,
+	effect.MarkReplicaGivenUp, effect.MarkReplicaAlone, effect.MarkReplicaDropped, effect.MarkVoterImaged,
 }
 
 // Knobs are the product's settings, small enough that everything rolls over within seconds.
@@ -104,6 +104,7 @@ type Knobs struct {
 	AutoCreate         bool
 	GroupDelay         model.Time // group.initial.rebalance.delay.ms
 	GroupLogBytes      int64      // how large a coordinator's log may grow before it is rewritten
+	ImagePieceBytes    int64      // how much of an image of the metadata is moved in a call; 0: as much as the product does
 	// A node's loop and its I/O turn start so long after there is something to do, on average: other
 	// interleavings of the same inputs.
 	LoopDelay model.Time
@@ -167,6 +168,9 @@ type Strike struct {
 	Ops     int64      // crash, power: strike inside the n-th disk operation from At on; 0: at once
 	Again   int64      // crash, power: kill recovery inside its n-th disk operation; 0: do not
 	Flips   int64      // crash, power: bits that flip while the node is down
+	Zeroed  int64      // crash, power: places in files that are zeros after it
+	Short   int64      // crash, power: files that are cut short while the node is down
+	Removed int64      // crash, power: files that are removed while the node is down
 	Percent int64      // reset, blackhole, clog: of connections; partition: of those that kept something, lost at its end
 	Late    model.Time // reset: how late the dead connection's bytes may still arrive
 	Room    int64      // disk-full: bytes left
@@ -178,13 +182,29 @@ type Strike struct {
 	Cuts    string     // partition: the directions in which nothing arrives, such as 1>2,2>1; 0 is where clients are
 }
 
+// harmsMax bounds how often one strike damages a disk.
+const harmsMax = 1000
+
+// harms are the kinds of damage that a strike does to a disk, one for each time.
+func (s *Strike) harms() (all []Fault) {
+	for _, h := range []struct {
+		kind  Fault
+		count int64
+	}{{FaultBitFlip, s.Flips}, {FaultZeroed, s.Zeroed}, {FaultShortened, s.Short}, {FaultRemoved, s.Removed}} {
+		for range h.count {
+			all = append(all, h.kind)
+		}
+	}
+	return all
+}
+
 // Has reports whether the plan can make a fault happen at all, so that a fleet knows what to expect.
 func (p *Plan) Has(f Fault) bool {
 	for _, s := range p.Strikes {
 		switch {
 		case s.Kind == f:
 			return true
-		case f == FaultBitFlip && s.Flips > 0, f == FaultCrashInOp && s.Ops > 0, f == FaultCrashAgain && s.Again > 0:
+		case slices.Contains(s.harms(), f), f == FaultCrashInOp && s.Ops > 0, f == FaultCrashAgain && s.Again > 0:
 			return true
 		case f == FaultOneWay && s.Kind == FaultPartition:
 			ds, _ := parseDirections(s.Cuts)
@@ -262,8 +282,8 @@ func (p *Plan) validate() error {
 		return fmt.Errorf("plan: a knob is too large")
 	case p.Knobs.DefaultPartitions < 1 || p.Knobs.DefaultPartitions > 100:
 		return fmt.Errorf("plan: default_partitions is 1 to 100")
-	case p.Knobs.GroupDelay < 0 || p.Knobs.GroupDelay > sc*60 || p.Knobs.GroupLogBytes < 0:
-		return fmt.Errorf("plan: group_delay is up to a minute, and group_log_bytes not negative")
+	case p.Knobs.GroupDelay < 0 || p.Knobs.GroupDelay > sc*60 || p.Knobs.GroupLogBytes < 0 || p.Knobs.ImagePieceBytes < 0 || p.Knobs.ImagePieceBytes > 1<<30:
+		return fmt.Errorf("plan: group_delay is up to a minute, and group_log_bytes and image_piece_bytes not negative")
 	case p.Knobs.LoopDelay < 0 || p.Knobs.IODelay < 0 || p.Net.DelayMin < 0 || p.Net.DelayMean < 0 || p.Disk.OpMean < 0 ||
 		p.Disk.SyncMin < 0 || p.Disk.SyncMean < 0 || p.Net.BytesPerSecond < 0 || p.Net.NodeDelay < 0 || p.Net.NodeBytesPerSecond < 0:
 		return fmt.Errorf("plan: a delay or a rate is negative")
@@ -279,7 +299,7 @@ func (p *Plan) validate() error {
 		if !s.Kind.strikes() {
 			return fmt.Errorf("plan: strike %d: %s is not a fault that strikes at a time", s.ID, s.Kind)
 		}
-		if s.At < 0 || s.For < 0 || s.Ops < 0 || s.Again < 0 || s.Flips < 0 || s.Percent < 0 || s.Percent > 100 || s.Late < 0 || s.Room < 0 || s.Mean < 0 || s.Times < 0 || s.Times > 1_000_000 {
+		if s.At < 0 || s.For < 0 || s.Ops < 0 || s.Again < 0 || s.Flips < 0 || s.Zeroed < 0 || s.Short < 0 || s.Removed < 0 || s.Flips+s.Zeroed+s.Short+s.Removed > harmsMax || s.Percent < 0 || s.Percent > 100 || s.Late < 0 || s.Room < 0 || s.Mean < 0 || s.Times < 0 || s.Times > 1_000_000 {
 			return fmt.Errorf("plan: strike %d is out of bounds", s.ID)
 		}
 		if s.Kind == FaultPartition {

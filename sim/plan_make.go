@@ -34,6 +34,7 @@ func MakePlan(seed uint64, mode Mode) *Plan {
 	}
 	if mode == Cluster {
 		p.Until, p.EventsMax = model.Time(m.stream("length", 0).LogUniform(int64(3*sc), int64(10*sc))), 10_000_000
+		p.Settle = 180 * sc // the same, after a surge
 	}
 	m.knobs()
 	m.environment()
@@ -84,6 +85,9 @@ func (m *planner) knobs() {
 	k.DefaultPartitions = r.Between(1, 3)
 	k.GroupDelay = model.Time(m.stream("groups", 0).LogUniform(int64(ms), int64(300*ms)))
 	k.GroupLogBytes = m.stream("groups", 1).LogUniform(1000, 100_000)
+	if s := m.stream("pieces", 0); s.Percent(75) {
+		k.ImagePieceBytes = s.LogUniform(64, 64<<10)
+	}
 	k.AutoCreate = r.Percent(50)
 	if r.Percent(50) {
 		k.LoopDelay = model.Time(r.LogUniform(int64(us), int64(ms)))
@@ -362,13 +366,12 @@ func (m *planner) wipes() {
 	}
 }
 
-// rots draws what rots on a disk while its node is down: of one node, as what is damaged is held by others. It is the one
+// rots draws what becomes of a disk while its node is down: of one node, as what is damaged is held by others. It is the one
 // whose disk is lost, if one is. Where one replica in sync is enough, a broker that stops while others restart may be the last that
-// is, and nobody else is eligible.
+// is, and nobody else is eligible: then a majority must be.
 func (m *planner) rots() {
 	p, r := m.p, m.stream("rot", 0)
-	one := func(l Load) bool { return l.InSyncMin == 1 }
-	if p.Mode != Cluster || len(p.Nodes) < 3 || p.has("voters") || slices.ContainsFunc(p.Loads, one) || !r.Percent(60) {
+	if !p.clustered() || len(p.Nodes) < 3 || p.has("voters") || p.has("unclean") || !r.Percent(60) {
 		return
 	}
 	voters := 0
@@ -387,15 +390,26 @@ func (m *planner) rots() {
 	if n.Observer == 0 && voters < votersMin {
 		return
 	}
-	for range r.Between(1, 3) {
-		kind := FaultCrash
-		if r.Percent(50) {
-			kind = FaultPower
+	for i := range p.Loads {
+		l := &p.Loads[i]
+		if l.Replicas = max(2, l.Replicas); l.InSyncMin == 1 {
+			l.InSyncMin = 0
 		}
-		p.Strikes = append(p.Strikes, Strike{
-			Kind: kind, Node: n.ID, At: model.Time(r.Between(int64(500*ms), int64(p.Until))), For: model.Time(r.LogUniform(int64(ms), int64(5*sc))),
-			Flips: r.Between(1, 8),
-		})
+	}
+	for range r.Between(1, 3) {
+		s := Strike{Kind: FaultCrash, Node: n.ID, At: model.Time(r.Between(int64(500*ms), int64(p.Until))), For: model.Time(r.LogUniform(int64(ms), int64(5*sc)))}
+		if r.Percent(50) {
+			s.Kind = FaultPower
+		}
+		for _, count := range []*int64{&s.Flips, &s.Zeroed, &s.Short, &s.Removed} {
+			if r.Percent(40) {
+				*count = r.Between(1, 4)
+			}
+		}
+		if len(s.harms()) == 0 {
+			s.Flips = r.Between(1, 8)
+		}
+		p.Strikes = append(p.Strikes, s)
 	}
 }
 

@@ -87,4 +87,4 @@ func TestPlansMixTheirFaults(t *testing.T) {
 }
 
 // ofSeveral are the faults that one node alone does not have.
-var ofSeveral = []Fault{FaultPartition, FaultOneWay, FaultSlowNode, FaultWipe, FaultWipeMore, FaultFar, FaultVoters, FaultNear, FaultUnclean, FaultSurge}
+var ofSeveral = []Fault{FaultPartition, FaultOneWay, FaultSlowNode, FaultWipe, FaultWipeMore, FaultFar, FaultVoters, FaultNear, FaultUnclean, FaultSurge, FaultZeroed, FaultShortened, FaultRemoved}

@@ -45,6 +45,7 @@ func (k *Knobs) fields() []field {
 		{"auto_create", &k.AutoCreate},
 		{"group_delay", &k.GroupDelay},
 		{"group_log_bytes", &k.GroupLogBytes},
+		{"image_piece_bytes", &k.ImagePieceBytes},
 		{"loop_delay", &k.LoopDelay},
 		{"io_delay", &k.IODelay},
 	}
@@ -105,6 +106,9 @@ func (s *Strike) fields() []field {
 		{"ops", &s.Ops},
 		{"again", &s.Again},
 		{"flips", &s.Flips},
+		{"zeroed", &s.Zeroed},
+		{"shortened", &s.Short},
+		{"removed", &s.Removed},
 		{"percent", &s.Percent},
 		{"late", &s.Late},
 		{"room", &s.Room},

@@ -96,7 +96,10 @@ func (w *world) whole() bool {
 			continue
 		}
 		led = true
-		for _, v := range voters {
+		if len(voters.Before) > 0 {
+			return false // those of before are needed as well, until the change of the voters is through
+		}
+		for _, v := range voters.Now {
 			if at := w.nodeOf(v); at == 0 || broker.VoterOf(model.NodeID(at), w.node(at).directory()) != v {
 				return false
 			}

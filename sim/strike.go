@@ -17,6 +17,12 @@ func (w *world) strike(s *Strike) {
 		w.after(wholePatience, func() { w.strike(s) })
 		return
 	}
+	if len(s.harms()) > 0 && w.plan.clustered() && !w.harmless(s) {
+		if !w.settled {
+			w.after(wholePatience, func() { w.strike(s) })
+		}
+		return
+	}
 	w.trace.add(w.now, int(s.Node), "strike", uint64(s.ID), uint64(s.Kind), uint64(s.For), s.Kind.String())
 	r := w.root.Stream("strike", uint64(s.ID))
 	until := w.now + s.For
@@ -50,6 +56,15 @@ func (w *world) strike(s *Strike) {
 			n.strike(s, until)
 		}
 	}
+}
+
+// harmless reports whether of everything that a strike may damage others have enough. A voter whose metadata log is damaged is given
+// another disk, so the disks that others have lost must be made up for.
+func (w *world) harmless(s *Strike) bool {
+	if slices.ContainsFunc(w.nodes, func(n *node) bool { return int(s.Node) != n.id && n.disks > 0 }) && !w.whole() {
+		return false
+	}
+	return !slices.ContainsFunc(w.nodes, func(n *node) bool { return (s.Node == 0 || int(s.Node) == n.id) && !n.spare() })
 }
 
 // breakSome resets connections so that somebody has to dial while nobody answers.
@@ -115,7 +130,7 @@ func (n *node) strikeCrash(s *Strike, until model.Time) {
 	}
 	power := s.Kind == FaultPower
 	n.downUntil = max(n.downUntil, until)
-	n.flips, n.again = int(s.Flips), s.Again
+	n.harms, n.again = s.harms(), s.Again
 	if s.Ops == 0 {
 		n.crash(power)
 		return
@@ -139,7 +154,7 @@ func (w *world) heal() {
 		n.disk.SetCapacity(-1)
 		n.disk.FailSyncs(0, false)
 		n.disk.CrashAfter(0, false)
-		n.flips, n.again, n.slowMean, n.slowTimes = 0, 0, 0, 0
+		n.harms, n.again, n.slowMean, n.slowTimes = nil, 0, 0, 0
 	}
 	w.plan.Disk = DiskPlan{OpMean: us, SyncMin: 50 * us, SyncMean: 200 * us}
 	w.settlePrograms(false)

@@ -77,6 +77,7 @@ type Broker struct {
 	retention      retention
 	observer       observer
 	observers      observers
+	outgoing       metalog.Outgoing // images of the metadata that others fetch here
 	timeouts       produceTimeouts
 	damage         damage
 	groups         groups
@@ -503,6 +504,9 @@ func (b *Broker) Check() error {
 	if b.voter != nil && b.voter.log != nil {
 		if err := b.voter.log.Check(); err != nil {
 			return err
+		}
+		if v := b.voter; v.behind != nil && (v.behind.Version() != v.log.Next() || v.behind.Version() >= b.view.Version()) {
+			return fmt.Errorf("the metadata log is committed to %d, what is kept of it is of %d, and the broker knows %d", v.log.Next(), v.behind.Version(), b.view.Version())
 		}
 	}
 	if err := b.controller.Check(); err != nil {

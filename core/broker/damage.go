@@ -60,7 +60,7 @@ func (b *Broker) reportable() []effect.DamagedPart {
 			all = append(all, effect.DamagedPart{Partition: tp, LeaderEpoch: epoch})
 		}
 	}
-	for _, tp := range sortedOffline(b.offline) {
+	for _, tp := range sortedPartitions(b.offline) {
 		if p := b.partitions.get(tp); p != nil {
 			add(tp, p.replica.LeaderEpoch())
 		}
@@ -153,13 +153,4 @@ func (b *Broker) mayDrop(state *metadata.Partition, epoch model.LeaderEpoch) boo
 func noteDropped(t *topic, tp model.TopicPartition, why string, out *effect.Set) {
 	out.Marks.Set(effect.MarkReplicaDropped)
 	out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteReplicaDropped, Topic: t.Name, Partition: tp, Detail: why})
-}
-
-func sortedOffline(of map[model.TopicPartition]bool) []model.TopicPartition {
-	all := make([]model.TopicPartition, 0, len(of))
-	for tp := range of {
-		all = append(all, tp)
-	}
-	slices.SortFunc(all, model.TopicPartition.Compare)
-	return all
 }

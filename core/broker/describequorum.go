@@ -19,13 +19,13 @@ type DescribeQuorum struct {
 
 func (*DescribeQuorum) event() {}
 
-// Vote is how this node's voter sees the quorum, and who votes as of what it knows to be committed, by their nodes and disks;
-// false if the node does not vote.
-func (b *Broker) Vote() (state quorum.State, voters []model.VoterID, votes bool) {
+// Vote is how this node's voter sees the quorum, and who votes as of what it knows to be committed; false if the node does not
+// vote.
+func (b *Broker) Vote() (state quorum.State, voters quorum.Voters, votes bool) {
 	if b.voter == nil || b.voter.log == nil {
-		return quorum.State{}, nil, false
+		return quorum.State{}, quorum.Voters{}, false
 	}
-	return b.voter.log.State(), b.voter.log.Voters().Now, true
+	return b.voter.log.State(), b.voter.log.Voters(), true
 }
 
 // heard is what a leader of the quorum has heard of another voter.

@@ -1,7 +1,7 @@
 // Package broker composes the machines of one loop: it routes what happens to the replica, the voter, the controller, the
 // coordinator or the parked request that it concerns, owns their deadlines, and knows none of their rules. It is also a
 // node's part in its cluster: it registers and says that it lives (membership.go), follows the metadata (voter.go, or
-// observer.go if it does not vote), copies what it follows (fetcher.go), tells who is in sync with what it leads
+// observer.go if it does not vote; images of it move in pieces, imaging.go), copies what it follows (fetcher.go), tells who is in sync with what it leads
 // (propose.go), and stops serving when it is cut off (lease.go).
 //
 // Inputs are Events (event.go lists them all), outputs are effects. One goroutine in production, one

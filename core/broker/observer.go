@@ -2,9 +2,6 @@ package broker
 
 import (
 	"fmt"
-	"slices"
-
-	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/metadata"
@@ -25,10 +22,8 @@ type observer struct {
 	voter    int           // whom it asks: how often it has gone on to the next
 	known    bool          // it asks brokers that it knows, and not those that are configured
 	retryAt  model.Time
-	failures int // in a row
-	image    effect.ImageID
-	pieces   [][]byte // of the image so far
-	size     int64    // of the pieces together
+	failures int               // in a row
+	image    *metalog.Incoming // nil: none is being fetched
 }
 
 const (
@@ -102,6 +97,9 @@ func (b *Broker) knownSource() (at VoterAddress, ok bool) {
 func (b *Broker) tickObserver(now model.Time, out *effect.Set) {
 	b.tickObservers(out)
 	o := &b.observer
+	if !b.observes() && o.call == 0 {
+		o.image = nil
+	}
 	if !b.observes() || o.call != 0 || now < o.retryAt {
 		return
 	}
@@ -110,15 +108,16 @@ func (b *Broker) tickObserver(now model.Time, out *effect.Set) {
 		return
 	}
 	if o.imaging() {
-		o.call = b.call(at.Node, at.Address, effect.LaneMetadata, observeTimeout, &effect.FetchImage{
-			Replica: b.config.Advertised.ID, ClusterID: b.config.ClusterID, Partition: metalog.EntriesPartition.Partition,
-			CurrentLeaderEpoch: model.NoLeaderEpoch, ID: o.image, Position: o.size, BytesMax: imagePieceBytes,
-		}, out, b.imageObserved)
+		o.call = b.askPiece(at, o.image, out, b.imageObserved)
 		return
+	}
+	wait := observeWait
+	if b.imaging() {
+		wait = 0 // pieces come by the same connection
 	}
 	o.call = b.call(at.Node, at.Address, effect.LaneMetadata, observeWait+observeTimeout, &effect.ReplicaFetch{
 		Replica: b.config.Advertised.ID, BrokerEpoch: b.self.epoch, ClusterID: b.config.ClusterID,
-		WaitMax: observeWait, BytesMin: 1, BytesMax: observeBytes, SessionEpoch: sessionEnds,
+		WaitMax: wait, BytesMin: 1, BytesMax: observeBytes, SessionEpoch: sessionEnds,
 		Parts: []effect.ReplicaFetchPart{{
 			Partition: metalog.EntriesPartition, CurrentLeaderEpoch: model.NoLeaderEpoch, Offset: b.view.Version(),
 			LastFetchedEpoch: model.NoLeaderEpoch, LogStartOffset: model.NoOffset, BytesMax: observeBytes,
@@ -126,7 +125,7 @@ func (b *Broker) tickObserver(now model.Time, out *effect.Set) {
 	}, out, b.observed)
 }
 
-func (o *observer) imaging() bool { return o.image.EndOffset > 0 }
+func (o *observer) imaging() bool { return o.image != nil }
 
 // observed takes in what was committed.
 func (b *Broker) observed(a *effect.Answer, out *effect.Set) {
@@ -142,8 +141,11 @@ func (b *Broker) observed(a *effect.Answer, out *effect.Set) {
 		b.controllerKnown(part.Leader)
 	}
 	switch {
+	case part.Image.EndOffset > b.view.Version() && b.imaging():
+		o.next(b) // the quorum fetches one
+		return
 	case part.Image.EndOffset > b.view.Version():
-		o.image = part.Image
+		o.image = metalog.NewIncoming(part.Image, -1, b.imagePieceBytes())
 	case len(part.Batches) == 0 && part.HighWatermark > b.view.Version():
 		o.next(b) // it has something, and does not give it
 		return
@@ -160,6 +162,9 @@ func (b *Broker) observed(a *effect.Answer, out *effect.Set) {
 		return
 	}
 	o.failures, o.retryAt = 0, b.now
+	if b.imaging() {
+		o.retryAt += observeWait
+	}
 }
 
 // applyObserved goes on by one batch of the log.
@@ -170,6 +175,7 @@ func (b *Broker) applyObserved(batch record.Batch, out *effect.Set) error {
 	if batch.BaseOffset() != b.view.Version() {
 		return fmt.Errorf("a batch at offset %d comes where one at %d was to", batch.BaseOffset(), b.view.Version())
 	}
+	b.keepLogged()
 	return b.applyMetadata(batch, out)
 }
 
@@ -177,28 +183,27 @@ func (b *Broker) applyObserved(batch record.Batch, out *effect.Set) error {
 func (b *Broker) imageObserved(a *effect.Answer, out *effect.Set) {
 	o := &b.observer
 	o.call = 0
-	body, _ := a.Body.(*effect.ImageFetched)
-	switch {
-	case a.Failure != effect.CallOK:
-		o.forget() // another voter has another
-		o.next(b)
+	switch outcome, wait := takePiece(o.image, a); outcome {
+	case pieceTaken:
+		o.failures, o.retryAt = 0, b.now
+	case pieceMissed:
+		o.retryAt = b.now + wait
 		return
-	case body.Code == kerr.SnapshotNotFound.Code:
-		o.forget()
+	case pieceGone:
+		o.image = nil
 		o.retryAt = b.now + observeRetryMin
 		return
-	case body.Code != 0 || body.Position != o.size || len(body.Bytes) == 0 && body.SizeBytes > body.Position:
-		o.forget()
+	case pieceLost, pieceNone:
+		o.image = nil // another voter has another
 		o.next(b)
 		return
 	}
-	o.pieces, o.size = append(o.pieces, body.Bytes), o.size+int64(len(body.Bytes))
-	o.failures, o.retryAt = 0, b.now
-	if o.size < body.SizeBytes {
+	if !o.image.Whole() {
 		return
 	}
-	image, err := b.config.Memo.Read(slices.Concat(o.pieces...), o.image.EndOffset, imageFrom)
-	o.forget()
+	whole := o.image
+	o.image = nil
+	image, err := b.config.Memo.Read(whole.Image(), whole.ID().EndOffset, imageFrom)
 	if err != nil {
 		b.refuseMetadata(err, out)
 		return
@@ -207,14 +212,13 @@ func (b *Broker) imageObserved(a *effect.Answer, out *effect.Set) {
 		return // the quorum was faster
 	}
 	before := b.view
+	b.keepLogged()
 	b.view = b.view.Of(image)
 	out.Marks.Set(effect.MarkObserverImaged)
 	if b.caughtUp {
 		b.metadataReplaced(before, out)
 	}
 }
-
-func (o *observer) forget() { o.image, o.pieces, o.size = effect.ImageID{}, nil, 0 }
 
 // refuseMetadata says what is wrong with what a voter sent, and asks another.
 func (b *Broker) refuseMetadata(err error, out *effect.Set) {

@@ -41,7 +41,7 @@ func called(t *testing.T, b *Broker, now model.Time) *effect.Call {
 // imaged feeds an observer the image of a voter in pieces, each changed by mangle.
 func imaged(t *testing.T, o *Broker, w *world, mangle func([]byte)) {
 	t.Helper()
-	id := effect.ImageID{EndOffset: w.b.view.Version(), Epoch: w.b.voter.log.Epoch()}
+	id := w.b.newestImage()
 	now := model.Time(1)
 	answer := func(call *effect.Call, body effect.AnswerBody) {
 		var out effect.Set
@@ -166,14 +166,16 @@ func TestVoterTellsObserversWhatIsCommitted(t *testing.T) {
 // An image that is given out is large: it is let go of when nobody has come for it for a while.
 func TestVoterLetsGoOfImagesThatNobodyFetches(t *testing.T) {
 	w := withTopic(t)
+	const imageServedMin model.Time = 10e9
+	id := w.b.newestImage()
 	fetch := func() {
-		w.step(t, &FetchImage{Ask: effect.FetchImage{ID: effect.ImageID{EndOffset: w.b.view.Version(), Epoch: w.b.voter.log.Epoch()}, BytesMax: 10}})
+		w.step(t, &FetchImage{Ask: effect.FetchImage{ID: id, BytesMax: 10}})
 	}
 	tick := func(by model.Time) int {
 		w.now += by
 		var out effect.Set
 		w.b.Tick(w.now, 0, &out)
-		return len(w.b.observers.images)
+		return w.b.outgoing.Count()
 	}
 	fetch()
 	if n := tick(imageServedMin); n != 1 {

@@ -11,10 +11,9 @@ import (
 )
 
 // observers are the brokers that do not vote, as a voter sees them. Any voter tells them what it knows to be committed:
-// what is behind its image from its log, and else the image, in pieces.
+// what is behind its image from its log, and else the image, in pieces (imaging.go).
 type observers struct {
 	parked []*observing // by deadline
-	images []*servedImage
 	// What parked fetches wait to differ from.
 	told       model.Offset
 	toldLeader model.NodeID
@@ -25,21 +24,6 @@ type observing struct {
 	ev       *Fetch
 	deadline model.Time
 }
-
-// servedImage is an image that is being given out. What was committed since is not in it.
-type servedImage struct {
-	id     effect.ImageID
-	bytes  []byte
-	usedAt model.Time
-}
-
-const (
-	// imagesServedMax bounds the images that are given out at a time; imageServedMin is how long one is kept for
-	// whoever began to fetch it.
-	imagesServedMax            = 2
-	imageServedMin  model.Time = 10e9
-	imagePieceBytes            = 1 << 20
-)
 
 // isMetadataFetch reports whether another broker asks for the metadata log.
 func isMetadataFetch(ev *Fetch) bool {
@@ -111,7 +95,7 @@ func (b *Broker) tellObservers(out *effect.Set) {
 
 // tickObservers answers those whose time is up, and lets go of images that nobody fetches any more.
 func (b *Broker) tickObservers(out *effect.Set) {
-	b.observers.images = slices.DeleteFunc(b.observers.images, func(i *servedImage) bool { return b.now-i.usedAt > imageServedMin })
+	b.outgoing.Tick(b.now)
 	n := 0
 	for n < len(b.observers.parked) && b.observers.parked[n].deadline <= b.now {
 		n++
@@ -138,65 +122,4 @@ func (o *observers) deadline() model.Time {
 		return 0
 	}
 	return max(1, o.parked[0].deadline)
-}
-
-// fetchImage gives out a piece of an image.
-func (b *Broker) fetchImage(ev *FetchImage, out *effect.Set) {
-	answer := &effect.ImageFetched{ID: ev.Ask.ID, Leader: model.NoNode, LeaderEpoch: model.NoLeaderEpoch, Position: ev.Ask.Position}
-	switch image := b.imageOf(ev.Ask.ID); {
-	case ev.Ask.Partition != metalog.EntriesPartition.Partition:
-		answer.Code = kerr.UnknownTopicOrPartition.Code
-	case image == nil:
-		answer.Code = kerr.SnapshotNotFound.Code
-	case ev.Ask.Position < 0 || ev.Ask.Position > int64(len(image.bytes)):
-		answer.Code = kerr.PositionOutOfRange.Code
-	default:
-		image.usedAt = b.now
-		rest := image.bytes[ev.Ask.Position:]
-		answer.SizeBytes = int64(len(image.bytes))
-		answer.Bytes = rest[:min(len(rest), imagePieceBytes, max(1, int(ev.Ask.BytesMax)))]
-	}
-	out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: answer})
-}
-
-// imageToServe names the image that a broker is to begin with: one that others are given already, if the log goes on from
-// there, for a thousand brokers that begin together must not need a thousand images.
-func (b *Broker) imageToServe() effect.ImageID {
-	v := b.voter
-	for i := len(b.observers.images) - 1; i >= 0; i-- {
-		if image := b.observers.images[i]; image.id.EndOffset >= v.log.Start() {
-			image.usedAt = b.now // it is about to be fetched
-			return image.id
-		}
-	}
-	return b.newestImage()
-}
-
-// newestImage names an image of all that this node has. Where nobody votes, it is of no epoch.
-func (b *Broker) newestImage() effect.ImageID {
-	id := effect.ImageID{EndOffset: b.view.Version()}
-	if b.voter != nil && b.voter.log != nil {
-		id.Epoch = b.voter.log.Epoch()
-	}
-	return id
-}
-
-// imageOf is an image by its name: one that is being given out, or the newest. nil if it is neither, or if there is no
-// room for another.
-func (b *Broker) imageOf(id effect.ImageID) *servedImage {
-	o := &b.observers
-	for _, image := range o.images {
-		if image.id == id {
-			return image
-		}
-	}
-	if id.EndOffset == 0 || id != b.newestImage() {
-		return nil
-	}
-	if len(o.images) >= imagesServedMax {
-		return nil
-	}
-	image := &servedImage{id: id, bytes: imager{b}.Image(), usedAt: b.now}
-	o.images = append(o.images, image)
-	return image
 }

@@ -27,7 +27,7 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 			b.damage.due = b.damage.due || p.Damage != ""
 			continue
 		case p.Damage != "":
-			return nil, fmt.Errorf("the metadata log is damaged: %v: %s; %s", p.Partition, p.Damage, replaceVoter)
+			return nil, fmt.Errorf("%w: the metadata log, %v: %s", storage.ErrDamaged, p.Partition, p.Damage)
 		}
 		switch p.Partition {
 		case metalog.EntriesPartition:
@@ -56,9 +56,6 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 	b.settle(out)
 	return b, nil
 }
-
-// replaceVoter is what to do about a metadata log that is damaged, for people.
-const replaceVoter = "if other voters run, start this node with an empty data directory: it votes again and is filled anew; if it is the only voter, restore the whole directory from a backup"
 
 // metadataLog keeps everything until an image stands for it.
 func metadataLog() effect.LogConfig {

@@ -69,19 +69,25 @@ func (b *Broker) Watermarks(fn func(model.TopicPartition, model.Offset)) {
 	}
 }
 
-// retention spreads the retention checks of all partitions over the interval: each Tick looks at a few.
+// retention spreads the retention checks of all partitions over the interval: each Tick looks at a few. The first round is faster,
+// since storage looks into a directory when it is first used: what was removed from it while the node was down is to be known soon.
 type retention struct {
 	next   model.Time // when the next few are due
 	cursor int        // where in partitions.order they begin
+	looked bool       // the first round is over
 	// undeleted are partitions of deleted topics whose removal a full disk refused: it is tried again.
 	undeleted []model.TopicPartition
 }
 
-// retentionStep is how many partitions one Tick looks at.
-const retentionStep = 64
+const (
+	// retentionStep is how many partitions one Tick looks at.
+	retentionStep = 64
+	// firstRound is how long the first round takes at most.
+	firstRound model.Time = 30e9
+)
 
 func (b *Broker) retain(now model.Time, wall model.Timestamp, out *effect.Set) {
-	if now < b.retention.next {
+	if now < b.retention.next || len(b.partitions.order)+len(b.retention.undeleted) == 0 {
 		return
 	}
 	for _, tp := range b.retention.undeleted {
@@ -90,12 +96,16 @@ func (b *Broker) retain(now model.Time, wall model.Timestamp, out *effect.Set) {
 	b.retention.undeleted = b.retention.undeleted[:0]
 	order := b.partitions.order
 	if b.retention.cursor >= len(order) {
-		b.retention.cursor = 0
+		b.retention.cursor, b.retention.looked = 0, b.retention.looked || b.retention.cursor > 0
 	}
 	few := order[b.retention.cursor:min(b.retention.cursor+retentionStep, len(order))]
 	b.retention.cursor += len(few)
 	steps := model.Time(max(1, (len(order)+retentionStep-1)/retentionStep))
-	b.retention.next = now + max(1, b.config.RetentionCheckInterval/steps)
+	interval := b.config.RetentionCheckInterval
+	if !b.retention.looked {
+		interval = min(interval, firstRound)
+	}
+	b.retention.next = now + max(1, interval/steps)
 	for _, p := range few {
 		bounds := p.replica.Bounds()
 		if p.replica.Offline() != "" || p.replica.Cutting() {

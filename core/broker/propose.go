@@ -111,8 +111,10 @@ func (b *Broker) proposalsAnswered(a *effect.Answer, out *effect.Set) {
 		in := &body.Parts[i]
 		before := s.p.replica.Bounds().HighWatermark
 		advanced := false
-		switch in.Code {
-		case 0:
+		switch {
+		case in.Code == 0 && in.LeaderEpoch != s.epoch:
+			continue // a replica went with it, and another leader epoch has begun: it is led in that when the metadata has come
+		case in.Code == 0:
 			advanced = s.p.replica.Assigned(replica.Assignment{
 				Replicas: s.p.topic.Partition(s.p.index()).Replicas, ISR: in.ISR, PartitionEpoch: in.PartitionEpoch,
 			}, b.now, out)

@@ -81,7 +81,7 @@ func (b *Broker) topicChanged(ch *metadata.TopicChange, out *effect.Set) {
 	if ch.Before == nil {
 		kind = effect.NoteTopicCreated
 	}
-	if added || ch.Before == nil {
+	if (added || ch.Before == nil) && b.recovered == nil { // else the node has started, and takes up what there is
 		out.Notes = append(out.Notes, effect.Note{Kind: kind, Topic: t.Name, Count: int64(t.PartitionCount())})
 	}
 }
@@ -312,7 +312,7 @@ func (b *Broker) checkPartitions() error {
 	return nil
 }
 
-func sortedPartitions(of map[model.TopicPartition]*storage.Recovered) []model.TopicPartition {
+func sortedPartitions[V any](of map[model.TopicPartition]V) []model.TopicPartition {
 	all := make([]model.TopicPartition, 0, len(of))
 	for tp := range of {
 		all = append(all, tp)

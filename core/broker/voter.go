@@ -14,7 +14,6 @@ import (
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/quorum"
 	"github.com/weirmq/weir/core/record"
-	"github.com/weirmq/weir/core/storage"
 )
 
 // QuorumConfig is who keeps the metadata log, and this node's part in it.
@@ -25,6 +24,8 @@ type QuorumConfig struct {
 	// Directory is of the disk that this node votes from.
 	Directory model.DirectoryID
 	Log       metalog.Config // its Quorum.ID is filled in
+	// ImagePieceBytes is how much of an image of the metadata is moved in a call at most; 0: DefaultImagePieceBytes.
+	ImagePieceBytes int32
 }
 
 // VoterAddress is where a voter is reached.
@@ -47,16 +48,18 @@ func voterNode(id model.VoterID) model.NodeID { return model.NodeID(uint64(id)>>
 //	            alone, or the others have told their disks         the quorum's leader
 //	founding ──────────────────────────────────────────────► voting ────────────────► acting: the controller is active
 //	   │ others have a log: this disk is not the one that it was ▲  ◄────────────────
-//	   └──► joining ─────────────── is sent an image ────────────┘
+//	   └──► joining ─────────────── has fetched an image ────────┘
 type voter struct {
 	id    model.VoterID
 	log   *metalog.Log
 	out   metalog.Out
 	saved *metalog.Saved // while founding
-	told  map[model.NodeID]model.VoterID
-	asked map[model.NodeID]bool
-	askAt model.Time
-	term  quorum.Term // that the controller here is active in; 0: it is not
+	// behind is the metadata as of where the log is committed while the broker is ahead of that; nil: it is not.
+	behind *metadata.Image
+	told   map[model.NodeID]model.VoterID
+	asked  map[model.NodeID]bool
+	askAt  model.Time
+	term   quorum.Term // that the controller here is active in; 0: it is not
 	// ledBefore is the last leader that was another voter; NoNode: none was heard of.
 	ledBefore model.NodeID
 	heard     map[model.VoterID]heard // while it is active
@@ -64,6 +67,7 @@ type voter struct {
 	ledAt     model.Time              // when another voter was last heard that leads
 	change    *voterChange            // of the voters, while it is active; nil: none is under way
 	replaceAt model.Time
+	fetching  fetching // of an image that it was offered
 }
 
 func (b *Broker) newVoter() *voter {
@@ -84,10 +88,7 @@ func (b *Broker) openLog(out *effect.Set) {
 func (b *Broker) openVoter(store metalog.Store, found metalog.Found) (*metalog.Saved, error) {
 	q := &b.config.Quorum
 	saved, err := metalog.Load(store, found)
-	switch {
-	case storage.IsDamage(err):
-		return nil, fmt.Errorf("load the metadata log: %w; %s", err, replaceVoter)
-	case err != nil:
+	if err != nil {
 		return nil, fmt.Errorf("load the metadata log: %w", err)
 	}
 	first := slices.ContainsFunc(q.Voters, func(v VoterAddress) bool { return v.Node == b.config.Advertised.ID })
@@ -157,12 +158,13 @@ func (b *Broker) vote(saved *metalog.Saved, out *effect.Set) error {
 type imager struct{ b *Broker }
 
 // Applied is where what was applied ends.
-func (i imager) Applied() model.Offset { return i.b.view.Version() }
+func (i imager) Applied() model.Offset { return i.b.logged().Version() }
 
 // Image is everything that was applied.
-func (i imager) Image() []byte {
-	var all []byte
-	for batch := range i.b.view.Image.Records(0, 0) {
+func (i imager) Image() []byte { return imageBytes(i.b.logged()) }
+
+func imageBytes(image *metadata.Image) (all []byte) {
+	for batch := range image.Records(0, 0) {
 		all = append(all, batch...)
 	}
 	return all
@@ -261,7 +263,14 @@ func (b *Broker) voted(out *effect.Set) {
 	v := b.voter
 	o := v.out
 	v.out = metalog.Out{}
-	if o.Restored != nil && o.Restored.Next > b.view.Version() {
+	switch {
+	case o.Restored == nil:
+	case o.Restored.Next < b.view.Version():
+		b.restoreLogged(o.Restored)
+	case o.Restored.Next == b.view.Version():
+		v.behind = nil
+	default:
+		v.behind = nil
 		before := b.view
 		if err := b.restore(o.Restored.Batches, o.Restored.Next); err != nil {
 			invariant.Checkf(false, "an image of the metadata was checked when it came: %v", err)
@@ -277,6 +286,7 @@ func (b *Broker) voted(out *effect.Set) {
 	if o.Led != nil {
 		b.led(*o.Led, out)
 	}
+	b.fetchOffered(out)
 }
 
 // led takes in who leads the quorum.
@@ -301,7 +311,10 @@ func (b *Broker) led(s quorum.State, out *effect.Set) {
 // committed applies what the quorum has committed.
 func (b *Broker) committed(c *metalog.Committed, out *effect.Set) {
 	v := b.voter
-	if c.Batch.NextOffset() > b.view.Version() { // else it was observed
+	switch {
+	case v.behind != nil:
+		b.logOn(c.Batch) // it was observed
+	case c.Batch.NextOffset() > b.view.Version():
 		// What this version cannot read was refused before it was acknowledged. What was committed all the same rests on what
 		// was committed before it, on every node alike.
 		if err := b.applyMetadata(c.Batch, out); err != nil {
@@ -358,7 +371,7 @@ func (b *Broker) decide(out *effect.Set) {
 	for batch := b.controller.Take(out); batch != nil; batch = b.controller.Take(out) {
 		err := v.log.Propose(batch, out, &v.out)
 		b.voted(out)
-		if err != nil && v.term != 0 {
+		if err != nil && v.term != 0 { // its disk refuses it: it will not lead for long
 			v.term = 0
 			b.controller.Resign(out)
 		}
@@ -372,24 +385,24 @@ func (b *Broker) sendMessages(sends []quorum.Send, out *effect.Set) {
 		to := sends[0].To
 		var rest []quorum.Send
 		body := &effect.QuorumMessages{From: v.id, To: to}
-		isImage := false
+		isOffer := false
 		for _, s := range sends {
 			if s.To != to {
 				rest = append(rest, s)
 				continue
 			}
 			body.Messages = append(body.Messages, s.Message)
-			isImage = isImage || s.IsImage
+			isOffer = isOffer || s.IsOffer
 		}
 		sends = rest
 		address, ok := b.controllerAddress(voterNode(to))
 		if !ok {
-			v.log.Sent(to, isImage, false, out, &v.out)
+			v.log.Sent(to, isOffer, false, b.now, out, &v.out)
 			continue
 		}
 		b.call(voterNode(to), address, effect.LaneQuorum, messagesTimeout, body, out, func(a *effect.Answer, out *effect.Set) {
 			taken, _ := a.Body.(*effect.QuorumMessagesTaken)
-			v.log.Sent(to, isImage, a.Failure == effect.CallOK && taken.Code == 0, out, &v.out)
+			v.log.Sent(to, isOffer, a.Failure == effect.CallOK && taken.Code == 0, b.now, out, &v.out)
 			b.voted(out)
 		})
 	}

@@ -253,9 +253,9 @@ func (b *Broker) join(out *effect.Set) {
 // it may be none any more, and nobody has told it.
 const unledMax model.Time = 2e9
 
-// unled reports whether this node has a voter that nobody leads, or that has been sent nothing yet: without the metadata it may
-// not know where the leader is, which it has to answer to be sent any.
+// unled reports whether this node has a voter that nobody leads, or that waits for an image or has been sent nothing yet: without the
+// metadata it may not know where the leader is, which it has to answer to be sent any, and on a slow line an image takes long.
 func (b *Broker) unled() bool {
 	v := b.voter
-	return v != nil && v.log != nil && (v.log.Broken() != "" || v.log.Next() == 0 || !v.log.State().Leads && b.now-v.ledAt > unledMax)
+	return v != nil && v.log != nil && (v.log.Broken() != "" || v.log.Next() == 0 || b.imaging() || !v.log.State().Leads && b.now-v.ledAt > unledMax)
 }

@@ -123,7 +123,11 @@ const (
 func changeRecord(tp model.TopicPartition, was, to *metadata.Partition) *protocol.PartitionChangeRecord {
 	rec := unchanged(tp)
 	changed := false
-	if to.Leader != was.Leader {
+	// Where a replica goes the leader is named in any case, be it the same, which begins another leader epoch. Who was removed may
+	// not have heard of it, and still fetch as if it were a replica; if it is added again meanwhile it must not be counted on for
+	// what it has, which it will drop as soon as it hears of the removal.
+	goes := func(id model.NodeID) bool { return !slices.Contains(to.Replicas, id) }
+	if to.Leader != was.Leader || slices.ContainsFunc(was.Replicas, goes) {
 		rec.Leader, changed = int32(to.Leader), true
 	}
 	list := func(was, to []model.NodeID, into *[]int32) {

@@ -47,6 +47,7 @@ const (
 	MarkVoterJoins                          // a disk that knows nothing of the quorum joins it as another voter
 	MarkLeaseOver                           // a leader that had not reached the controller for too long stopped serving
 	MarkObserverImaged                      // a broker that does not vote began with an image of the metadata, or began anew
+	MarkVoterImaged                         // a voter that was far behind came by an image of the metadata in several pieces
 	MarkReplicaGivenUp                      // a damaged replica was taken out of the ISR or the ELR
 	MarkReplicaAlone                        // a damaged replica was left as it is: nobody else could lead
 	MarkReplicaDropped                      // a damaged replica was dropped, to be filled anew
@@ -74,6 +75,7 @@ var markNames = [MarkCount]string{
 	MarkBrokerFenced: "broker.fenced", MarkDiskReplaced: "broker.disk_replaced", MarkControlledShutdown: "broker.controlled_shutdown",
 	MarkIneligibleReplica: "partition.ineligible_replica", MarkReassigned: "partition.reassigned", MarkUncleanElection: "partition.unclean_election",
 	MarkVoterJoins: "quorum.joined", MarkVoterReplaced: "quorum.replaced", MarkLeaseOver: "broker.lease_over", MarkObserverImaged: "broker.imaged",
+	MarkVoterImaged:    "quorum.imaged",
 	MarkReplicaGivenUp: "damage.given_up", MarkReplicaAlone: "damage.alone", MarkReplicaDropped: "damage.dropped",
 }
 

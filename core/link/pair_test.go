@@ -70,6 +70,7 @@ func (p *pair) pump() {
 		}
 		if lo.Dial {
 			p.s = session.New(&p.config, 9)
+			p.s.ForNodes = true
 			p.l.Connected(p.now, &p.lo)
 		}
 		for _, f := range lo.Frames {

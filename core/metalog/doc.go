@@ -19,11 +19,18 @@
 // An image is a control batch that says of what, batches of records, and a control batch that says it is complete. A crash
 // between leaves one that is not, which is skipped.
 //
+// Images come to other voters, and to brokers that do not vote, in pieces:
+//
+//	Outgoing  images that are held for whoever was told of them      Incoming  one that is being fetched, piece by piece
+//
+// What a voter is sent is the Offer of an image: up to where it is, of how many bytes, with what checksum. It is Offered until it has
+// Arrived, or is not wanted any more, and offered again now and then in case the voter has forgotten.
+//
 // An image that comes from another voter replaces the log: it is made durable, then the entries are dropped, and only then
 // is anything written behind it. A crash between leaves a log that the image is not of, because it is shorter or has other
 // terms. It is dropped at the start. One's own image is of the entries that are there, and lets the older of them go.
 //
-// Inputs: proposals, other voters' messages, completions of storage, time. Outputs: effects for storage, and in Out
+// Inputs: proposals, other voters' messages and images, completions of storage, time. Outputs: effects for storage, and in Out
 // what was committed, restored, or is to be sent.
 //
 // Invariants:
@@ -35,5 +42,5 @@
 //  5. What another voter sends, and what the disk holds, is refused unless the machine can read it: a voter of an older
 //     version stays behind, or does not start, and never finds out by what is committed.
 //
-// Deliberately absent: what the records mean (metadata), who proposes (controller), and how voters are reached (broker).
+// Deliberately absent: what the records mean (metadata), who proposes (controller), and how voters are reached and asked for pieces (broker).
 package metalog

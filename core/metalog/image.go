@@ -46,16 +46,6 @@ func checkImage(data []byte, machine Machine) error {
 	return machine.CheckImage(batches, next)
 }
 
-// imager is what the quorum asks for an image.
-type imager struct{ l *Log }
-
-func (i imager) Image() ([]byte, bool) {
-	if i.l.machine.Applied() != i.l.Next() {
-		return nil, false
-	}
-	return imageData(i.l.Next(), i.l.machine.Image()), true
-}
-
 // putImage writes an image and returns where it ends.
 func (l *Log) putImage(image *quorum.Image, next model.Offset, batches []byte, set *effect.Set) model.Offset {
 	add := func(b record.Batch) {

@@ -29,11 +29,13 @@ type Config struct {
 	ImageBytesMin int64
 	// RetryInterval is how long to wait after the disk was full.
 	RetryInterval model.Time
+	// OfferInterval is how often an image is offered to a voter that has not come by one.
+	OfferInterval model.Time
 }
 
 // DefaultConfig makes an image every 16 MiB of entries at the earliest.
 func DefaultConfig(id quorum.VoterID, seed uint64) Config {
-	return Config{Quorum: quorum.DefaultConfig(id, seed), ImageBytesMin: 16 << 20, RetryInterval: 250e6}
+	return Config{Quorum: quorum.DefaultConfig(id, seed), ImageBytesMin: 16 << 20, RetryInterval: 250e6, OfferInterval: 2e9}
 }
 
 // Machine is the state machine that the committed batches are for.
@@ -43,6 +45,10 @@ type Machine interface {
 	Applied() model.Offset
 	// Image is everything that was committed so far, as batches of records.
 	Image() []byte
+	// Hold holds that image, for other voters to fetch it in pieces, and says what it is. It may not be able to.
+	Hold(id effect.ImageID) (Offer, bool)
+	// Holds reports whether an image is held still, and goes on holding it.
+	Holds(id effect.ImageID) bool
 	// CheckBatch refuses a batch that cannot be taken in, whatever was before: another voter sends it, or it was found on the
 	// disk, and a newer version may have written it.
 	CheckBatch(b record.Batch) error
@@ -75,7 +81,9 @@ type Log struct {
 	barred                bar
 	unwritten             []pendingWrite // of the quorum, in order
 	retryAt               model.Time     // 0: nothing was refused
-	broken                string         // why this voter is none any more; empty while it is
+	proposed              []record.Batch // in proposedTerm, and not taken by the quorum yet
+	proposedTerm          quorum.Term
+	broken                string // why this voter is none any more; empty while it is
 
 	sinceImageBytes int64        // of entries that were committed
 	imageBytes      int64        // of the newest that was made: another is worth it after as many of entries
@@ -84,6 +92,7 @@ type Log struct {
 	start           model.Offset // where the entries begin in storage, or are about to
 	making          *imageMade   // is being written
 	hardFrom        model.Offset // what is before it may go
+	offers          []madeOffer  // by time
 }
 
 // place is how far one of the partitions goes.
@@ -205,14 +214,35 @@ func (l *Log) endOf(i quorum.Index) model.Offset { return l.ends[i-l.base] }
 // ErrBroken says that this voter's disk refuses it.
 var ErrBroken = errors.New("this voter's log cannot be written")
 
-// Propose adds a batch; see quorum.Propose.
+// Propose adds a batch; see quorum.Propose. It is refused by who does not lead. Who is handing its leadership over keeps it,
+// and adds it if nothing comes of that: whoever leads in the same term for longer finds it committed.
 func (l *Log) Propose(batch record.Batch, set *effect.Set, out *Out) error {
-	if l.broken != "" {
+	s := l.q.State()
+	switch {
+	case l.broken != "":
 		return ErrBroken
+	case !s.Leads:
+		return quorum.ErrNotLeader
 	}
-	err := l.q.Propose(batch, &l.out)
+	l.proposed, l.proposedTerm = append(l.proposed, batch), s.Term
 	l.carry(set, out)
-	return err
+	return nil
+}
+
+// proposeNext hands the quorum what was proposed first and not taken yet, and reports whether it takes it.
+func (l *Log) proposeNext() bool {
+	if len(l.proposed) == 0 {
+		return false
+	}
+	if s := l.q.State(); !s.Leads || s.Term != l.proposedTerm {
+		l.proposed = nil
+		return false
+	}
+	if l.q.Propose(l.proposed[0], &l.out) != nil {
+		return false
+	}
+	l.proposed = slices.Delete(l.proposed, 0, 1)
+	return true
 }
 
 // Change proposes other voters; see quorum.Change.
@@ -243,19 +273,6 @@ func (l *Log) Receive(from quorum.VoterID, message []byte, set *effect.Set, out 
 	return err
 }
 
-// Sent says what became of an image that was sent, and Unreachable that another message was lost for sure.
-func (l *Log) Sent(to quorum.VoterID, isImage, ok bool, set *effect.Set, out *Out) {
-	if l.broken != "" {
-		return
-	}
-	if isImage {
-		l.q.ImageSent(to, ok, &l.out)
-	} else if !ok {
-		l.q.Unreachable(to, &l.out)
-	}
-	l.carry(set, out)
-}
-
 // Tick does what is due.
 func (l *Log) Tick(now model.Time, set *effect.Set, out *Out) {
 	if l.broken != "" {
@@ -266,6 +283,7 @@ func (l *Log) Tick(now model.Time, set *effect.Set, out *Out) {
 		l.resume(set, out)
 	}
 	l.makeImage(set)
+	l.offerAgain(now, set, out)
 	if now >= l.q.Deadline() {
 		l.q.Tick(now, &l.out)
 	}
@@ -291,8 +309,15 @@ func (l *Log) Deadline() model.Time {
 	return l.q.Deadline()
 }
 
-// carry takes out of the quorum what it wants done.
+// carry takes out of the quorum what it wants done, and has it take what waits to be proposed.
 func (l *Log) carry(set *effect.Set, out *Out) {
+	l.carryOut(set, out)
+	for l.proposeNext() {
+		l.carryOut(set, out)
+	}
+}
+
+func (l *Log) carryOut(set *effect.Set, out *Out) {
 	o := &l.out
 	if o.Restored != nil {
 		next, batches, err := splitImage(o.Restored.Data)

@@ -198,6 +198,7 @@ func Open(config Config, s *Saved, machine Machine, now model.Time, set *effect.
 		}
 	}
 	config.Quorum.CheckEntry = func(data []byte) error { return checkEntry(data, machine) }
+	config.Quorum.CheckOffer = func(about []byte) error { _, err := readOffer(about); return err }
 	config.Quorum.CheckImage = func(data []byte) error { return checkImage(data, machine) }
 	q, err := quorum.New(config.Quorum, s.quorum, imager{l}, now)
 	if err != nil {

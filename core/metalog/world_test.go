@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/weirmq/weir/core/effect"
@@ -54,7 +55,16 @@ type voter struct {
 	next    model.Offset
 	sum     uint64
 	retried bool
-	old     bool // it reads nothing of what the others write
+	// accepted is what it was asked to propose in this life, in a term.
+	accepted     [][]byte
+	acceptedTerm quorum.Term
+	old          bool // it reads nothing of what the others write
+
+	outgoing Outgoing
+	incoming *Incoming // of offer; nil: none
+	offer    Offer
+	damaged  bool // a piece of it was
+	line     int  // how slow it comes
 }
 
 // Applied is where it is of.
@@ -62,6 +72,105 @@ func (v *voter) Applied() model.Offset { return v.next }
 
 // Image is the sum and where it is of, with some padding, in batches of one record.
 func (v *voter) Image() []byte { return image(v.next, v.sum, v.w.padding) }
+
+// Hold is refused now and then, as if there were no room.
+func (v *voter) Hold(id effect.ImageID) (Offer, bool) {
+	if id.EndOffset != v.next {
+		v.w.failf("voter %d is at %d and is to hold an image up to %d", v.id, v.next, id.EndOffset)
+	}
+	return v.outgoing.Hold(id, v.l.Start(), 2+v.w.random.IntN(2), v.w.now, v.Image)
+}
+
+// Holds is part of Machine.
+func (v *voter) Holds(id effect.ImageID) bool {
+	holds := v.outgoing.Holds(id, v.w.now)
+	if holds {
+		v.w.mark("offered again")
+	}
+	return holds
+}
+
+// fetch goes on fetching the image that was offered, piece by piece.
+func (v *voter) fetch() {
+	w := v.w
+	from, offer, ok := v.l.Offered()
+	switch {
+	case !ok && v.incoming != nil:
+		w.mark("fetch ended")
+		v.incoming = nil
+		return
+	case !ok:
+		return
+	case v.incoming == nil || v.offer != offer:
+		if v.incoming != nil {
+			w.mark("fetch began anew")
+		}
+		v.offer, v.incoming, v.damaged = offer, NewIncoming(offer.ID, offer.SizeBytes, 700), false
+		v.line = []int{2, 3, 100}[w.random.IntN(3)]
+	}
+	if w.random.IntN(v.line) > 0 {
+		return
+	}
+	source := w.voters[from-1]
+	if source.l != nil && !w.net.Calm && w.random.IntN(60) == 0 {
+		w.troubleWhileFetched(source)
+	}
+	if source.l == nil || !w.net.Asks(v.id, from) {
+		w.mark("piece lost")
+		if _, again := v.incoming.Miss(effect.CallFailure(1 + w.random.IntN(3))); !again {
+			w.mark("fetch given up")
+			v.incoming = nil
+			v.l.Decline()
+		}
+		return
+	}
+	position, bytesMax := v.incoming.Ask()
+	piece, size, held := source.outgoing.Piece(offer.ID, position, bytesMax, w.now)
+	if !held {
+		w.mark("image gone")
+		v.incoming = nil
+		v.l.Decline()
+		return
+	}
+	piece = bytes.Clone(piece)
+	if !w.net.Calm && w.random.IntN(200) == 0 {
+		piece[w.random.IntN(len(piece))] ^= 1
+		v.damaged = true
+	}
+	if err := v.incoming.Take(&effect.ImageFetched{ID: offer.ID, Position: position, SizeBytes: size, Bytes: piece}); err != nil {
+		w.failf("voter %d does not take a piece: %v", v.id, err)
+	}
+	if !v.incoming.Whole() {
+		return
+	}
+	in := v.incoming
+	v.incoming = nil
+	switch err := v.l.Arrived(in.Image(), &v.set, &v.out); {
+	case (err == nil) == v.damaged && !(v.old && errors.Is(err, errOld)):
+		w.failf("voter %d takes an image in (damaged %t): %v", v.id, v.damaged, err)
+	case v.damaged:
+		w.mark("damaged image refused")
+	case in.Pieces() > 1:
+		w.mark("fetched in pieces")
+	}
+	v.took()
+}
+
+// troubleWhileFetched is trouble of a voter that another fetches an image of, which is seldom.
+func (w *world) troubleWhileFetched(v *voter) {
+	switch w.random.IntN(3) {
+	case 0:
+		v.crash()
+	case 1:
+		v.outgoing = Outgoing{} // what it offers next is newer
+		for i := range v.l.offers {
+			v.l.offers[i].at = w.now
+		}
+	case 2:
+		v.l.HandOver(w.ids[w.random.IntN(len(w.ids))], &v.set, &v.out)
+		v.took()
+	}
+}
 
 func image(next model.Offset, sum uint64, padding int) []byte {
 	value := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(next)), sum)
@@ -187,7 +296,8 @@ func (v *voter) start() {
 		saved.Found(w.ids, image(foundingNext, 0, w.padding))
 		w.mark("founded")
 	}
-	v.engine, v.work, v.next, v.sum = engine, nil, 0, 0
+	v.engine, v.work, v.next, v.sum, v.accepted = engine, nil, 0, 0, nil
+	v.outgoing, v.incoming = Outgoing{}, nil
 	v.set, v.out = effect.Set{}, Out{}
 	for _, tp := range []model.TopicPartition{EntriesPartition, HardPartition, ImagesPartition} {
 		v.set.Opens = append(v.set.Opens, effect.Open{Partition: tp, Config: effect.LogConfig{
@@ -199,7 +309,7 @@ func (v *voter) start() {
 	}
 	config := DefaultConfig(v.id, w.seed*1000+w.starts)
 	config.Quorum.MessageBytesMax, config.Quorum.InFlightBytesMax = 600, 2400
-	config.ImageBytesMin, config.RetryInterval = 3000, 30e6
+	config.ImageBytesMin, config.RetryInterval, config.OfferInterval = 3000, 30e6, 100e6
 	if v.l, err = Open(config, saved, v, w.now, &v.set); err != nil {
 		w.failf("voter %d does not open: %v", v.id, err)
 	}
@@ -282,17 +392,17 @@ func (w *world) committed(v *voter, c Committed) {
 }
 
 func (w *world) send(from quorum.VoterID, s quorum.Send) {
-	m := quorumtest.Message{From: from, To: s.To, Bytes: s.Message, IsImage: s.IsImage}
+	m := quorumtest.Message{From: from, To: s.To, Bytes: s.Message, IsOffer: s.IsOffer}
 	if w.net.Send(w.now, m) {
 		w.lost(&m)
 	}
 }
 
-// lost tells a sender of what did not arrive: always of an image, now and then of the rest.
+// lost tells a sender of what did not arrive: always of an offer, now and then of the rest.
 func (w *world) lost(m *quorumtest.Message) {
 	v := w.voters[m.From-1]
-	if v.l != nil && (m.IsImage || w.random.IntN(3) == 0) {
-		v.l.Sent(m.To, m.IsImage, false, &v.set, &v.out)
+	if v.l != nil && (m.IsOffer || w.random.IntN(3) == 0) {
+		v.l.Sent(m.To, m.IsOffer, false, w.now, &v.set, &v.out)
 		v.took()
 	}
 }
@@ -380,8 +490,8 @@ func (w *world) step() {
 		if w.random.IntN(2) == 0 {
 			v.perform() // or more of one step goes into the set
 		}
-		if s := w.voters[m.From-1]; m.IsImage && s.l != nil {
-			s.l.Sent(m.To, true, true, &s.set, &s.out)
+		if s := w.voters[m.From-1]; m.IsOffer && s.l != nil {
+			s.l.Sent(m.To, true, true, w.now, &s.set, &s.out)
 			s.took()
 		}
 	}
@@ -389,6 +499,8 @@ func (w *world) step() {
 		if v.l == nil {
 			continue
 		}
+		v.outgoing.Tick(w.now)
+		v.fetch()
 		if at := v.l.Deadline(); at != 0 && at <= w.now {
 			v.l.Tick(w.now, &v.set, &v.out)
 			v.took()
@@ -425,8 +537,17 @@ func (w *world) propose() (value []byte) {
 	}
 	err := v.l.Propose(batch(values...), &v.set, &v.out)
 	v.took()
-	if errors.Is(err, quorum.ErrNotLeader) {
-		return nil
+	if err != nil {
+		w.failf("voter %d leads and refuses a proposal: %v", v.id, err)
+	}
+	if s := v.l.State(); s.Leads {
+		if s.Term != v.acceptedTerm {
+			v.accepted, v.acceptedTerm = nil, s.Term
+		}
+		v.accepted = append(v.accepted, value)
+	}
+	if len(v.l.proposed) > 0 {
+		w.mark("proposed while handing over")
 	}
 	w.mark("proposed")
 	return value
@@ -514,16 +635,20 @@ func (w *world) heal() {
 
 // agreed reports whether everybody has been given a proposal.
 func (w *world) agreed(value []byte) bool {
+	for _, v := range w.voters {
+		if v.next != w.end || v.sum != w.sums[w.end] {
+			return false
+		}
+	}
+	return w.has(value)
+}
+
+// has reports whether a proposal is committed.
+func (w *world) has(value []byte) bool {
 	for _, c := range w.log {
-		if c.Batch.IsControl() || !bytes.Contains(c.Batch, value) {
-			continue
+		if !c.Batch.IsControl() && bytes.Contains(c.Batch, value) {
+			return true
 		}
-		for _, v := range w.voters {
-			if v.next != w.end || v.sum != w.sums[w.end] {
-				return false
-			}
-		}
-		return true
 	}
 	return false
 }
@@ -532,6 +657,14 @@ func (w *world) agreed(value []byte) bool {
 func (w *world) settled() {
 	for range 500 {
 		w.step()
+	}
+	if v := w.leader(); v != nil && v.acceptedTerm == v.l.State().Term {
+		for _, value := range v.accepted {
+			if !w.has(value) {
+				w.failf("voter %d leads since it took proposal %x, and that is not committed", v.id, value)
+			}
+			w.mark("proposed and led on")
+		}
 	}
 	for _, v := range w.voters {
 		if err := v.engine.Check(); err != nil {
@@ -585,8 +718,10 @@ func TestWhatIsCommittedIsKeptWhateverTheDisksLose(t *testing.T) {
 	for _, name := range []string{
 		"founded", "proposed", "committed", "crash", "crash after a sync", "crash while an image is made", "crash while the disk is full", "crash before a cut",
 		"checkpoint", "truncated", "image", "restored", "full", "retried", "cut after a crash", "image and entries before it",
+		"proposed while handing over", "proposed and led on",
+		"offered again", "piece lost", "image gone", "fetch began anew", "fetch ended", "fetch given up", "damaged image refused", "fetched in pieces",
 	} {
-		if marks[name] == 0 {
+		if rare := strings.HasPrefix(name, "fetch ") || name == "damaged image refused"; marks[name] == 0 && !(rare && testing.Short()) {
 			t.Errorf("%s: never in %d seeds", name, seeds)
 		}
 	}
@@ -596,7 +731,7 @@ func TestWhatIsCommittedIsKeptWhateverTheDisksLose(t *testing.T) {
 func TestAVoterRefusesWhatItsMachineCannotTakeIn(t *testing.T) {
 	w := newWorld(t, 0, 3)
 	w.net.Calm = true
-	for w.leader() == nil || w.voters[0].next < w.end || w.voters[1].next < w.end || w.voters[2].next < w.end {
+	for w.end == foundingNext || w.leader() == nil || w.voters[0].next < w.end || w.voters[1].next < w.end || w.voters[2].next < w.end {
 		w.step()
 	}
 	leader := w.leader()

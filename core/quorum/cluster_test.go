@@ -28,6 +28,13 @@ type world struct {
 	proposed uint64
 	trace    hash64
 	marks    map[string]int
+	offers   []offered
+}
+
+// offered is an offer that arrived: it is made again if nothing comes of it.
+type offered struct {
+	from, to VoterID
+	at       model.Time
 }
 
 type hash64 interface {
@@ -46,9 +53,74 @@ type voter struct {
 	syncAt  model.Time
 	applied Index
 	sum     uint64
+
+	held   map[Index][]byte // images that others may fetch
+	wanted Index            // the image that it fetches; 0: none
+	from   VoterID
+	pieces int // that it has yet to fetch
 }
 
-func (v *voter) Image() ([]byte, bool) { return v.image(), true }
+// Offer names an image by its entry.
+func (v *voter) Offer() ([]byte, bool) {
+	v.held[v.applied] = v.image()
+	return binary.BigEndian.AppendUint64(nil, uint64(v.applied)), v.w.random.IntN(10) > 0
+}
+
+func (v *voter) Holds(about []byte) bool {
+	if v.w.random.IntN(3) == 0 {
+		clear(v.held)
+	}
+	if v.held[Index(binary.BigEndian.Uint64(about))] == nil {
+		return false
+	}
+	v.w.mark("offered again")
+	return true
+}
+
+// fetch goes on fetching what was offered, piece by piece.
+func (v *voter) fetch() {
+	w := v.w
+	from, image, ok := v.q.Offered()
+	switch {
+	case !ok && v.wanted != 0:
+		w.mark("fetch ended")
+		v.wanted = 0
+		return
+	case !ok:
+		return
+	case v.wanted != image.Index || v.from != from:
+		if v.wanted != 0 {
+			w.mark("fetch began anew")
+		}
+		v.wanted, v.from, v.pieces = image.Index, from, 1+w.random.IntN(25)
+	}
+	if w.random.IntN(5) > 0 {
+		return
+	}
+	o := w.voters[from]
+	if o != nil && o.q != nil && !w.net.Calm && w.random.IntN(20) == 0 {
+		w.troubleWhileFetched(o)
+	}
+	if o == nil || o.q == nil || !w.net.Asks(v.id, from) {
+		w.mark("piece lost")
+		return
+	}
+	data := o.held[image.Index]
+	if data == nil {
+		w.mark("image gone")
+		v.q.Decline()
+		return
+	}
+	if v.pieces--; v.pieces > 0 {
+		return
+	}
+	v.wanted = 0
+	if err := v.q.Arrived(data, &v.out); err != nil {
+		w.failf("voter %d refuses the image of voter %d: %v", v.id, from, err)
+	}
+	w.mark("fetched")
+	v.take()
+}
 
 func (v *voter) image() []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(v.applied)), v.sum)
@@ -86,6 +158,7 @@ func (v *voter) start() {
 	c := DefaultConfig(v.id, w.seed*1000+w.starts)
 	c.MessageBytesMax, c.InFlightBytesMax = 100, 400
 	v.queued, v.out = nil, Out{}
+	v.held, v.wanted = map[Index][]byte{}, 0
 	v.applied, v.sum = v.disk.Image.Index, 0
 	if d := v.disk.Image.Data; len(d) == 16 {
 		v.sum = binary.BigEndian.Uint64(d[8:])
@@ -183,21 +256,21 @@ func (v *voter) take() {
 }
 
 func (w *world) send(from VoterID, s Send) {
-	m := quorumtest.Message{From: from, To: s.To, Bytes: s.Message, IsImage: s.IsImage}
+	m := quorumtest.Message{From: from, To: s.To, Bytes: s.Message, IsOffer: s.IsOffer}
 	if w.net.Send(w.now, m) {
 		w.lost(&m)
 	}
 }
 
-// lost tells a sender of what did not arrive: always of an image, now and then of the rest.
+// lost tells a sender of what did not arrive: always of an offer, now and then of the rest.
 func (w *world) lost(m *quorumtest.Message) {
 	v := w.voters[m.From]
 	if v == nil || v.q == nil {
 		return
 	}
-	if m.IsImage {
-		v.q.ImageSent(m.To, false, &v.out)
-		w.mark("image lost")
+	if m.IsOffer {
+		v.q.OfferLost(m.To, &v.out)
+		w.mark("offer lost")
 		v.take()
 	} else if w.random.IntN(3) == 0 {
 		v.q.Unreachable(m.To, &v.out)
@@ -218,13 +291,17 @@ func (w *world) step() {
 			w.failf("voter %d refuses a message of voter %d: %v", m.To, m.From, err)
 		}
 		v.take()
-		if m.IsImage {
-			if s := w.voters[m.From]; s != nil && s.q != nil {
-				s.q.ImageSent(m.To, true, &s.out)
-				s.take()
-			}
+		if m.IsOffer {
+			w.offers = append(w.offers, offered{m.From, m.To, w.now + model.Time(20e6+w.random.IntN(200e6))})
 		}
 	}
+	for _, o := range w.offers {
+		if s := w.voters[o.from]; o.at <= w.now && s != nil && s.q != nil {
+			s.q.OfferLost(o.to, &s.out)
+			s.take()
+		}
+	}
+	w.offers = slices.DeleteFunc(w.offers, func(o offered) bool { return o.at <= w.now })
 	for _, id := range w.ids {
 		v := w.voters[id]
 		if v.q == nil {
@@ -241,6 +318,7 @@ func (w *world) step() {
 			v.q.Written(token, &v.out)
 			v.take()
 		}
+		v.fetch()
 		if v.q.Deadline() <= w.now {
 			v.q.Tick(w.now, &v.out)
 			v.take()
@@ -272,7 +350,7 @@ func (w *world) propose() {
 
 // compact saves an image and forgets what is in it, but for a few entries.
 func (v *voter) compact() {
-	if v.applied < v.disk.Image.Index+10 {
+	if v.applied < v.disk.Image.Index+10 || len(v.queued) > 0 {
 		return
 	}
 	to := v.applied - 5
@@ -307,7 +385,7 @@ func (w *world) trouble() {
 	case 5:
 		w.net.Heal()
 	case 6:
-		if v.q != nil && len(v.queued) == 0 {
+		if v.q != nil {
 			v.compact()
 		}
 	case 7:
@@ -316,6 +394,26 @@ func (w *world) trouble() {
 			l.take()
 			w.mark("handed over")
 		}
+	}
+}
+
+// troubleWhileFetched is trouble of a voter that another fetches an image of, which is seldom.
+func (w *world) troubleWhileFetched(v *voter) {
+	switch w.random.IntN(4) {
+	case 0:
+		v.crash()
+	case 1:
+		clear(v.held)
+	case 2:
+		v.compact()
+		clear(v.held)
+		for _, id := range w.ids {
+			v.q.OfferLost(id, &v.out) // what it offers next is newer
+			v.take()
+		}
+	case 3:
+		v.q.HandOver(w.ids[w.random.IntN(len(w.ids))], &v.out)
+		v.take()
 	}
 }
 
@@ -368,7 +466,7 @@ func (w *world) heal() {
 		if want != 0 && w.agreed(want) {
 			return
 		}
-		if want != 0 && w.now%5e9 == 0 {
+		if w.now/1e6%5000 == 0 {
 			want = 0 // its leader may have been deposed
 		}
 	}
@@ -441,7 +539,11 @@ func TestQuorumKeepsWhatIsCommitted(t *testing.T) {
 		marks["committed"] += len(w.log)
 		marks["terms"] += len(w.leaders)
 	}
-	for _, name := range []string{"proposed", "committed", "crash", "crash kept a write", "compacted", "restored", "handed over", "changed voters", "image lost", "terms"} {
+	names := []string{"proposed", "committed", "crash", "crash kept a write", "compacted", "restored", "handed over", "changed voters", "offered again", "piece lost", "fetched", "terms"}
+	if !testing.Short() {
+		names = append(names, "offer lost", "image gone", "fetch began anew", "fetch ended")
+	}
+	for _, name := range names {
 		if marks[name] == 0 {
 			t.Errorf("%s: never in %d seeds", name, seeds)
 		}

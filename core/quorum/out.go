@@ -49,8 +49,9 @@ type Write struct {
 type Send struct {
 	To      VoterID
 	Message []byte
-	// IsImage asks for ImageSent when it has arrived, or is lost.
-	IsImage bool
+	// IsOffer says that an image is offered. It asks for OfferLost when it is lost, and now and then as long as it is not known what
+	// became of it.
+	IsOffer bool
 }
 
 // settle takes out of the library what it wants done.
@@ -70,6 +71,10 @@ func (q *Quorum) settle(out *Out) {
 				q.deliver(m, out)
 			}
 		}
+	}
+	q.release(out)
+	if q.offered != nil && !q.wants(q.offered) {
+		q.offered = nil
 	}
 	if s := q.State(); s.Term != q.leading.Term || s.Leader != q.leading.Leader || s.Leads != q.leading.Leads {
 		q.leading = s
@@ -127,6 +132,43 @@ func (q *Quorum) changes(after, to uint64) bool {
 		slices.ContainsFunc(q.writes, func(w pendingWrite) bool { return slices.ContainsFunc(w.entries, isOne) })
 }
 
+// tellable reports whether others may be told that the log is committed up to an index: that a change of the voters is, they are told
+// when it cannot be forgotten here. Who votes no more would else leave elections to those who do; and they, after a crash, could still
+// be waiting for its vote.
+func (q *Quorum) tellable(commit uint64) bool {
+	durable := q.log.hard.GetCommit()
+	return commit <= durable || !q.changes(durable, commit)
+}
+
+// holds keeps back what tells too much, and reports whether it does. Who is sent entries behind a change must learn that it is committed
+// no later, so that these wait, too. Heartbeats do not.
+func (q *Quorum) holds(m *raftpb.Message) bool {
+	switch m.GetType() { //nolint:exhaustive // others tell nothing
+	case raftpb.MsgHeartbeat:
+		if !q.tellable(m.GetCommit()) {
+			m.Commit = new(q.log.hard.GetCommit())
+		}
+		return false
+	case raftpb.MsgApp, raftpb.MsgSnap:
+	default:
+		return false
+	}
+	if q.tellable(max(m.GetCommit(), m.GetSnapshot().GetMetadata().GetIndex())) {
+		return false
+	}
+	q.held = append(q.held, m)
+	return true
+}
+
+// release sends what was held back and may be sent now.
+func (q *Quorum) release(out *Out) {
+	held := q.held
+	q.held = nil
+	for _, m := range held {
+		q.deliver(m, out)
+	}
+}
+
 // commit gives out committed entries.
 func (q *Quorum) commit(entries []*raftpb.Entry, out *Out) {
 	for _, e := range entries {
@@ -157,7 +199,10 @@ func (q *Quorum) deliver(m *raftpb.Message, out *Out) {
 		q.timer.stepped(before, q.node.BasicStatus(), m)
 		return
 	}
+	if q.holds(m) {
+		return
+	}
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	invariant.Check(err == nil, "a message of the library's can be written")
-	out.Sends = append(out.Sends, Send{To: VoterID(m.GetTo()), Message: b, IsImage: m.GetType() == raftpb.MsgSnap})
+	out.Sends = append(out.Sends, Send{To: VoterID(m.GetTo()), Message: b, IsOffer: m.GetType() == raftpb.MsgSnap})
 }

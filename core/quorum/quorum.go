@@ -40,8 +40,9 @@ type Config struct {
 	InFlightBytesMax uint64
 	// UncommittedBytesMax bounds what was proposed and is not committed: beyond it proposals are refused.
 	UncommittedBytesMax uint64
-	// CheckEntry and CheckImage, unless nil, refuse data that another voter sends and nobody can have proposed.
-	CheckEntry, CheckImage func(data []byte) error
+	// CheckEntry and CheckImage, unless nil, refuse data that another voter sends and nobody can have proposed. CheckOffer
+	// refuses what no Imager says of an image.
+	CheckEntry, CheckImage, CheckOffer func(data []byte) error
 }
 
 // DefaultConfig elects within one to two seconds of a leader's death.
@@ -52,11 +53,13 @@ func DefaultConfig(id VoterID, seed uint64) Config {
 	}
 }
 
-// Imager makes an image of everything that was committed so far: what a voter is sent that is too far behind. What
+// Imager makes images of everything that was committed so far: what a voter is offered that is too far behind. What
 // a step gives out is expected to be applied before the next.
 type Imager interface {
-	// Image makes it; false says that it cannot be made now.
-	Image() (data []byte, ok bool)
+	// Offer makes one and holds it, for the voter to fetch it by what is said of it; false says that it cannot be made now.
+	Offer() (about []byte, ok bool)
+	// Holds reports whether an image that was offered is held still, and goes on holding it then.
+	Holds(about []byte) bool
 }
 
 // Quorum is one voter.
@@ -72,12 +75,16 @@ type Quorum struct {
 	timer  electionTimer
 	imager Imager
 
-	writes    []pendingWrite // submitted and not durable, oldest first
+	writes    []pendingWrite    // submitted and not durable, oldest first
+	held      []*raftpb.Message // for others, until what they tell cannot be forgotten here
 	lastToken uint64
 	nextTick  model.Time
 	emitted   Index // the last that was given out as committed
 	applied   Index // the last that was given out before this step: what the image is of
 	leading   State // as last told
+
+	offers  *raftpb.Snapshot // the last that was offered to others; its data is what was said of it
+	offered *raftpb.Message  // to this voter, which wants it and has not got it
 }
 
 // pendingWrite is what is done when a write is durable.
@@ -175,26 +182,6 @@ func New(config Config, saved Saved, imager Imager, now model.Time) (*Quorum, er
 	return q, nil
 }
 
-// image is what the library is given when it wants to send a snapshot: always the newest.
-func (q *Quorum) image() *raftpb.Snapshot {
-	if q.applied != q.emitted {
-		return nil // more was committed in this very step: the library asks again
-	}
-	term := q.TermOf(q.emitted)
-	if term == 0 {
-		// Committed entries are durable or still with the library, which then does not want an image.
-		return nil
-	}
-	data, ok := q.imager.Image()
-	if !ok {
-		return nil
-	}
-	return &raftpb.Snapshot{
-		Data:     data,
-		Metadata: &raftpb.SnapshotMetadata{ConfState: q.log.voters, Index: new(uint64(q.emitted)), Term: new(uint64(term))},
-	}
-}
-
 // ErrNotLeader says that a proposal was not taken because this voter does not lead, or hands its leadership over.
 var ErrNotLeader = errors.New("not the leader")
 
@@ -289,13 +276,23 @@ func (q *Quorum) Receive(from VoterID, message []byte, out *Out) error {
 	if err := q.check(from, m); err != nil {
 		return err
 	}
+	if m.GetType() == raftpb.MsgSnap && q.offer(m) {
+		s := q.node.BasicStatus()
+		q.timer.stepped(s, s, m)
+		return nil
+	}
+	q.step(m, out)
+	return nil
+}
+
+// step hands the library another voter's message.
+func (q *Quorum) step(m *raftpb.Message, out *Out) {
 	q.begin()
 	before := q.node.BasicStatus()
 	// Errors are of messages that come too late, from voters that are not known: they are ignored.
 	_ = q.node.Step(m)
 	q.timer.stepped(before, q.node.BasicStatus(), m)
 	q.settle(out)
-	return nil
 }
 
 // check refuses what a voter does not send, or what would make the library panic.
@@ -343,15 +340,15 @@ func (q *Quorum) check(from VoterID, m *raftpb.Message) error {
 		}
 	case raftpb.MsgSnap:
 		if about.GetIndex() == 0 || about.GetTerm() == 0 {
-			return fmt.Errorf("quorum: voter %d sends an image of nothing", from)
+			return fmt.Errorf("quorum: voter %d offers an image of nothing", from)
 		}
 		voters := votersOf(about.GetConfState())
 		err := voters.check()
-		if err == nil && q.config.CheckImage != nil {
-			err = q.config.CheckImage(m.GetSnapshot().GetData())
+		if err == nil && q.config.CheckOffer != nil {
+			err = q.config.CheckOffer(m.GetSnapshot().GetData())
 		}
 		if err != nil {
-			return fmt.Errorf("quorum: voter %d sends an image that is none: %w", from, err)
+			return fmt.Errorf("quorum: voter %d offers an image that is none: %w", from, err)
 		}
 	}
 	return nil
@@ -409,17 +406,6 @@ func (q *Quorum) lastIndex() uint64 {
 func (q *Quorum) Unreachable(to VoterID, out *Out) {
 	q.begin()
 	q.node.ReportUnreachable(uint64(to))
-	q.settle(out)
-}
-
-// ImageSent says whether an image arrived, as a Send with IsImage asked for.
-func (q *Quorum) ImageSent(to VoterID, ok bool, out *Out) {
-	status := raft.SnapshotFinish
-	if !ok {
-		status = raft.SnapshotFailure
-	}
-	q.begin()
-	q.node.ReportSnapshot(uint64(to), status)
 	q.settle(out)
 }
 

@@ -15,7 +15,8 @@ import (
 
 type noImage struct{}
 
-func (noImage) Image() ([]byte, bool) { return nil, true }
+func (noImage) Offer() ([]byte, bool) { return nil, true }
+func (noImage) Holds([]byte) bool     { return false }
 
 func start(t *testing.T, id VoterID, seed uint64, saved Saved) *Quorum {
 	t.Helper()
@@ -101,6 +102,64 @@ func TestACommittedChangeOfTheVotersIsKeptThroughARestart(t *testing.T) {
 	}
 }
 
+// Who hears that it votes no more leaves elections to those who do. If a leader's crash could make these forget that it is so, they would
+// wait for its vote, and it, with a longer log, would refuse.
+func TestNobodyIsToldOfAChangeOfTheVotersBeforeItCannotBeForgotten(t *testing.T) {
+	q := start(t, 1, 1, Found([]VoterID{1}, nil))
+	var out Out
+	var writes []Write
+	told, durable, first, changed := uint64(0), uint64(0), uint64(0), uint64(0)
+	took := func() {
+		for _, s := range out.Sends {
+			m := new(raftpb.Message)
+			if err := proto.Unmarshal(s.Message, m); err != nil {
+				t.Fatal(err)
+			}
+			told = max(told, m.GetCommit(), m.GetSnapshot().GetMetadata().GetIndex())
+		}
+		writes = append(writes, out.Writes...)
+		for _, c := range out.Committed {
+			if c.Kind == EntryChange {
+				changed = uint64(c.Index)
+				if first == 0 {
+					first = changed
+				}
+			}
+		}
+		out.Reset()
+	}
+	next := func() {
+		w := writes[0]
+		writes = writes[1:]
+		if w.Hard != nil {
+			durable = uint64(w.Hard.Commit)
+		}
+		q.Written(w.Token, &out)
+		took()
+	}
+	tick := func(now model.Time) {
+		q.Tick(now, &out)
+		took()
+	}
+	for now := model.Time(1); !q.State().Leads; now += DefaultConfig(1, 1).TickInterval {
+		for tick(now); len(writes) > 0; {
+			next()
+		}
+	}
+	if err := q.Change([]VoterID{1}, []VoterID{2}, &out); err != nil {
+		t.Fatal(err)
+	}
+	for took(); len(writes) > 0; next() {
+		tick(q.Deadline()) // heartbeats
+		if changed > durable && told >= changed {
+			t.Fatalf("%d is told to be committed, where a change of the voters stands, and %d is remembered", told, durable)
+		}
+	}
+	if changed == 0 || durable < changed || told < first {
+		t.Fatalf("changes at %d to %d were to be committed, remembered (%d) and told (%d)", first, changed, durable, told)
+	}
+}
+
 // A voter stands for election after a silence of once to twice ElectionTicks. Its vote for itself counts when it is
 // durable.
 func TestAVoterStandsAfterASilence(t *testing.T) {
@@ -163,7 +222,7 @@ func TestForeignMessagesAreRefused(t *testing.T) {
 		}
 		return nil
 	}
-	config.CheckImage = config.CheckEntry
+	config.CheckOffer = config.CheckEntry
 	q, err := New(config, Found([]VoterID{1, 2}, nil), noImage{}, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -215,6 +274,112 @@ func TestForeignMessagesAreRefused(t *testing.T) {
 		if len(out.Writes)+len(out.Sends)+len(out.Committed) > 0 || q.State() != before {
 			t.Errorf("%v has an effect: %+v", c.m, out)
 		}
+	}
+}
+
+// offer is the message with which voter 2 offers voter 1 an image.
+func offer(t *testing.T, term, index uint64, about string, voters ...uint64) []byte {
+	t.Helper()
+	meta := &raftpb.SnapshotMetadata{Index: new(index), Term: new(term), ConfState: &raftpb.ConfState{Voters: voters}}
+	b, err := proto.Marshal(&raftpb.Message{
+		Type: raftpb.MsgSnap.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(term), Snapshot: &raftpb.Snapshot{Data: []byte(about), Metadata: meta},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// What is offered is not the library's before it is here: then it is written, and only when it is durable does it count.
+func TestAnImageCountsWhenItHasArrivedAndIsDurable(t *testing.T) {
+	config := DefaultConfig(1, 1)
+	config.CheckImage = func(data []byte) error {
+		if string(data) != "image" {
+			return errors.New("it is none")
+		}
+		return nil
+	}
+	q, err := New(config, Found([]VoterID{1, 2}, nil), noImage{}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out Out
+	receive := func(m []byte) {
+		t.Helper()
+		if err := q.Receive(2, m, &out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if q.Arrived([]byte("image"), &out) == nil {
+		t.Error("an image is taken that nobody offered")
+	}
+	receive(offer(t, 2, 9, "nine", 1, 2))
+	from, image, ok := q.Offered()
+	if !ok || from != 2 || image.Index != 9 || image.Term != 2 || string(image.Data) != "nine" || len(out.Writes)+len(out.Sends) > 0 {
+		t.Fatalf("%v offers %+v (%t), and that leads to %+v", from, image, ok, out)
+	}
+	receive(offer(t, 2, 8, "eight", 1, 2))
+	if _, image, _ := q.Offered(); image.Index != 9 {
+		t.Error("an older offer that comes later is taken for the newest")
+	}
+	receive(offer(t, 2, 12, "twelve", 1, 2))
+	if _, image, _ := q.Offered(); string(image.Data) != "twelve" {
+		t.Error("a newer offer is not taken")
+	}
+	if err := q.Arrived([]byte("something else"), &out); err == nil || len(out.Writes) > 0 {
+		t.Fatalf("what is no image is taken: %v", err)
+	}
+	if _, _, ok := q.Offered(); ok {
+		t.Error("what was not sound is still waited for")
+	}
+	receive(offer(t, 2, 12, "twelve", 1, 2))
+	if err := q.Arrived([]byte("image"), &out); err != nil || len(out.Writes) != 1 || out.Writes[0].Image == nil || string(out.Writes[0].Image.Data) != "image" || out.Restored != nil {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	token := out.Writes[0].Token
+	out.Reset()
+	if q.Written(token, &out); out.Restored == nil || out.Restored.Index != 12 || len(out.Sends) != 1 {
+		t.Fatalf("when it is durable: %+v", out)
+	}
+}
+
+// Who needs no image answers an offer at once: nothing is fetched for nothing.
+func TestAnOfferThatIsNotWantedIsAnswered(t *testing.T) {
+	for name, message := range map[string][]byte{
+		"it has that entry":         offer(t, 2, 1, "", 1, 2),
+		"it does not vote there":    offer(t, 2, 9, "", 2, 3),
+		"its log has that entry":    offer(t, 2, 2, "", 1, 2),
+		"the leader is not in term": offer(t, 1, 9, "", 1, 2),
+	} {
+		saved := Found([]VoterID{1, 2}, nil)
+		saved.Entries, saved.Hard.Term = []Entry{{Index: 2, Term: 2}}, 2
+		q := start(t, 1, 1, saved)
+		var out Out
+		if err := q.Receive(2, message, &out); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, ok := q.Offered(); ok {
+			t.Errorf("%s: and it wants the image", name)
+		}
+		if answered := len(out.Sends)+len(out.Writes) > 0; answered == (name == "the leader is not in term") || len(out.Writes) > 0 && out.Writes[0].Image != nil {
+			t.Errorf("%s: %+v", name, out)
+		}
+	}
+}
+
+// A new term ends what the leader of the old one offered.
+func TestAnOfferEndsWithItsTerm(t *testing.T) {
+	q := start(t, 1, 1, Found([]VoterID{1, 2, 3}, nil))
+	var out Out
+	if err := q.Receive(2, offer(t, 2, 9, "", 1, 2, 3), &out); err != nil {
+		t.Fatal(err)
+	}
+	b, _ := proto.Marshal(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(uint64(3)), To: new(uint64(1)), Term: new(uint64(3))})
+	if err := q.Receive(3, b, &out); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, ok := q.Offered(); ok {
+		t.Error("it waits for what nobody may give it any more")
 	}
 }
 

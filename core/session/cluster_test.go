@@ -166,6 +166,24 @@ func TestOnlyNodesThatSaidHelloAreServedWhatNodesAre(t *testing.T) {
 	}
 }
 
+func TestNobodyIsANodeWhereClientsListen(t *testing.T) {
+	for _, a := range apis {
+		if a.Peers != Nodes {
+			continue
+		}
+		s, out := newSession(), Out{}
+		s.ForNodes = false
+		var m protocol.Message = hello("cluster", 2, 1)
+		if a.Key != protocol.KeyNodeHello {
+			m = defaultRequest(a.Key, a.VersionMax)
+		}
+		s.Receive(1000, nodeFrame(m, a.VersionMax, 4), &out)
+		if out.Close == "" || len(out.Events)+len(out.Frames) != 0 || s.Peer() != model.NoNode {
+			t.Errorf("%v is served", a.Key)
+		}
+	}
+}
+
 func TestANodeIsServedNothingElse(t *testing.T) {
 	for _, a := range apis {
 		s, out := newSession(), Out{}

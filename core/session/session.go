@@ -69,6 +69,9 @@ type Session struct {
 	ClientHost string
 	// ClientAddress is the same as 4 or 16 bytes; nil if the transport has no such addresses.
 	ClientAddress []byte
+	// ForNodes says that the connection came to where nodes listen: only there may a node greet. The driver sets it before
+	// the first frame.
+	ForNodes bool
 }
 
 // slot is one request in flight.
@@ -169,6 +172,10 @@ func (s *Session) Receive(wall model.Timestamp, frame []byte, out *Out) (key pro
 	a, served := lookup(key)
 	if !served {
 		s.closeFor(CloseUnserved, out, "request of key %v, which is not served", key)
+		return key, version
+	}
+	if a.Peers == Nodes && !s.ForNodes {
+		s.closeFor(CloseUnserved, out, "request of key %v, which is served to nodes of the cluster only, at their own listener", key)
 		return key, version
 	}
 	if a.Peers == Nodes && s.peer == model.NoNode && key != protocol.KeyNodeHello {

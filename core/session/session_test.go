@@ -21,6 +21,7 @@ func newSession() *Session {
 	c := DefaultConfig()
 	c.ClusterID, c.NodeID, c.Advertised = "cluster", 1, effect.Broker{ID: 1, Host: "h", Port: 9092}
 	s := New(&c, 7)
+	s.ForNodes = true
 	s.See(published())
 	return s
 }

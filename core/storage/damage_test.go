@@ -292,6 +292,50 @@ func TestRottenManifestsRefuseToOpenAndDeleteNothing(t *testing.T) {
 	}
 }
 
+// What was acknowledged since the manifest is in a file of the journal that the manifest names: without it nothing can be said of
+// any partition. Its name was durable before the manifest was.
+func TestJournalFileThatTheManifestNamesIsMissed(t *testing.T) {
+	r := newRig(t, smallConfig())
+	tp := topic(1)
+	r.create(tp, smallLog())
+	r.fill(tp, 0, 3, 700)
+	r.checkpoint()
+	r.fill(tp, 3, 3, 700)
+	r.disk.Crash(storagetest.LoseNothing, 0)
+	paths := r.journalPaths()
+	if err := r.disk.Remove(paths[len(paths)-1]); err != nil {
+		t.Fatal(err)
+	}
+	before := r.disk.Paths()
+	if _, _, err := storage.Open(r.disk, r.cfg); !errors.Is(err, storage.ErrDamaged) || !strings.Contains(err.Error(), paths[len(paths)-1]) {
+		t.Fatalf("opened with %v", err)
+	}
+	if after := r.disk.Paths(); !slices.Equal(before, after) {
+		t.Fatalf("files were %v, are %v", before, after)
+	}
+}
+
+// A file of the journal is missing, and a later one is there.
+func TestMissingJournalFileBeforeOthersRefusesToOpen(t *testing.T) {
+	r := newRig(t, smallConfig())
+	tp := topic(1)
+	r.create(tp, smallLog())
+	for o := model.Offset(0); len(r.journalPaths()) < 4; o++ {
+		r.fill(tp, o, 1, 700)
+	}
+	r.disk.Crash(storagetest.LoseNothing, 0)
+	paths := r.journalPaths()
+	for _, path := range paths[1 : len(paths)-1] { // the first waits to be the next
+		disk := r.disk.Clone()
+		if err := disk.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := storage.Open(disk, r.cfg); !errors.Is(err, storage.ErrDamaged) {
+			t.Fatalf("without %s of %v: opened with %v", path, paths, err)
+		}
+	}
+}
+
 // unreadable makes one sector of a file fail to read.
 func (r *rig) unreadable(path string, sector int64) {
 	r.disk.ReadHook = func(p string, off, n int64) error {

@@ -160,6 +160,8 @@
 //     out of range, and their files still there.
 //   - A file that is missing or too short is found when its partition is first used, not at the start, unless
 //     the journal names it.
+//   - A journal file is missed if a later one is there, or if the manifest says that it was written to. That the newest
+//     is missing or was cut short is otherwise not to be told from a crash before it was written.
 //   - How far a log is committed is told with its appends and with retention, and is written down beside them: in the entry of a
 //     batch as the distance, which needs no room, and in the manifest. It is a lower bound; a truncation lowers it.
 //   - A partition whose damage recovery found stays damaged through restarts: the manifest says so.

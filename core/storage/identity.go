@@ -59,8 +59,11 @@ func readMeta(disk Disk) (Identity, error) {
 		return Identity{}, err
 	}
 	id, err := decodeMeta(b)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrVersion):
 		return Identity{}, fmt.Errorf("%s: %w", metaPath, err)
+	case err != nil:
+		return Identity{}, fmt.Errorf("%w: %s: %w", ErrDamaged, metaPath, err)
 	}
 	return id, nil
 }

@@ -145,6 +145,27 @@ func (x *index) cutUncertain(s *segment) {
 	}
 }
 
+// timesCovered is how many time entries there are up to the last offset entry. One behind it was made when the segment was
+// closed, and would stand in the way of those for offset entries that are yet to be made, if the interval is another now.
+func (x *index) timesCovered() int {
+	if len(x.offsets) == 0 {
+		return 0
+	}
+	last := x.offsets[len(x.offsets)-1].relative
+	return sort.Search(len(x.times), func(i int) bool { return x.times[i].relative > last })
+}
+
+// timesSaved takes in that the file holds the entries that were read from it, as far as they are the same now.
+func (x *index) timesSaved(known []timeEntry) {
+	same := 0
+	for same < len(known) && same < len(x.times) && known[same] == x.times[same] {
+		same++
+	}
+	if x.savedTimes = min(x.savedTimes, same); same < len(known) {
+		x.exact = false
+	}
+}
+
 // cut forgets what lies at or behind a position, where the batch begins that relative is the first offset of.
 func (x *index) cut(position, relative int64) {
 	n := sort.Search(len(x.offsets), func(i int) bool { return int64(x.offsets[i].position) >= position })

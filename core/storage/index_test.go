@@ -87,3 +87,36 @@ func TestRottenIndexNeverLeadsAstray(t *testing.T) {
 		}
 	}
 }
+
+// An index that is read anew may get entries that it did not have when its segment was closed: the interval may have been
+// altered since. Each still says how late the batches up to it are.
+func TestEntriesOfALaterReadingKnowTheGreatestTime(t *testing.T) {
+	r := newRig(t, smallConfig())
+	tp, lc := topic(1), smallLog()
+	lc.IndexIntervalBytes = 4000
+	r.create(tp, lc)
+	for base := range model.Offset(25) { // of which 14 are in the first segment, and the 8th has the only entry
+		ts := model.Timestamp(1000)
+		switch base {
+		case 9:
+			ts = 2000
+		case 13:
+			ts = 3000
+		}
+		r.append(tp, base, batch(uint64(base), 1, 500, ts))
+		r.sync()
+	}
+	r.close()
+	r.open()
+	lc.IndexIntervalBytes = 256
+	r.create(tp, lc)
+	r.read(tp, 0, 1, 1) // has the index read
+	r.truncate(tp, 12)
+	r.sync()
+	if got := r.truncated(); got.Failure != effect.OK {
+		t.Fatalf("%+v", got)
+	}
+	if err := r.e.Check(); err != nil {
+		t.Error(err)
+	}
+}

@@ -296,7 +296,7 @@ func (j *journal) release(lsn LSN, keepBytes int64) (released []uint64, err erro
 	}
 	j.free = append(j.free, released...)
 	keep := max(j.cfg.JournalFilesMin, int(keepBytes/j.cfg.JournalFileBytes))
-	for len(j.free) > keep {
+	for len(j.free) > keep && !j.dirDirty { // that the current file is there is durable before one that it followed is gone
 		last := len(j.free) - 1
 		if err := j.disk.Remove(journalPath(j.free[last])); err != nil {
 			return released, fmt.Errorf("%s: %w", journalPath(j.free[last]), err)

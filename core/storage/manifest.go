@@ -186,11 +186,13 @@ func loadManifest(disk Disk) (m *manifest, newer string, notes []string, err err
 		b, err := readFile(disk, path)
 		var got *manifest
 		if err == nil {
-			got, err = decodeManifest(b)
+			if got, err = decodeManifest(b); err != nil {
+				err = fmt.Errorf("%s: %w", path, err)
+			}
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", path, err))
-			notes = append(notes, fmt.Sprintf("%s: %v; the other copy was used", path, err))
+			errs = append(errs, err)
+			notes = append(notes, fmt.Sprintf("%v; the other copy was used", err))
 			continue
 		}
 		if m == nil || got.Generation > m.Generation {

@@ -191,6 +191,10 @@ func (r *recovery) identify() error {
 	if parts, err := e.disk.List(partitionsDir); err == nil && len(parts) > 0 {
 		return fmt.Errorf("%w: there are partitions but %s is missing", ErrDamaged, metaPath)
 	}
+	// What is written first is of generation 0, and nothing is put into the journal before there is a later one.
+	if m, newer, _, err := loadManifest(e.disk); err == nil && m.Generation > 0 {
+		return fmt.Errorf("%w: there is %s but %s is missing", ErrDamaged, newer, metaPath)
+	}
 	r.out.Created = true
 	for _, dir := range [...]string{journalDir, partitionsDir} {
 		if err := e.disk.MakeDir(dir); err != nil {

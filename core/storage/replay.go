@@ -16,6 +16,10 @@ import (
 // whose sync failed before this process was started is dropped, however sound the page cache shows it.
 func (r *recovery) replay() error {
 	seq, pos := r.m.JournalFile, r.m.JournalPos
+	if n := len(r.files); pos > 0 && (n == 0 || r.files[n-1] < seq) {
+		// It was written to, and its name was durable before the manifest was. It is let go only when there is a later one.
+		return fmt.Errorf("%w: %s is missing, which is needed from %d on", ErrDamaged, journalPath(seq), pos)
+	}
 	for {
 		want := r.last + 1
 		h, found, err := r.groupAt(seq, pos, want)

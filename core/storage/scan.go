@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
@@ -97,6 +98,8 @@ func (e *Engine) rebuildIndex(p *partition, s *segment) error {
 // completeIndex adds what the segment holds beyond the index's last entry.
 func (e *Engine) completeIndex(p *partition, s *segment, x *index) error {
 	x.cutUncertain(s)
+	known := slices.Clone(x.times)
+	x.times = x.times[:x.timesCovered()]
 	position, want := int64(0), s.base
 	maxTS, maxAt := model.NoTimestamp, s.base
 	if n := len(x.times); n > 0 {
@@ -127,6 +130,7 @@ func (e *Engine) completeIndex(p *partition, s *segment, x *index) error {
 	if s != p.active() {
 		x.addTime(s.maxTS, int32(s.maxAt-s.base))
 	}
+	x.timesSaved(known)
 	return nil
 }
 

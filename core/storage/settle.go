@@ -63,7 +63,12 @@ func (r *recovery) settle() error {
 // missing says what the partition's files lack, by their sizes.
 func (p *partition) missing() string {
 	for i, s := range p.segments {
-		if s.fileBytes < s.sizeBytes || s.short {
+		switch {
+		case s.fileBytes < 0:
+			return fmt.Sprintf("%s: the file is missing, of %d bytes", s.logPath(), s.sizeBytes)
+		case s.fileBytes < s.sizeBytes:
+			return fmt.Sprintf("%s: the file has %d of %d bytes", s.logPath(), s.fileBytes, s.sizeBytes)
+		case s.short:
 			return fmt.Sprintf("%s: of %d bytes some are missing", s.logPath(), s.sizeBytes)
 		}
 		if p.segmentEnd(i) < s.base {

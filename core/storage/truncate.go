@@ -110,7 +110,9 @@ func (e *Engine) truncateTo(p *partition, c *truncation) error {
 
 // cut lets the log end at an offset: segments go from the i-th on, but for the first c.position bytes of that one.
 func (e *Engine) cut(p *partition, c *truncation, end model.Offset, i int, state *log.State) {
-	c.records = int64(p.end - end)
+	if c.records = int64(p.end - end); i == 0 && c.position == 0 {
+		c.records = int64(p.end - p.start) // all there were, wherever it goes on
+	}
 	if i < len(p.segments) {
 		s := p.segments[i]
 		c.base = s.base
@@ -350,7 +352,9 @@ func (e *Engine) finishTruncate(o *op, done *effect.Completions) {
 			e.damaged(p, err.Error())
 		}
 		e.checkpoint.blocked = false
-		e.note(effect.Note{Kind: effect.NoteTruncated, Partition: p.tp, Offset: c.end, Count: c.records})
+		if c.records > 0 {
+			e.note(effect.Note{Kind: effect.NoteTruncated, Partition: p.tp, Offset: c.end, Count: c.records})
+		}
 	}
 	out := effect.Truncated{Partition: p.tp, NextOffset: c.end}
 	if p.damage == "" {

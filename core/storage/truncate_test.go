@@ -956,3 +956,31 @@ func TestRetentionStagedBesideATruncationStopsAtTheNewEnd(t *testing.T) {
 		t.Fatalf("recovered [%d,%d)", s.StartOffset(), s.EndOffset())
 	}
 }
+
+func TestNoteOfATruncationCountsWhatWasDropped(t *testing.T) {
+	r := newRig(t, smallConfig())
+	tp := topic(1)
+	r.create(tp, smallLog())
+	r.fill(tp, 0, 5, 700)
+	for _, step := range []struct {
+		do      func()
+		dropped []int64
+	}{
+		{func() { r.truncate(tp, 3) }, []int64{2}},
+		{func() { r.startAt(tp, 100) }, []int64{3}},
+		{func() { r.startAt(tp, 200) }, nil}, // there was nothing
+	} {
+		r.done.Reset()
+		step.do()
+		r.syncOnce()
+		var got []int64
+		for _, n := range r.done.Notes {
+			if n.Kind == effect.NoteTruncated {
+				got = append(got, n.Count)
+			}
+		}
+		if !slices.Equal(got, step.dropped) {
+			t.Errorf("noted %v, dropped were %v", got, step.dropped)
+		}
+	}
+}

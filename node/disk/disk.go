@@ -42,8 +42,8 @@ type Disk struct {
 	gather       directBuffer
 }
 
-// engineDir is the subdirectory that the engine's paths begin in.
-const engineDir = "log"
+// EngineDir is the subdirectory of the data directory that the engine's paths begin in.
+const EngineDir = "log"
 
 var _ storage.Disk = (*Disk)(nil)
 
@@ -61,7 +61,7 @@ func Open(dir string) (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Disk{dir: dir, root: filepath.Join(dir, engineDir), lock: lock}
+	d := &Disk{dir: dir, root: filepath.Join(dir, EngineDir), lock: lock}
 	if err := d.makeRoot(); err != nil {
 		return nil, errors.Join(fmt.Errorf("data directory %s cannot be set up: %w", dir, err), lock.Close())
 	}

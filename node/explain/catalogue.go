@@ -328,6 +328,11 @@ var running = []Entry{
 		"Look after the disk even if the replica healed. `weir topic describe` says what a partition that is offline waits for: start the nodes that have its other replicas. If there are none: `weir log verify DIR` names the file and the position; mend the disk, then restore the whole directory from a backup; or save what can be read with `weir log dump --records`, delete the topic and write it anew. A file put back alone is not taken: the partition stays offline.", inLog,
 	},
 	{
+		NodeDamaged, "what the node needs of its data directory is damaged, and it does not start",
+		"Whose directory it is, the journal, both checkpoints, or what the node has voted is not what was written, or is gone. Without it the node could go back on what it has promised. Nothing was removed.",
+		"`weir log verify DIR` names the files. If most of the cluster's voters run: move the data directory away and start the node with an empty one, with the same node.id and cluster.id. It votes again, and its replicas are filled from others; what it alone had is gone. Otherwise, and for a node by itself: restore the whole directory from a backup.", inCLI,
+	},
+	{
 		ShutdownForced, "the shutdown did not wait for requests any longer",
 		"Requests were still under way when the grace for a clean shutdown ended. Nothing acknowledged is lost.",
 		"Nothing to do. If it happens at every stop, clients send faster than the disk writes.", inLog,

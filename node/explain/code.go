@@ -86,6 +86,7 @@ const (
 	DiskFull       Code = "disk-full"
 	DiskFailed     Code = "disk-failed"
 	DataDamaged    Code = "data-damaged"
+	NodeDamaged    Code = "node-damaged"
 	ShutdownForced Code = "shutdown-forced"
 	AcceptFailed   Code = "accept-failed"
 	FewDescriptors Code = "few-descriptors"

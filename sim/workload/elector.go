@@ -7,50 +7,20 @@ import (
 
 	"github.com/weirmq/weir/core/client"
 	"github.com/weirmq/weir/core/model"
-	"github.com/weirmq/weir/sim/draw"
 )
 
 // elector is an operator who would rather have a leader that lacks something than none: now and then it asks for an unclean
 // election in a partition that has no leader (KIP-460), or for the preferred replica to lead one that has.
-type elector struct {
-	g       *group
-	id      int64
-	rand    *draw.Stream
-	line    Line
-	admin   *client.Admin
-	at      model.Time
-	asked   bool
-	settled bool
-}
+type elector struct{ operator }
 
-func newElector(g *group) *elector {
-	e := &elector{g: g, id: g.process()}
-	e.rand = g.Root.Stream("elector", uint64(e.id))
-	cfg := client.NewAdminConfig(g.spec.Addrs...)
-	g.timeouts(&cfg.Config, e.rand)
-	cfg.Timeout = 20 * second
-	e.admin = client.NewAdmin(cfg)
-	e.line.Machine = e.admin
-	e.at = model.Time(e.rand.Between(int64(100*millisecond), int64(second)))
-	return e
-}
-
-func (e *elector) Name() string       { return fmt.Sprintf("elector%d", e.id) }
-func (e *elector) Lines() []*Line     { return []*Line{&e.line} }
-func (e *elector) WakeAt() model.Time { return e.at }
-func (e *elector) Settle(model.Time)  { e.settled = true }
+func newElector(g *group) *elector { return &elector{newOperator(g, "elector", 20*second)} }
 
 func (e *elector) Wake(now model.Time) {
-	e.at = now + 1 + model.Time(e.rand.Exp(int64(400*millisecond)))
-	if e.settled {
-		e.at = 0
-		return
-	}
-	if e.asked {
+	if !e.free(now, 400*millisecond) {
 		return
 	}
 	e.asked = true
-	tp := client.TopicPartition{Topic: e.g.topics[e.rand.Intn(len(e.g.topics))], Partition: model.Partition(e.rand.Intn(e.g.spec.Partitions))}
+	tp := e.partition()
 	e.admin.ElectLeaders(now, e.rand.Percent(70), []client.TopicPartition{tp}, &e.line.Out)
 }
 
@@ -66,11 +36,4 @@ func (e *elector) After(_ model.Time, line *Line) {
 			}
 		}
 	}
-}
-
-func (e *elector) Waiting() string {
-	if e.asked {
-		return "a question for an election is not answered"
-	}
-	return ""
 }

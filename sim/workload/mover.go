@@ -7,51 +7,21 @@ import (
 
 	"github.com/weirmq/weir/core/client"
 	"github.com/weirmq/weir/core/model"
-	"github.com/weirmq/weir/sim/draw"
 )
 
 // mover is an operator who moves replicas of a load's partitions from node to node while they are written and read,
 // cancels moves, begins others in their place, and has preferred replicas lead. The number of replicas stays. What
 // follows from it the others' histories show, and that every replica is in sync in the end.
-type mover struct {
-	g       *group
-	id      int64
-	rand    *draw.Stream
-	line    Line
-	admin   *client.Admin
-	at      model.Time
-	asked   bool
-	settled bool
-}
+type mover struct{ operator }
 
-func newMover(g *group) *mover {
-	m := &mover{g: g, id: g.process()}
-	m.rand = g.Root.Stream("mover", uint64(m.id))
-	cfg := client.NewAdminConfig(g.spec.Addrs...)
-	g.timeouts(&cfg.Config, m.rand)
-	cfg.Timeout = 30 * second
-	m.admin = client.NewAdmin(cfg)
-	m.line.Machine = m.admin
-	m.at = model.Time(m.rand.Between(int64(100*millisecond), int64(second)))
-	return m
-}
-
-func (m *mover) Name() string       { return fmt.Sprintf("mover%d", m.id) }
-func (m *mover) Lines() []*Line     { return []*Line{&m.line} }
-func (m *mover) WakeAt() model.Time { return m.at }
-func (m *mover) Settle(model.Time)  { m.settled = true }
+func newMover(g *group) *mover { return &mover{newOperator(g, "mover", 30*second)} }
 
 func (m *mover) Wake(now model.Time) {
-	m.at = now + 1 + model.Time(m.rand.Exp(int64(300*millisecond)))
-	if m.settled {
-		m.at = 0
-		return
-	}
-	if m.asked {
+	if !m.free(now, 300*millisecond) {
 		return
 	}
 	m.asked = true
-	tp := client.TopicPartition{Topic: m.g.topics[m.rand.Intn(len(m.g.topics))], Partition: model.Partition(m.rand.Intn(m.g.spec.Partitions))}
+	tp := m.partition()
 	out := &m.line.Out
 	switch m.rand.Intn(8) {
 	case 0:
@@ -87,11 +57,4 @@ func (m *mover) After(_ model.Time, line *Line) {
 			}
 		}
 	}
-}
-
-func (m *mover) Waiting() string {
-	if m.asked {
-		return "a request about replicas is not answered"
-	}
-	return ""
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/weirmq/weir/core/client"
 	"github.com/weirmq/weir/core/model"
-	"github.com/weirmq/weir/sim/draw"
 )
 
 // registrar is an operator who adds nodes to those that vote and removes others while all serve (KIP-853). It looks first, as
@@ -17,41 +16,18 @@ import (
 //	        who votes, and who keeps up?            add one, or remove one
 //	idle ──────────────────────────────────► asked ────────────────────────► idle
 type registrar struct {
-	g       *group
-	id      int64
-	rand    *draw.Stream
-	line    Line
-	admin   *client.Admin
-	at      model.Time
-	asked   bool
+	operator
 	changes bool           // what was asked is a change
 	quorum  *client.Quorum // as it was told; nil: to be asked for
-	settled bool
 }
 
 func newRegistrar(g *group) *registrar {
-	o := &registrar{g: g, id: g.process()}
-	o.rand = g.Root.Stream("registrar", uint64(o.id))
-	cfg := client.NewAdminConfig(g.spec.Addrs...)
-	g.timeouts(&cfg.Config, o.rand)
-	cfg.Timeout = 20 * second
-	o.admin = client.NewAdmin(cfg)
-	o.line.Machine = o.admin
-	o.at = model.Time(o.rand.Between(int64(100*millisecond), int64(second)))
-	return o
+	return &registrar{operator: newOperator(g, "registrar", 20*second)}
 }
 
-func (o *registrar) Name() string       { return fmt.Sprintf("registrar%d", o.id) }
-func (o *registrar) Lines() []*Line     { return []*Line{&o.line} }
-func (o *registrar) WakeAt() model.Time { return o.at }
-func (o *registrar) Settle(model.Time)  { o.settled = true }
-
 func (o *registrar) Wake(now model.Time) {
-	o.at = now + 1 + model.Time(o.rand.Exp(int64(400*millisecond)))
 	switch {
-	case o.settled:
-		o.at = 0
-	case o.asked:
+	case !o.free(now, 400*millisecond):
 	case o.quorum != nil:
 		o.change(now, o.quorum)
 		o.quorum = nil
@@ -113,11 +89,4 @@ func (o *registrar) change(now model.Time, q *client.Quorum) {
 		o.asked, o.changes = true, true
 		o.admin.AddVoter(now, n.Node, n.Directory, &o.line.Out)
 	}
-}
-
-func (o *registrar) Waiting() string {
-	if o.asked {
-		return "a change of the voters is not answered"
-	}
-	return ""
 }

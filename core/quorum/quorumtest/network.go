@@ -21,7 +21,7 @@ type direction struct{ from, to model.VoterID }
 type Message struct {
 	From, To model.VoterID
 	Bytes    []byte
-	IsImage  bool
+	IsOffer  bool
 
 	at model.Time // when it arrives
 }
@@ -39,7 +39,7 @@ func (n *Network) Send(now model.Time, m Message) (lost bool) {
 		if n.Random.IntN(40) == 0 {
 			again := m
 			again.at += model.Time(n.Random.IntN(50e6))
-			again.IsImage = false // nobody is told twice what became of it
+			again.IsOffer = false // nobody is told twice what became of it
 			n.Flying = append(n.Flying, again)
 		}
 	}
@@ -71,6 +71,11 @@ func (n *Network) Cut(from, to model.VoterID) {
 
 // IsCut reports whether what a message's sender sends its receiver is lost.
 func (n *Network) IsCut(m *Message) bool { return n.cut[direction{m.From, m.To}] }
+
+// Asks reports whether what one voter asks of another is heard and answered.
+func (n *Network) Asks(from, of model.VoterID) bool {
+	return !n.cut[direction{from, of}] && !n.cut[direction{of, from}] && (n.Calm || n.Random.IntN(8) > 0)
+}
 
 // Heal mends all cuts.
 func (n *Network) Heal() { clear(n.cut) }

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/weirmq/weir/core/storage"
+	"github.com/weirmq/weir/node"
 	"github.com/weirmq/weir/node/disk"
 	"github.com/weirmq/weir/node/explain"
 )
@@ -50,6 +51,8 @@ func codeOf(err error) explain.Code {
 		return explain.DataInUse
 	case errors.Is(err, syscall.EADDRINUSE):
 		return explain.AddressInUse
+	case errors.Is(err, node.ErrDamaged):
+		return explain.NodeDamaged
 	case errors.Is(err, storage.ErrIdentity):
 		return explain.WrongData
 	case errors.Is(err, storage.ErrFull):

@@ -109,8 +109,8 @@ func names(m *storage.Manifest, missing *missingSegment) bool {
 	})
 }
 
-// readRemovals reads all journal files. What older ones say is in the checkpoint too. Of deletions and log starts it
-// does no harm, for a partition's id is never used again and what was before a log start does not come back.
+// readRemovals reads all journal files. What older ones say than the checkpoint is in that, too; of log starts it does no harm, as
+// what was before one does not come back.
 func readRemovals(dir string, since storage.LSN) (*removals, error) {
 	r := &removals{
 		since: since, partitions: map[model.TopicPartition]bool{}, starts: map[model.TopicPartition]model.Offset{},
@@ -140,7 +140,9 @@ func (r *removals) read(path string) error {
 			for i := range g.Entries {
 				switch e := &g.Entries[i]; e.Kind {
 				case "delete":
-					r.partitions[e.Partition] = true
+					if g.LSN > r.since { // since then it may have come back: a replica that was filled anew
+						r.partitions[e.Partition] = true
+					}
 				case "log-start":
 					r.starts[e.Partition] = max(r.starts[e.Partition], e.BaseOffset)
 				case "truncate":

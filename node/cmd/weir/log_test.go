@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -122,6 +123,11 @@ func TestLogVerifyNamesWhatIsDamaged(t *testing.T) {
 		{"a bit in a time index", "00000000000000000000.timeindex", flip(5), "bad-index", 0},
 		{"a bit in one checkpoint", "../../checkpoint.a", flip(30), "bad-checkpoint", 0},
 		{"a bit in the identity", "../../meta", flip(20), "bad-identity", 1},
+		{"no identity", "../../meta", func(t *testing.T, path string) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}, "bad-identity", 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir, partition := writtenLog(t, true)
@@ -283,6 +289,49 @@ func TestRecordsAreSavedFromFiles(t *testing.T) {
 	}
 	if got, want := show("saved"), show("lost"); got != want || strings.Count(got, "\n") != 3 {
 		t.Errorf("saved are\n%sof\n%s", got, want)
+	}
+}
+
+// A replica that was emptied and filled anew is missed, although older files of the journal say that it was deleted.
+func TestLogVerifyMissesAPartitionThatHadBeenDeletedBefore(t *testing.T) {
+	dir, partition := writtenLog(t, true)
+	d, err := disk.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, _, err := storage.Open(d, storage.Config{Identity: storage.Identity{ClusterID: "c", NodeID: 1, DirectoryID: model.TopicID{1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tp := model.TopicPartition{Topic: model.TopicID{9}, Partition: 3}
+	var done effect.Completions
+	sync := func(set effect.Set) {
+		e.Perform(&set, &done)
+		for w, ok := e.BeginSync(); ok; w, ok = e.BeginSync() {
+			if err := e.EndSync(w, w.Run(), &done); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	sync(effect.Set{Deletes: []effect.Delete{{Partition: tp}}})
+	var b record.Builder
+	b.Begin(record.NewOptions(record.CodecNone))
+	b.Append(record.Record{Value: []byte("again")})
+	sync(effect.Set{
+		Opens:   []effect.Open{{Partition: tp, Config: effect.LogConfig{SegmentBytes: 2000, IndexIntervalBytes: 200, RetentionMs: -1, RetentionBytes: -1}}},
+		Appends: []effect.Append{{Partition: tp, LeaderEpoch: 1, AppendTime: model.NoTimestamp, Batch: bytes.Clone(b.Finish())}},
+	})
+	if err := errors.Join(e.Close(&done), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := weirLog("verify", dir); code != 0 {
+		t.Fatalf("exit %d\n%s%s", code, out, errs)
+	}
+	if err := os.RemoveAll(partition); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := weirLog("verify", dir); code != 1 || !strings.Contains(out, "missing-bytes") {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
 }
 

@@ -179,7 +179,10 @@ func newerManifest(root string) (newer *storage.Manifest, bad map[string]error, 
 // directory checks a whole data directory by its checkpoint.
 func (v *verifier) directory(root string) error {
 	identity := logFile{path: filepath.Join(root, storage.MetaPath), kind: fileIdentity}
-	if err := v.file(&identity); err != nil {
+	switch err := v.file(&identity); {
+	case errors.Is(err, fs.ErrNotExist):
+		v.found("bad-identity", identity.path, 0, false, "the file is gone")
+	case err != nil:
 		return err
 	}
 	m, bad, err := newerManifest(root)

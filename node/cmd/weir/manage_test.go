@@ -418,3 +418,50 @@ func TestVotersAreAddedAndRemovedWhileServing(t *testing.T) {
 	c.stop(int(other))
 	c.do("", "topic", "create", "last", "--replication-factor", "1")
 }
+
+func TestLeadersAreElectedWhenAnOperatorAsks(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 3)
+	c.do("", "topic", "create", "orders", "--partitions", "1", "--replication-factor", "2", "--config", "min.insync.replicas=1")
+	described := func() (p partitionLine) {
+		t.Helper()
+		var d topicDescription
+		if err := json.Unmarshal([]byte(c.do("", "topic", "describe", "orders", "--output", "json")), &d); err != nil || len(d.Partitions) != 1 {
+			t.Fatalf("%+v, %v", d, err)
+		}
+		return d.Partitions[0]
+	}
+	p := described()
+	first, second := p.Replicas[0], p.Replicas[1]
+	if out := c.do("", "topic", "elect", "orders"); !strings.Contains(out, "led already") {
+		t.Error(out)
+	}
+	if out := c.do("", "topic", "elect", "orders", "--unclean"); !strings.Contains(out, "nothing to elect") {
+		t.Error(out)
+	}
+	// The second misses what the first alone has, and is there when the first is not.
+	c.stop(int(second))
+	c.eventually("the second is down", func(s statusJSON) bool { return s.UnderReplicated == 1 })
+	c.do("missed\n", "produce", "orders")
+	c.stop(int(first))
+	c.start(second)
+	c.eventually("nobody leads", func(s statusJSON) bool { return described().Leader < 0 })
+	code, out, errs := c.run("", "topic", "elect", "orders")
+	if code != 1 || !strings.Contains(out, "not elected") || !strings.Contains(errs, "PREFERRED_LEADER_NOT_AVAILABLE") {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+	out = c.do("", "topic", "elect", "orders", "-p", "0", "--unclean", "--output", "json")
+	if want := fmt.Sprintf(`"leader":%d,"elected":true`, second); !strings.Contains(out, want) {
+		t.Errorf("%s, want %s", out, want)
+	}
+	c.do("kept\n", "produce", "orders")
+	c.start(first)
+	c.eventually("all are in sync", func(s statusJSON) bool { return s.UnderReplicated == 0 })
+	c.do("", "topic", "elect", "orders")
+	if p := described(); p.Leader != first {
+		t.Errorf("node %d leads, and not the preferred one, %d", p.Leader, first)
+	}
+	if got := c.records("orders"); !slices.Equal(got, []string{"kept"}) {
+		t.Errorf("%q", got)
+	}
+}
