@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/clients/admin"
 )
+
+// electionHeard is how long after an election a broker may still say that nobody leads.
+const electionHeard = 5 * time.Second
 
 // electLine is one partition in the output of topic elect.
 type electLine struct {
@@ -41,9 +45,9 @@ also when the others come back. At a terminal it asks first.`,
 				if err != nil {
 					return err
 				}
-				elect := ad.ElectPreferredLeaders
+				elect, heard := ad.ElectPreferredLeaders, preferredLeads
 				if unclean && leaderless > 0 {
-					elect = ad.ElectUncleanLeaders
+					elect, heard = ad.ElectUncleanLeaders, somebodyLeads
 					if err := a.confirm(yes, "give up what the replicas that run lack, in %d partitions without a leader", leaderless); err != nil {
 						return err
 					}
@@ -54,7 +58,7 @@ also when the others come back. At a terminal it asks first.`,
 						return err
 					}
 				}
-				lines, err := elected(ctx, ad, outcomes)
+				lines, err := elected(ctx, ad, outcomes, heard)
 				return errors.Join(a.printElected(lines), err)
 			})
 		},
@@ -89,22 +93,10 @@ func electorates(ctx context.Context, ad *admin.Admin, names []string, only []in
 }
 
 // elected says who leads after elections. An election that was not needed is no error.
-func elected(ctx context.Context, ad *admin.Admin, outcomes []admin.Elected) (lines []electLine, err error) {
-	leaders := map[admin.Partition]int32{}
-	var names []string
-	for _, o := range outcomes {
-		names = append(names, o.Topic)
-	}
-	if len(names) > 0 {
-		topics, err := ad.DescribeTopics(ctx, slices.Compact(slices.Sorted(slices.Values(names)))...)
-		if err != nil {
-			return nil, err
-		}
-		for i := range topics {
-			for _, p := range topics[i].Partitions {
-				leaders[admin.Partition{Topic: topics[i].Name, Partition: p.Partition}] = p.Leader
-			}
-		}
+func elected(ctx context.Context, ad *admin.Admin, outcomes []admin.Elected, heard func(*admin.PartitionDescription) bool) (lines []electLine, err error) {
+	leaders, err := leadersAfter(ctx, ad, outcomes, heard)
+	if err != nil {
+		return nil, err
 	}
 	var errs []error
 	for _, o := range outcomes {
@@ -119,6 +111,51 @@ func elected(ctx context.Context, ad *admin.Admin, outcomes []admin.Elected) (li
 		lines = append(lines, l)
 	}
 	return lines, errors.Join(errs...)
+}
+
+func preferredLeads(p *admin.PartitionDescription) bool {
+	return len(p.Replicas) > 0 && p.Leader == p.Replicas[0]
+}
+
+func somebodyLeads(p *admin.PartitionDescription) bool {
+	return p.Leader >= 0
+}
+
+// leadersAfter asks who leads until each partition in which a leader was elected shows it: the controller elects, and the broker
+// that is asked who leads hears of it a moment later. After electionHeard it says what that broker knows.
+func leadersAfter(ctx context.Context, ad *admin.Admin, outcomes []admin.Elected, heard func(*admin.PartitionDescription) bool) (map[admin.Partition]int32, error) {
+	won := map[admin.Partition]bool{}
+	var names []string
+	for _, o := range outcomes {
+		names = append(names, o.Topic)
+		won[o.Partition] = o.Err == nil
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	for begun := time.Now(); ; {
+		topics, err := ad.DescribeTopics(ctx, names...)
+		if err != nil {
+			return nil, err
+		}
+		leaders := map[admin.Partition]int32{}
+		all := true
+		for i := range topics {
+			for j := range topics[i].Partitions {
+				p := &topics[i].Partitions[j]
+				of := admin.Partition{Topic: topics[i].Name, Partition: p.Partition}
+				leaders[of] = p.Leader
+				all = all && (!won[of] || heard(p))
+			}
+		}
+		if all || time.Since(begun) > electionHeard {
+			return leaders, nil
+		}
+		if err := pause(ctx); err != nil {
+			return nil, err
+		}
+	}
 }
 
 func (a *app) printElected(lines []electLine) error {
