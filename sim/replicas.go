@@ -100,7 +100,12 @@ func (w *world) whole() bool {
 			return false // those of before are needed as well, until the change of the voters is through
 		}
 		for _, v := range voters.Now {
-			if at := w.nodeOf(v); at == 0 || broker.VoterOf(model.NodeID(at), w.node(at).directory()) != v {
+			at := w.nodeOf(v)
+			if at == 0 || broker.VoterOf(model.NodeID(at), w.node(at).directory()) != v {
+				return false
+			}
+			// A voter that has not heard that the change is through asks those of before, too, if the leader is lost.
+			if _, seen, _ := w.node(at).process.broker.Vote(); len(seen.Before) > 0 || !slices.Equal(seen.Now, voters.Now) {
 				return false
 			}
 		}
