@@ -551,6 +551,11 @@ func TestQuorumKeepsWhatIsCommitted(t *testing.T) {
 	t.Logf("%d seeds: %v", seeds, marks)
 }
 
+// A voter that a change under way removes comes to lead, has more than the others, and is the first to know that the change is through.
+func TestLeaderThatVotesNoMoreHandsOver(t *testing.T) {
+	run(t, 765)
+}
+
 func TestQuorumIsDeterministic(t *testing.T) {
 	for seed := range uint64(4) {
 		if a, b := run(t, seed).trace.Sum64(), run(t, seed).trace.Sum64(); a != b {

@@ -20,7 +20,8 @@
 //  3. A message carries no image: it offers one, which is fetched by other ways (offer.go). An image is offered to whoever needs one as
 //     long as entries behind it are here and the voters are those that it names: another may not know of a voter that was added
 //     since, and would be refused by it for ever. Else one of everything that is committed is made.
-//  4. A change of the voters leaves the leader among them.
+//  4. A change of the voters leaves the leader among them. One that came to lead while the change was under way, and is not among them,
+//     goes on leading until one of them takes over.
 //  5. Nobody is told that a change of the voters is committed before this voter cannot forget it. A crash would else leave some
 //     who vote no more, and others who wait for their votes.
 //  6. The same inputs give the same outputs. The library draws its election timeout from a global source of

@@ -172,7 +172,7 @@ func New(config Config, saved Saved, imager Imager, now model.Time) (*Quorum, er
 		MaxSizePerMsg: config.MessageBytesMax, MaxCommittedSizePerReady: config.InFlightBytesMax,
 		MaxUncommittedEntriesSize: config.UncommittedBytesMax, MaxInflightMsgs: 256, MaxInflightBytes: config.InFlightBytesMax,
 		CheckQuorum: true, PreVote: true, ReadOnlyOption: raft.ReadOnlySafe, DisableProposalForwarding: true,
-		StepDownOnRemoval: true, Logger: silent{},
+		Logger: silent{},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("quorum: %w", err)
@@ -251,9 +251,10 @@ var ErrLeaderLeaves = errors.New("the leader must go on voting: let it hand over
 // ErrChanging says that another change of the voters is under way.
 var ErrChanging = errors.New("another change of the voters is under way")
 
-// HandOver makes the leader hand its leadership to another voter, once that has caught up.
+// HandOver makes the leader hand its leadership to another voter, once that has caught up. Nothing comes of it if the other votes no
+// more when a change that is under way is through.
 func (q *Quorum) HandOver(to VoterID, out *Out) {
-	if q.leads() {
+	if q.leads() && slices.Contains(q.log.voters.GetVoters(), uint64(to)) {
 		q.begin()
 		q.node.TransferLeader(uint64(to))
 		q.settle(out)
@@ -461,6 +462,7 @@ func (q *Quorum) Tick(now model.Time, out *Out) {
 		if q.leads() {
 			q.node.Tick()
 			q.timer.reset()
+			q.leave()
 			continue
 		}
 		q.node.TickQuiesced()
@@ -469,6 +471,25 @@ func (q *Quorum) Tick(now model.Time, out *Out) {
 		}
 	}
 	q.settle(out)
+}
+
+// leave has a leader that votes no more hand over to the voter that lacks the least. Until then it goes on leading: were it to step
+// down when it learns that the change is committed, it alone would know.
+func (q *Quorum) leave() {
+	now := q.log.voters.GetVoters()
+	if slices.Contains(now, uint64(q.config.ID)) || q.node.BasicStatus().LeadTransferee != 0 {
+		return
+	}
+	var next VoterID
+	var match uint64
+	q.node.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
+		if slices.Contains(now, id) && p.RecentActive && p.Match > match {
+			next, match = VoterID(id), p.Match
+		}
+	})
+	if next != 0 {
+		q.node.TransferLeader(uint64(next))
+	}
 }
 
 // Deadline is when Tick must be called next.
