@@ -226,12 +226,14 @@ func (f *Followers) Configure(inSyncMin int) (advanced bool) {
 	return f.advance()
 }
 
-// Cut says that appends were refused: the leader's log ends earlier than it was said to. Nobody can have fetched what is
-// gone, as only what is staged is fetched, and what is refused is not.
+// Cut says that appends were refused: the leader's log ends earlier than it was said to. Nobody can have fetched what is gone from
+// this leader, as only what is staged is fetched, and what is refused is not. But it may be what this replica fetched as a follower:
+// then others, of which one led, have it, and what they have further on is not this leader's log.
 func (f *Followers) Cut(end model.Offset) {
-	f.end = end
+	f.end, f.epochStart = end, min(f.epochStart, end)
 	for i := range f.all {
-		f.all[i].endThen = min(f.all[i].endThen, end)
+		r := &f.all[i]
+		r.end, r.endThen = min(r.end, end), min(r.endThen, end)
 	}
 }
 

@@ -46,6 +46,24 @@ func TestHighWatermarkWaitsForAllInSync(t *testing.T) {
 	}
 }
 
+// A follower came to lead with records on their way to a disk that had no room for them. The other, which led before, has them.
+func TestFollowersEndIsNotBeyondWhatWasRefused(t *testing.T) {
+	f := NewFollowers(FollowersConfig{Self: 1, LagTimeMax: lag, InSyncMin: 2},
+		Assignment{Replicas: []model.NodeID{1, 2, 3}, ISR: []model.NodeID{1, 2}}, LeaderStart{End: 107, Durable: 47, HighWatermark: 47}, 1)
+	f.Fetched(2, 1, 107, 2)
+	f.Cut(47)
+	f.Appended(125, 125, 3)
+	if f.HighWatermark() != 47 {
+		t.Errorf("%d: the other's log is another from 47 on", f.HighWatermark())
+	}
+	f.Fetched(2, 1, 125, 4)
+	f.Fetched(3, 1, 60, 4) // as much as the leader had when it began, and not enough
+	proposes(t, f, 4)
+	f.Cut(125)
+	f.Fetched(3, 1, 125, 5)
+	proposes(t, f, 5, 1, 2, 3)
+}
+
 func TestHighWatermarkWaitsForWhoMayBeInSyncByNow(t *testing.T) {
 	f := newFollowers([]model.NodeID{1, 2}, 1)
 	f.Appended(10, 10, 2)

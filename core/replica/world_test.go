@@ -31,6 +31,7 @@ type world struct {
 	acked   map[uint32]model.Offset // with acks=all
 	asked   map[uint64]uint32       // requests under way
 	request uint64
+	calm    bool // no disk is full any more
 	ended   map[string]int
 }
 
@@ -70,11 +71,7 @@ func (w *world) node(id model.NodeID) *machine { return w.nodes[id-1] }
 func (m *machine) start() {
 	m.w.lives++
 	m.life = m.w.lives
-	state := log.New(0)
-	for _, s := range m.disk {
-		state.Apply(s.h)
-	}
-	m.r = New(model.TopicPartition{}, state, 0)
+	m.r = New(model.TopicPartition{}, m.holds(), 0)
 	m.queue, m.heard = nil, 0
 	m.durable = len(m.disk)
 }
@@ -115,38 +112,20 @@ func (m *machine) do(step func(out *effect.Set)) {
 	if err := m.r.Check(); err != nil {
 		m.w.t.Fatalf("seed %d: node %d: %v", m.w.seed, m.id, err)
 	}
+	appends := slices.Clone(out.Appends)
 	for _, t := range out.Truncates {
 		m.queue = append(m.queue, func(out *effect.Set) {
 			for len(m.disk) > 0 && m.disk[len(m.disk)-1].h.NextOffset() > t.To {
 				m.disk = m.disk[:len(m.disk)-1]
 			}
 			m.durable = len(m.disk)
-			state := log.New(0)
-			for _, s := range m.disk {
-				state.Apply(s.h)
-			}
+			state := m.holds()
 			m.r.Truncated(effect.Truncated{State: state, NextOffset: state.EndOffset()}, m.w.now, out)
 		})
 		m.w.ended["truncated"]++
 	}
-	for _, a := range out.Appends {
-		h, err := record.ReadHeader(a.Batch)
-		if err != nil {
-			m.w.t.Fatal(err)
-		}
-		h.BaseOffset, h.LeaderEpoch = a.BaseOffset, a.LeaderEpoch
-		if n := len(m.disk); n > 0 && m.disk[n-1].h.NextOffset() != h.BaseOffset || n == 0 && h.BaseOffset != 0 {
-			m.w.t.Fatalf("seed %d: node %d: append at %d behind %d", m.w.seed, m.id, h.BaseOffset, n)
-		}
-		m.disk = append(m.disk, stored{h})
-	}
 	if len(out.Appends) > 0 {
-		m.queue = append(m.queue, func(out *effect.Set) {
-			m.durable = len(m.disk)
-			if n := len(m.disk); n > 0 {
-				m.r.Appended(effect.Appended{NextOffset: m.disk[n-1].h.NextOffset()}, m.w.now, out)
-			}
-		})
+		m.queue = append(m.queue, func(out *effect.Set) { m.stage(appends, out) })
 	}
 	for _, p := range out.Produced {
 		n := m.w.asked[p.To.Request]
@@ -157,6 +136,40 @@ func (m *machine) do(step func(out *effect.Set)) {
 		} else {
 			m.w.ended[fmt.Sprint("refused ", p.Code)]++
 		}
+	}
+}
+
+// holds is the log that is on the disk.
+func (m *machine) holds() *log.State {
+	state := log.New(0)
+	for _, s := range m.disk {
+		state.Apply(s.h)
+	}
+	return state
+}
+
+// stage writes appends, or refuses them because the disk is full. What is written is durable later.
+func (m *machine) stage(appends []effect.Append, out *effect.Set) {
+	full, staged := !m.w.calm && m.w.random.IntN(8) == 0, false
+	for _, a := range appends {
+		h, err := record.ReadHeader(a.Batch)
+		if err != nil {
+			m.w.t.Fatal(err)
+		}
+		h.BaseOffset, h.LeaderEpoch = a.BaseOffset, a.LeaderEpoch
+		state := m.holds()
+		if full || state.EndOffset() != h.BaseOffset { // behind one that was refused
+			m.r.Appended(effect.Appended{Failure: effect.DiskFull, Attempt: a.Attempt, State: state}, m.w.now, out)
+			m.w.ended["disk full"]++
+			continue
+		}
+		m.disk, staged = append(m.disk, stored{h}), true
+	}
+	if staged {
+		m.queue = append(m.queue, func(out *effect.Set) {
+			m.durable = len(m.disk)
+			m.r.Appended(effect.Appended{NextOffset: m.holds().EndOffset()}, m.w.now, out)
+		})
 	}
 }
 
@@ -306,9 +319,19 @@ func (w *world) step() {
 		m.hear()
 	case k < 900:
 		m.propose()
-	case k < 905:
+	case k < 910:
 		w.elect()
-	case k < 920:
+		if w.random.IntN(2) == 0 { // they hear of it while what they fetched before is on its way to the disk
+			for _, m := range w.nodes {
+				m.hear()
+			}
+			for _, m := range w.nodes {
+				m.fetch()
+			}
+		}
+	case k < 913:
+		w.now += fullPause // whose disk was full goes on
+	case k < 925:
 		if m.r != nil {
 			// A crashed process is a new one before it counts as in sync again, as its registration makes sure.
 			m.crash()
@@ -329,12 +352,14 @@ func (w *world) step() {
 
 // settle heals everything and lets the replicas become one.
 func (w *world) settle() {
+	w.calm = true
 	for _, m := range w.nodes {
 		if m.r == nil {
 			m.start()
 		}
 	}
 	w.elect()
+	w.now += fullPause
 	for range 400 {
 		w.now += 10
 		for _, m := range w.nodes {
@@ -387,7 +412,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 			ended[k] += n
 		}
 	}
-	for _, k := range []string{"acked", "crash", "truncated", "isr changed", "proposal refused", "elected"} {
+	for _, k := range []string{"acked", "crash", "truncated", "isr changed", "proposal refused", "elected", "disk full"} {
 		if ended[k] == 0 {
 			t.Errorf("%s: never, of %v", k, ended)
 		}
