@@ -314,10 +314,13 @@ func (b *Broker) completed(ev *Completed, out *effect.Set) {
 		}
 		if p := b.partitions.get(t.Partition); p != nil {
 			p.replica.Truncated(t, b.now, out)
-			if p.replica.Leads() {
+			b.moved(p)
+			switch {
+			case p.replica.Offline() != "":
+				b.wentOffline(p, out)
+			case p.replica.Leads():
 				b.assign(p, p.topic.Partition(p.index()), out)
 			}
-			b.moved(p)
 		}
 	}
 	for _, l := range ev.LookedUp {

@@ -9,8 +9,10 @@ import (
 
 	"github.com/weirmq/weir/core/controller"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/log"
 	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/replica"
 	"github.com/weirmq/weir/core/storage"
 )
 
@@ -243,6 +245,35 @@ func TestDamageIsToldAgainUntilItIsKnown(t *testing.T) {
 	}
 	if d.pass(reportInterval); len(d.deletes) != 1 {
 		t.Error("it is not told again")
+	}
+}
+
+// A log that breaks while it is cut is damaged as any other; one that only lacks the room to be cut is whole.
+func TestLogThatCannotBeCutIsDamagedUnlessTheDiskIsFull(t *testing.T) {
+	for failure, damaged := range map[effect.Failure]bool{effect.Broken: true, effect.DiskFull: false} {
+		d := newDamages(t)
+		tp := d.assigned("t", 2, 1)
+		p := d.b.partitions.get(tp)
+		at, ok := p.replica.Position(d.now)
+		if !ok {
+			t.Fatal("it does not follow")
+		}
+		d.run(func(out *effect.Set) {
+			p.replica.Fetched(replica.Fetched{From: at, Diverging: &effect.EpochEnd{}}, d.now, out)
+		})
+		truncated := effect.Truncated{Partition: tp, Failure: failure}
+		if failure == effect.DiskFull {
+			truncated.State = log.New(0)
+		}
+		d.run(func(out *effect.Set) {
+			d.b.Step(d.now, &Completed{effect.Completions{Truncated: []effect.Truncated{truncated}}}, out)
+		})
+		if told := len(d.b.reportable()) > 0 || len(d.deletes) > 0; told != damaged || d.b.partitions.get(tp) != nil && d.b.offline[tp] != damaged {
+			t.Errorf("%v: told %t", failure, told)
+		}
+		if _, follows := p.replica.Position(d.now + 1e9); follows == damaged {
+			t.Errorf("%v: follows after a second: %t", failure, follows)
+		}
 	}
 }
 

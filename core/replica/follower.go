@@ -204,12 +204,18 @@ func (r *Replica) cut(out *effect.Set) {
 	out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteReplicaCut, Partition: r.partition, Offset: r.state.EndOffset()})
 }
 
-// Truncated takes in what the log is after a cut.
+// Truncated takes in what the log is after a cut. If the disk had no room to note it the log is what it was: the leader is asked
+// again later, and says again where the two part.
 func (r *Replica) Truncated(in effect.Truncated, now model.Time, out *effect.Set) {
 	if !r.cutting || r.offline != "" {
 		return
 	}
-	if in.Failure != effect.OK {
+	switch in.Failure {
+	case effect.OK:
+		r.fullAt = 0
+	case effect.DiskFull:
+		r.fullAt = now
+	default:
 		r.GoOffline("the log could not be cut: "+in.Failure.String(), out)
 		return
 	}

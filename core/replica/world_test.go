@@ -115,6 +115,12 @@ func (m *machine) do(step func(out *effect.Set)) {
 	appends := slices.Clone(out.Appends)
 	for _, t := range out.Truncates {
 		m.queue = append(m.queue, func(out *effect.Set) {
+			if m.full(8) {
+				state := m.holds()
+				m.r.Truncated(effect.Truncated{Failure: effect.DiskFull, State: state, NextOffset: state.EndOffset()}, m.w.now, out)
+				m.w.ended["not truncated"]++
+				return
+			}
 			for len(m.disk) > 0 && m.disk[len(m.disk)-1].h.NextOffset() > t.To {
 				m.disk = m.disk[:len(m.disk)-1]
 			}
@@ -148,9 +154,12 @@ func (m *machine) holds() *log.State {
 	return state
 }
 
+// full reports whether the disk is full this time, of so many.
+func (m *machine) full(times int) bool { return !m.w.calm && m.w.random.IntN(times) == 0 }
+
 // stage writes appends, or refuses them because the disk is full. What is written is durable later.
 func (m *machine) stage(appends []effect.Append, out *effect.Set) {
-	full, staged := !m.w.calm && m.w.random.IntN(8) == 0, false
+	full, staged := m.full(8), false
 	for _, a := range appends {
 		h, err := record.ReadHeader(a.Batch)
 		if err != nil {
@@ -412,7 +421,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 			ended[k] += n
 		}
 	}
-	for _, k := range []string{"acked", "crash", "truncated", "isr changed", "proposal refused", "elected", "disk full"} {
+	for _, k := range []string{"acked", "crash", "truncated", "isr changed", "proposal refused", "elected", "disk full", "not truncated"} {
 		if ended[k] == 0 {
 			t.Errorf("%s: never, of %v", k, ended)
 		}
