@@ -326,7 +326,7 @@ func (w *world) drain(until func() bool) {
 	limit := w.now + 60*sc
 	for !until() && w.violation == nil {
 		if w.now > limit || len(w.heap) == 0 {
-			w.fail("finish", "the last restart does not come to an end")
+			w.fail("finish", "the last restart does not come to an end: "+w.apart()+w.standing())
 			return
 		}
 		w.step()

@@ -54,7 +54,7 @@ type entry struct {
 	at      *partition
 	place   int // in at.watchers
 	index   int // in session.list
-	// What the client was told last; NoOffset if it must be told again.
+	// What the client was told last, or what a replica has said since that it knows; NoOffset if it must be told again.
 	highWatermark, lastStableOffset, logStartOffset model.Offset
 	queued                                          bool
 	before, behind                                  *entry // in the queue
@@ -330,6 +330,10 @@ func (b *Broker) putEntry(s *fetchSession, want *FetchPart) bool {
 		}
 	}
 	e.want = *want
+	if s.reader.replica != model.NoNode && want.HighWatermark != effect.HighWatermarkUnknown {
+		// It says what it knows (KIP-1166). What it was told meanwhile it does not take in if it has heard of another leadership.
+		e.highWatermark, e.logStartOffset = want.HighWatermark, want.LogStartOffset
+	}
 	s.queue(e)
 	return true
 }

@@ -488,3 +488,58 @@ func TestSessionOfAReplicaThatIsNoneAnyMoreIsTold(t *testing.T) {
 		t.Error("the replica that is none any more waits")
 	}
 }
+
+// A replica that has heard of a new leadership does not take in what it was told in the one before. It is told again.
+func TestSessionTellsAReplicaAgainWhatItDoesNotKnow(t *testing.T) {
+	f := newFollows(t)
+	in := controller.CreateTopic{
+		Name: "led", PartitionCount: -1, ReplicationFactor: -1, Assignments: []controller.Assignment{{Replicas: []model.NodeID{1, 2}}},
+	}
+	f.step(&CreateTopics{To: f.ask(), Topics: []controller.CreateTopic{in}})
+	ref := TopicRef{ID: f.b.view.Named("led").ID, ByID: true}
+	var out effect.Set
+	f.b.Step(f.now, &Produce{To: f.ask(), Acks: 1, Parts: []ProducePart{{
+		Topic: ref, Header: record.Header{RecordCount: 1, SizeBytes: 100, ProducerID: -1},
+	}}}, &out)
+	f.inFlight = append(f.inFlight, out.Appends...)
+	f.step(&Completed{effect.Completions{Appended: f.durable(1)}})
+
+	poll := &Fetch{BytesMax: 1 << 20, BytesMin: 1, Replica: 2, BrokerEpoch: f.b.view.Broker(2).Epoch, ByID: true}
+	ask := func(parts ...FetchPart) string {
+		t.Helper()
+		var out effect.Set
+		poll.To, poll.Parts = f.ask(), parts
+		f.b.Step(f.now, poll, &out)
+		reply := only(t, out)
+		if poll.SessionID == 0 {
+			poll.SessionID = reply.SessionID
+		}
+		poll.SessionEpoch++
+		return told(reply)
+	}
+	part := FetchPart{Topic: ref, LastFetchedEpoch: -1, BytesMax: 1 << 20}
+	for _, step := range []struct{ what, got, want string }{
+		{"records", ask(part), "session 1: 0 0-1 of 0-0"},
+		{"how far it is committed now", ask(at(part, 1, 0)), "session 1: 0 1-1 of 0-1"},
+		{"it knows", ask(), "session 1:"},
+		{"it does not know", ask(at(part, 1, 0)), "session 1: 0 1-1 of 0-1"},
+		{"it says that it knows", ask(at(part, 1, 1)), "session 1:"},
+		{"it does not say", ask(at(part, 1, effect.HighWatermarkUnknown)), "session 1:"},
+	} {
+		if step.got != step.want {
+			t.Errorf("%s: told %q, want %q", step.what, step.got, step.want)
+		}
+	}
+	f.step(&Completed{effect.Completions{Retained: []effect.Retained{{Partition: model.TopicPartition{Topic: ref.ID}, LogStartOffset: 1}}}})
+	for _, want := range []string{"session 1: 0 1-1 of 1-1", "session 1: 0 1-1 of 1-1"} {
+		if got := ask(at(part, 1, 1)); got != want {
+			t.Errorf("a log start that it has not taken over: told %q, want %q", got, want)
+		}
+	}
+}
+
+// at is a part of a replica that has everything up to an offset, and knows it to be committed up to another.
+func at(part FetchPart, offset, highWatermark model.Offset) FetchPart {
+	part.Offset, part.LastFetchedEpoch, part.HighWatermark = offset, 0, highWatermark
+	return part
+}
