@@ -37,6 +37,18 @@ func (l *ghostLog) dropFirst(n int) {
 	}
 }
 
+// beginBehind forgets what a log held before the first truncation that was not reported, which left it ending at end: what was
+// asked for behind it follows there.
+func (l *ghostLog) beginBehind(end model.Offset) {
+	asked, cuts := l.asked, l.cuts
+	l.begin(end)
+	if len(cuts) > 0 {
+		l.asked, l.cuts = asked, cuts
+		l.dropFirst(cuts[0].after)
+		l.cuts = l.cuts[1:]
+	}
+}
+
 // cutAt is what a truncation leaves of a log, and where that begins and ends.
 func cutAt(batches []ghostBatch, start, end model.Offset, c ghostCut) (left []ghostBatch, newStart, newEnd model.Offset) {
 	if c.whole || c.to < start {
@@ -61,7 +73,7 @@ func (g *ghost) truncated(t *effect.Truncated, synced bool) {
 		return
 	}
 	if g.heals && l.damaged != "" && t.Failure == effect.OK {
-		l.begin(t.NextOffset)
+		l.beginBehind(t.NextOffset)
 		return
 	}
 	if len(l.cuts) == 0 {

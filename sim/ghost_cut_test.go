@@ -108,6 +108,36 @@ func TestGhostKnowsWhatATruncationUnderWayMayLeave(t *testing.T) {
 	}
 }
 
+// What a log holds in which a file was damaged is not known, but what is written behind a cut of it is.
+func TestWhatIsAskedForBehindACutOfADamagedLogIsKept(t *testing.T) {
+	for _, tc := range []struct {
+		next model.Offset
+		said string
+	}{{6, ""}, {8, "durable-unasked"}} {
+		g, said := haunted()
+		g.heals = true
+		l := g.log(ghostTP)
+		asks(g, 0, 0)
+		g.syncBegins()
+		g.syncEnds()
+		g.completed(appended(4), true)
+		l.damaged = "a file was cut"
+		asks(g, 4, 0)
+		g.truncate(ghostTP, 2, true)
+		asks(g, 2, 0)
+		g.completed(cutTo(2), true)
+		g.syncBegins()
+		g.syncEnds()
+		g.completed(appended(tc.next), true)
+		if *said != tc.said {
+			t.Errorf("durable to %d: the ghost says %q, not %q", tc.next, *said, tc.said)
+		}
+		if len(l.asked) != 0 || len(l.cuts) != 0 || l.start != 2 {
+			t.Errorf("it starts at %d, and %d batches and %d cuts are waited for", l.start, len(l.asked), len(l.cuts))
+		}
+	}
+}
+
 func TestALogThatIsDeletedAndGivenBackBeginsAnewAfterARestart(t *testing.T) {
 	g, said := haunted()
 	asks(g, 0, 0)
