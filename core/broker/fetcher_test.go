@@ -231,3 +231,32 @@ func TestFollowerSaysAgainWhatWasRefused(t *testing.T) {
 		t.Fatalf("it asks for %v", fetch.Parts)
 	}
 }
+
+// Of two fetches under way the second may be answered before the leader has heard where the first has brought this node. Such
+// an answer comes to nothing, and the next fetch says so.
+func TestFollowerSaysWhatItMadeOfAnswers(t *testing.T) {
+	f := newFollows(t)
+	id := f.create("a", 1)
+	first := f.session()
+	f.create("b", 1)
+	_, second := f.one()
+	f.answer(first, &effect.ReplicaFetched{SessionID: 7, Parts: []effect.ReplicaFetchedPart{given(id, 1, 0)}})
+	f.answer(second, &effect.ReplicaFetched{SessionID: 7, Parts: []effect.ReplicaFetchedPart{given(id, 1, 1)}})
+	fetches, _ := f.taken()
+	said := 0
+	for _, fetch := range fetches {
+		for _, part := range fetch.Parts {
+			bounds, _ := f.b.Bounds(part.Partition)
+			if part.Partition.Topic != id {
+				continue
+			}
+			said++
+			if part.Offset != 1 || part.HighWatermark != bounds.HighWatermark {
+				t.Errorf("it knows %+v, and says %+v", bounds, part)
+			}
+		}
+	}
+	if said != 1 {
+		t.Errorf("%d fetches name the partition: %v", said, fetches)
+	}
+}
