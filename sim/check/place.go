@@ -29,14 +29,13 @@ func Places(h *History) []Anomaly {
 	byKey, keys := placedByKey(h)
 	var found []Anomaly
 	for _, k := range keys {
-		if h.Unclean[k] {
-			continue
-		}
 		found = append(found, checkPlaces(h, k, byKey[k])...)
 	}
 	return found
 }
 
+// placedByKey are the operations of each log that name their place. Where an unclean election took place, offsets were given out
+// twice, and none of that is judged.
 func placedByKey(h *History) (map[Key][]placed, []Key) {
 	finals := map[Key]map[int64]int64{} // offset by value
 	for i := range h.Finals {
@@ -53,7 +52,7 @@ func placedByKey(h *History) (map[Key][]placed, []Key) {
 		op := &h.Ops[i]
 		k := Key{op.Topic, op.Partition}
 		p, ok := place(op, finals[k])
-		if !ok {
+		if !ok || h.Unclean[k] {
 			continue
 		}
 		if _, known := byKey[k]; !known {
