@@ -95,6 +95,8 @@ type recovery struct {
 	// where the group being applied begins
 	groupFile uint64
 	groupPos  int64
+	// lastBytes are of the last group taken, 0 unless files are cut or go as it says; see pinLast
+	lastBytes int
 	// nothing proves the group, so its batches in place must be written again
 	groupRewrite bool
 	// something proves it, or nothing in it needs that
@@ -156,6 +158,9 @@ func (r *recovery) run() error {
 		}
 		if err == nil {
 			err = r.writeAll()
+		}
+		if err == nil {
+			err = r.pinLast()
 		}
 		if r.open != nil {
 			err = errors.Join(err, r.open.Close())

@@ -130,7 +130,12 @@ func (r *recovery) take(seq uint64, pos int64, h *groupHeader) (taken bool, err 
 			return false, err
 		}
 	}
-	r.last = h.LSN
+	r.last, r.lastBytes = h.LSN, 0
+	if slices.ContainsFunc(r.group, func(n entry) bool {
+		return n.Kind == entryDelete || n.Kind == entryLogStart || n.Kind == entryTruncate || n.Kind == entryStartAt
+	}) {
+		r.lastBytes = int(h.Bytes)
+	}
 	return true, nil
 }
 

@@ -34,6 +34,32 @@ func (r *recovery) writeAll() error {
 	return nil
 }
 
+// pinLast makes the last group durable, if it cuts, removes or deletes something: so far it may be in the page cache only, and it must
+// not be lost once files are gone as it says. The groups before it were durable before it was written. The bytes are written again for
+// the same reason as those of batches.
+func (r *recovery) pinLast() error {
+	if r.lastBytes == 0 {
+		return nil
+	}
+	f, err := r.file(r.groupFile)
+	if err == nil {
+		b := make([]byte, r.lastBytes)
+		if err = readFull(f, b, r.groupPos); err == nil {
+			err = f.WriteAt([][]byte{b}, r.groupPos)
+		}
+		if err == nil {
+			err = f.Sync()
+		}
+	}
+	if err == nil {
+		err = r.e.disk.SyncDir(journalDir)
+	}
+	if err != nil {
+		return fmt.Errorf("%s at %d: %w", journalPath(r.groupFile), r.groupPos, err)
+	}
+	return nil
+}
+
 // writeRun copies consecutive batches from the journal to their segment.
 func (r *recovery) writeRun(p *partition, run []replayed, total int64) error {
 	e, s := r.e, run[0].seg

@@ -984,3 +984,52 @@ func TestNoteOfATruncationCountsWhatWasDropped(t *testing.T) {
 		}
 	}
 }
+
+// What recovery carries out is not forgotten: a process dies before the sync of a truncation, of a log start or of a deletion has ended, the
+// next one finds it in the page cache, and the power fails while it starts.
+func TestRecoveryDoesNotForgetWhatItCarriedOut(t *testing.T) {
+	tp := topic(1)
+	for name, set := range map[string]effect.Set{
+		"truncate":  {Truncates: []effect.Truncate{{Partition: tp, To: 7}}},
+		"start at":  {StartAts: []effect.StartAt{{Partition: tp, Offset: 100}}},
+		"log start": {Retains: []effect.Retain{{Partition: tp, HighWatermark: 40, Below: 33}}},
+		"delete":    {Deletes: []effect.Delete{{Partition: tp}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for dies, done := 0, false; !done; dies++ {
+				for seed := range uint64(4) {
+					r := newRig(t, smallConfig())
+					r.create(tp, smallLog())
+					r.fill(tp, 0, 40, 1000)
+					r.checkpoint()
+					r.perform(set)
+					if _, ok := r.e.BeginSync(); !ok {
+						t.Fatal("nothing to sync")
+					}
+					r.disk.Crash(storagetest.LoseNothing, 0)
+					left := dies
+					r.disk.Hook = func(storagetest.Op) error {
+						if left--; left < 0 {
+							return storagetest.ErrDead
+						}
+						return nil
+					}
+					_, _, err := openEngine(r)
+					done = err == nil
+					r.disk.Hook = nil
+					r.crash(storagetest.LoseSome, seed)
+					for _, p := range r.rec.Partitions {
+						if p.Damage != "" {
+							t.Fatalf("dead after %d operations, seed %d: %s", dies, seed, p.Damage)
+						}
+						if end := p.State.EndOffset(); end != 40 && end != 7 && end != 100 {
+							t.Fatalf("dead after %d operations, seed %d: the log ends at %d", dies, seed, end)
+						}
+						r.create(tp, smallLog())
+						r.readAll(tp, p.State.StartOffset(), p.State.EndOffset())
+					}
+				}
+			}
+		})
+	}
+}
