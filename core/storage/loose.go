@@ -342,6 +342,7 @@ func (r *recovery) restartAt(p *partition, o model.Offset) {
 	r.e.segmentCount -= len(p.segments)
 	delete(r.writes, p)
 	p.segments, p.state, p.start, p.end = nil, log.New(o), o, o
+	p.states, p.stateOffset = nil, model.NoOffset // they know producers, and nothing of what those wrote after
 }
 
 // adoptToStart brings the end of a loose partition to a log start that the journal names. The segments before it
