@@ -46,10 +46,10 @@ var told = map[effect.NoteKind]struct {
 	effect.NoteVotersChanged:       {zap.InfoLevel, "the voters of the metadata quorum have changed", "node"},
 	effect.NoteMetadataRefused:     {zap.WarnLevel, "metadata that a voter sent was refused: another is asked", ""},
 	effect.NotePartitionLetGo:      {zap.InfoLevel, "files of a partition were removed that this node is no replica of", ""},
-	effect.NoteCutOff:              {zap.WarnLevel, "the controller is not reached: another node may lead by now, so clients are sent away", "ms"},
+	effect.NoteCutOff:              {zap.WarnLevel, "the controller is not reached, or what it decides: another node may lead by now, so clients are sent away", "ms"},
 	effect.NoteReplicaAlone:        {zap.ErrorLevel, "a damaged replica is the only one that could lead: its partition stays offline", ""},
 	effect.NoteReplicaDropped:      {zap.WarnLevel, "a damaged replica is filled anew from its leader", ""},
-	effect.NoteServesAgain:         {zap.InfoLevel, "the controller is reached again: clients are served", ""},
+	effect.NoteServesAgain:         {zap.InfoLevel, "the controller is reached again, and what it decides: clients are served", ""},
 }
 
 // toldGroups is the same for consumer groups.

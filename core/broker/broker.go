@@ -400,7 +400,7 @@ func (b *Broker) produce(ev *Produce, out *effect.Set) {
 		p, code := b.find(part.Topic, part.Partition)
 		why := ""
 		if code == 0 && b.cutOff() && p.replica.Leads() {
-			code, why = kerr.NotLeaderForPartition.Code, "this node has not reached the controller for so long that another may lead by now"
+			code, why = kerr.NotLeaderForPartition.Code, "this node has not reached the controller, or what it decides, for so long that another may lead by now"
 		}
 		if code == 0 {
 			code, why = checkBatch(p.topic, part, ev)

@@ -110,7 +110,7 @@ func (w *world) settle(out *effect.Set) {
 //	looked-up offset=N time=N    storage answers the last lookup
 //	tick to=N
 //	elsewhere session=N  from now on node 2 is the controller, and an election takes as long as a session
-//	heard [fenced]       it answers the heartbeat under way
+//	heard [fenced behind]  it answers the heartbeat under way
 func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		w := newWorld()
@@ -294,7 +294,7 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 			Partition: model.TopicPartition{Topic: topic.ID, Partition: partition}, Detail: "a bit flipped",
 		}}}}
 	case "heard":
-		return &Answered{effect.Answer{From: 2, ID: w.b.self.call, Body: &effect.BrokerHeartbeatAnswered{IsFenced: d.HasArg("fenced"), IsCaughtUp: true}}}
+		return &Answered{effect.Answer{From: 2, ID: w.b.self.call, Body: &effect.BrokerHeartbeatAnswered{IsFenced: d.HasArg("fenced"), IsCaughtUp: !d.HasArg("behind")}}}
 	case "looked-up":
 		var offset, at int
 		d.ScanArgs(t, "offset", &offset)

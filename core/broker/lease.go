@@ -9,17 +9,21 @@ import (
 
 // lease is how long this broker may serve what it leads without hearing that it still does.
 //
-//	          heartbeat answered: not fenced                 nothing heard for leaseMax
-//	none ─────────────────────────────────► held ◄──────────────────────────────────────► over
+//	          heartbeat answered: caught up, not fenced       nothing heard for leaseMax
+//	none ───────────────────────────────────────────► held ◄────────────────────────────► over
 //
 // A leader that is cut off does not learn that another leads by now. It cannot acknowledge anything with acks=all, as those
 // in sync go by the new epoch; but it could tell readers for ever what the log was. So it stops, a while after the
 // controller may have given its partitions to others: while the lease lasts, what it tells may be old by as much.
 //
+// That the controller hears it is not enough. The metadata comes by other ways than heartbeats, and who is alive can be
+// relieved, too: by an operator, or for the sake of balance. So an answer counts only if it says that this broker has
+// caught up, which it has not until it has every metadata in which others were given what it led.
+//
 // Followers go on fetching from it: what they are given is not shown to anybody until a leader is sure of it.
 type lease struct {
 	askedAt    model.Time // when the heartbeat that is under way was sent
-	answeredAt model.Time // when the last one was sent that was answered
+	answeredAt model.Time // when the last one was sent whose answer says that this broker has caught up
 	heardAt    model.Time // when the last one was sent whose answer says that this broker is counted on; 0: none yet
 	over       bool
 	// doubtUntil is until when this node does not take its own word as the controller: it stood still, and nobody has
@@ -57,7 +61,7 @@ func (b *Broker) stoodStill(now model.Time) {
 	}
 }
 
-// heard takes in that the controller answered the heartbeat under way. Its own word a node takes only as far as a majority of
+// heard takes in that the controller answered the heartbeat under way, and that this broker has caught up. Its own word a node takes only as far as a majority of
 // the voters was heard: it is the last to know that it is the controller no more.
 func (b *Broker) heard(from model.NodeID, fenced bool, out *effect.Set) {
 	l := &b.self.lease

@@ -110,7 +110,9 @@ func (b *Broker) heartbeatAnswered(a *effect.Answer, out *effect.Set) {
 	case body.Code == kerr.StaleBrokerEpoch.Code || body.Code == kerr.BrokerIDNotRegistered.Code:
 		m.epoch, m.nextAt = model.NoBrokerEpoch, b.now // another life of it is known, or none: it registers again
 	case body.Code == 0:
-		b.heard(a.From, body.IsFenced, out)
+		if body.IsCaughtUp {
+			b.heard(a.From, body.IsFenced, out)
+		}
 		if m.leaving && body.ShouldShutdown {
 			m.left, m.handOverBy = true, b.now+handOverPatience
 			b.handOver(out)

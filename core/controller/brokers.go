@@ -24,8 +24,8 @@ type contact struct {
 	timer  coord.Timer[*contact]
 	at     model.Time   // when it was last heard; 0: not by this controller
 	offset model.Offset // the metadata that it has applied
-	// since is the metadata that it must have to be counted on again: what was decided when it was fenced. Before, it may
-	// take itself for the leader of what others lead by now.
+	// since is the metadata that it must have to have caught up: in which it was fenced, or relieved of something that it led.
+	// Before, it may take itself for the leader of what others lead by now.
 	since model.Offset
 	leave bool // it wants to stop
 	asked bool // a change of its standing is queued

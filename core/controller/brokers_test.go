@@ -91,6 +91,49 @@ func TestABrokerThatComesBackWithAnotherDiskHasNothing(t *testing.T) {
 	}
 }
 
+// Who led may take itself for the leader until it knows that it is not, however alive it is: it is not told that it has caught up.
+func TestWhoLedIsBehindUntilItKnowsThatItDoesNotLead(t *testing.T) {
+	l := newLife(t, 3)
+	l.topic(t, "t", 1, 3)
+	caughtUp := func(id model.NodeID, offset model.Offset) bool {
+		return l.ask(t, func(to effect.RequestID, out *effect.Set) {
+			l.c.Heartbeat(to, &effect.HeartbeatBroker{Broker: id, BrokerEpoch: l.epochs[id], MetadataOffset: offset}, out)
+		}).(*effect.BrokerHeartbeatAnswered).IsCaughtUp
+	}
+	led, before := l.partition("t", 0).Leader, l.view.Version()-1
+	others := slices.DeleteFunc(ids(1, 2, 3), func(n model.NodeID) bool { return n == led })
+
+	l.ask(t, func(to effect.RequestID, out *effect.Set) {
+		replicas := []model.NodeID{others[0], others[1], led}
+		l.c.Reassign(to, []ReassignTopic{{Name: "t", Parts: []ReassignPart{{Replicas: replicas}}}}, false, out)
+	})
+	if l.partition("t", 0).Leader != led || !caughtUp(led, before) {
+		t.Fatal("it leads, and another would be preferred: it need not know that yet")
+	}
+	l.run(t, l.c.rebalance)
+	moved := l.view.Version() - 1
+	if l.partition("t", 0).Leader != others[0] || caughtUp(led, moved-1) || !caughtUp(led, moved) {
+		t.Error("another leads, and who led has caught up before it knows")
+	}
+	if !caughtUp(others[0], before) || !caughtUp(others[1], before) {
+		t.Error("who led nothing is behind")
+	}
+
+	l.ask(t, func(to effect.RequestID, out *effect.Set) { l.c.Delete(to, []DeleteTopic{{Name: "t"}}, out) })
+	if deleted := l.view.Version() - 1; caughtUp(others[0], deleted-1) || !caughtUp(others[0], deleted) || !caughtUp(led, deleted-1) {
+		t.Error("the topic is gone, and who led it has caught up before it knows")
+	}
+
+	// The next controller does not know who led what, nor since when others do.
+	l.c = New(l.c.config, l.view)
+	l.c.Lead(l.view, model.NoNode, l.now)
+	for id := model.NodeID(1); id <= 3; id++ {
+		if now := l.view.Version() - 1; caughtUp(id, now-1) || !caughtUp(id, now) {
+			t.Errorf("broker %d has caught up with this controller before it has what was committed before", id)
+		}
+	}
+}
+
 func TestASinglePartitionKeepsItsEpochThroughARestart(t *testing.T) {
 	l := newLife(t, 1)
 	l.topic(t, "t", 3, 1)

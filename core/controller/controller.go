@@ -118,9 +118,7 @@ func (c *Controller) Lead(view *metadata.View, before model.NodeID, now model.Ti
 	c.silences = coord.Timers[*contact]{}
 	for b := range view.Brokers {
 		k := c.hear(b)
-		if b.Fenced {
-			k.since = view.Version() - 1
-		}
+		k.since = view.Version() - 1 // an earlier controller may have relieved it, nobody knows when
 		if b.InControlledShutdown {
 			c.leavingSince[b.ID] = view.Version() - 1 // an earlier controller decided it, nobody knows when
 		}
@@ -180,6 +178,27 @@ func (c *Controller) Applied(view *metadata.View, changes *metadata.Changes) {
 			delete(c.contacts, ch.Before.ID)
 			delete(c.leavingSince, ch.Before.ID)
 		}
+	}
+	for i := range changes.Topics {
+		ch := &changes.Topics[i]
+		if ch.After == nil {
+			for _, p := range ch.Before.Partitions {
+				c.relieved(p.Leader)
+			}
+			continue
+		}
+		for _, pc := range ch.Partitions {
+			if pc.Before != nil && pc.Before.Leader != pc.After.Leader {
+				c.relieved(pc.Before.Leader)
+			}
+		}
+	}
+}
+
+// relieved notes that a broker does not lead something any more.
+func (c *Controller) relieved(node model.NodeID) {
+	if k := c.contacts[node]; k != nil {
+		k.since = c.view.Version() - 1
 	}
 }
 

@@ -204,7 +204,7 @@ type HeartbeatBroker struct {
 // BrokerHeartbeatAnswered answers HeartbeatBroker.
 type BrokerHeartbeatAnswered struct {
 	Code           int16
-	IsCaughtUp     bool // with the metadata log
+	IsCaughtUp     bool // it knows of everything that it led and leads no more, and why it was fenced
 	IsFenced       bool
 	ShouldShutdown bool
 }

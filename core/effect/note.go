@@ -60,8 +60,8 @@ const (
 	NoteMetadataRefused                         // Detail: why metadata that a voter sent was not taken; Offset: up to where there is some
 	NotePartitionLetGo                          // its files were removed, as this node is no replica of it any more
 	NoteTruncated                               // Offset: where the log ends now; Count: records dropped
-	NoteCutOff                                  // Count: so many ms the controller was not reached: what this node leads is not served
-	NoteServesAgain                             // the controller was reached after NoteCutOff
+	NoteCutOff                                  // Count: so many ms the controller, or what it decides, was not reached: what this node leads is not served
+	NoteServesAgain                             // it was reached after NoteCutOff
 	NoteReplicaAlone                            // a replica is offline, and nobody else could lead: nothing is done. Detail: what an operator can do
 	NoteReplicaDropped                          // a damaged replica begins anew, and fetches everything from the leader. Detail: what was wrong
 	noteKindCount
