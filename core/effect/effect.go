@@ -251,7 +251,8 @@ type LogConfig struct {
 // Delete removes a partition's files for good.
 type Delete struct{ Partition model.TopicPartition }
 
-// Deleted reports that a partition's files are gone.
+// Deleted reports that a partition's files are gone. If the disk was full they are not, and the log goes on from where it was
+// last said to end: what was asked of it since, and Missing, has not happened.
 type Deleted struct {
 	Partition model.TopicPartition
 	Failure   Failure

@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -221,5 +222,59 @@ func TestAFullDiskIsSpokenOfOnce(t *testing.T) {
 	r.sync()
 	if n, note := count(effect.NoteDiskRoom); n != 1 || note.Count != refused {
 		t.Fatalf("room again: %d notes, of %d refused appends, not %d", n, note.Count, refused)
+	}
+}
+
+// What is asked of a log before its deletion, in the same sync or before one, is not done, and the deletion may be refused yet. The
+// log goes on from where it was said to end.
+func TestLogWhoseDeletionIsRefusedGoesOn(t *testing.T) {
+	cfg := smallConfig()
+	cfg.JournalFileBytes, cfg.JournalBlockBytes = 16<<10, 4<<10 // room for three groups
+	r := newRig(t, cfg)
+	tp, other := topic(1), topic(2)
+	r.create(tp, smallLog())
+	want := r.fill(tp, 0, 2, 100)
+	r.crash(storagetest.LoseNothing, 0)
+	r.create(tp, smallLog())
+	r.create(other, smallLog())
+	r.fill(other, 0, 1, 10)
+	r.done.Reset()
+	r.disk.CapacityBytes = r.disk.UsedBytes() + 200
+	r.append(other, 1, batch(1, 1, 10, 1))
+	r.append(tp, 2, batch(2, 1, 10, 1))
+	r.truncate(tp, 1)
+	r.truncate(other, 0)
+	r.truncate(tp, 0)
+	r.perform(effect.Set{Deletes: []effect.Delete{{Partition: tp}}})
+	r.sync()
+	var got []string
+	for _, a := range r.done.Appended {
+		if a.Partition == tp {
+			got = append(got, fmt.Sprintf("appended %d: %v", a.NextOffset, a.Failure))
+		}
+	}
+	for _, c := range r.done.Truncated {
+		if c.Partition == tp {
+			got = append(got, fmt.Sprintf("truncated %d: %v", c.NextOffset, c.Failure))
+			if c.Failure == effect.DiskFull && c.State.EndOffset() != c.NextOffset {
+				t.Errorf("a truncation was refused at %d with the state of %d", c.NextOffset, c.State.EndOffset())
+			}
+		}
+	}
+	for _, d := range r.done.Deleted {
+		got = append(got, fmt.Sprintf("deleted: %v", d.Failure))
+	}
+	if got := strings.Join(got, ", "); got != "appended 2: missing, truncated 2: missing, truncated 2: disk full, deleted: disk full" {
+		t.Fatalf("reported %s", got)
+	}
+	if got := r.readAll(tp, 0, 2); !bytes.Equal(got, want) {
+		t.Fatal("other bytes")
+	}
+	r.disk.CapacityBytes = 0
+	want = append(want, r.append(tp, 2, batch(3, 1, 10, 1))...)
+	r.sync()
+	r.crash(storagetest.LoseUnsynced, 0)
+	if got := r.readAll(tp, 0, 3); !bytes.Equal(got, want) {
+		t.Fatal("other bytes after a crash")
 	}
 }

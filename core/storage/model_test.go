@@ -113,16 +113,14 @@ func (w *world) take() {
 			}
 			if a.Attempt == l.attempt {
 				l.attempt++
-				v := l.oldest()
-				if v.lose(a.NextOffset); v.end() != a.NextOffset {
-					w.t.Fatalf("%v: refused at %d, batches end at %d", l.tp, a.NextOffset, v.end())
-				}
-				l.recut() // nothing is appended behind a truncation while an append may be refused
+				w.refused(l, a.NextOffset)
 			}
 		case effect.Missing:
+			// A deletion is on its way, and may be refused yet: then the log goes on without it.
 			if !l.deleted {
 				w.t.Fatalf("%v: missing", l.tp)
 			}
+			w.refused(l, a.NextOffset)
 		default:
 			w.t.Fatalf("%v: append failed: %v", l.tp, a.Failure)
 		}
@@ -160,6 +158,15 @@ func (w *world) take() {
 		w.t.Fatalf("%v: damaged: %s", d.Partition, d.Detail)
 	}
 	w.done.Reset()
+}
+
+// refused learns that an append was refused: the log ends at next.
+func (w *world) refused(l *modelLog, next model.Offset) {
+	v := l.oldest()
+	if v.lose(next); v.end() != next {
+		w.t.Fatalf("%v: refused at %d, batches end at %d", l.tp, next, v.end())
+	}
+	l.recut() // nothing is appended behind a truncation while an append may be refused
 }
 
 // strictly reports whether the batch that ends at an offset was asked for under a strict configuration.

@@ -184,9 +184,6 @@ func (l *modelLog) recut() {
 // truncated learns of a truncation.
 func (w *world) truncated(t *effect.Truncated) {
 	l := w.find(t.Partition)
-	if t.Failure == effect.Missing && l.deleted {
-		return
-	}
 	if len(l.before) == 0 {
 		w.t.Fatalf("%v: a truncation nobody asked for: %+v", l.tp, t)
 	}
@@ -206,9 +203,18 @@ func (w *world) truncated(t *effect.Truncated) {
 			w.t.Fatalf("%v: truncated to %d: state %x, want %x", l.tp, v.to, got.AppendSnapshot(nil), want.AppendSnapshot(nil))
 		}
 		l.acked, l.safe = t.NextOffset, t.NextOffset
-	case effect.DiskFull:
+	case effect.DiskFull, effect.Missing:
+		if t.Failure == effect.Missing && !l.deleted {
+			w.t.Fatalf("%v: missing", l.tp)
+		}
 		if v := l.before[0]; t.NextOffset != v.end() {
 			w.t.Fatalf("%v: a truncation was refused at %d, the log ends at %d", l.tp, t.NextOffset, v.end())
+		}
+		if t.Failure == effect.DiskFull {
+			if t.State == nil || t.State.EndOffset() != t.NextOffset || t.NextOffset < l.acked {
+				w.t.Fatalf("%v: a truncation was refused at %d with state %v, reported durable to %d", l.tp, t.NextOffset, t.State, l.acked)
+			}
+			l.acked, l.safe = t.NextOffset, t.NextOffset
 		}
 		if len(l.before) == 1 {
 			l.modelView, l.before = l.before[0], nil
