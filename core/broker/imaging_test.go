@@ -50,10 +50,13 @@ func newJoining(t *testing.T) *joining {
 }
 
 // begin has the leader make a learner of node 2.
-func (j *joining) begin() {
+func (j *joining) begin() { j.change(nil, []model.VoterID{VoterOf(2, model.DirectoryID{2})}) }
+
+// change has the leader change who votes beside it.
+func (j *joining) change(voters, learners []model.VoterID) {
 	v := j.w.b.voter
 	var out effect.Set
-	if err := v.log.Change([]model.VoterID{v.id}, []model.VoterID{VoterOf(2, model.DirectoryID{2})}, &out, &v.out); err != nil {
+	if err := v.log.Change(append([]model.VoterID{v.id}, voters...), learners, &out, &v.out); err != nil {
 		j.t.Fatal(err)
 	}
 	j.w.b.voted(&out)

@@ -58,3 +58,36 @@ func TestAControllerTakesItsOwnWordAsFarAsAMajorityWasHeard(t *testing.T) {
 		}
 	}
 }
+
+// Who founds a cluster alone is configured as its only voter for ever. Others may vote since, who can do without it.
+func TestAFounderThatIsNotAloneAnyMoreHasALease(t *testing.T) {
+	j := newJoining(t)
+	founder := j.w.b
+	cutOff := func() bool {
+		alike := *founder
+		alike.config.Quorum.Voters = alike.config.Quorum.Voters[:1]
+		alike.now, alike.self.lease.heardAt = alike.leaseMax()+2, 1
+		return alike.cutOff()
+	}
+	if cutOff() {
+		t.Error("it is alone, and cut off from nobody")
+	}
+	j.begin()
+	for range 1000 {
+		if j.whole() {
+			break
+		}
+		j.wait(50e6)
+	}
+	if !j.whole() || cutOff() {
+		t.Error("who does not vote yet elects nobody")
+	}
+	j.change([]model.VoterID{j.b.voter.id}, nil)
+	if voters := founder.voter.log.Voters(); len(voters.Now) != 2 || !cutOff() {
+		t.Errorf("%+v vote, and it serves whether they can be reached or not", voters)
+	}
+	j.change(nil, nil)
+	if voters := founder.voter.log.Voters(); len(voters.Now) != 1 || cutOff() {
+		t.Errorf("%+v votes, alone, and does not serve", voters)
+	}
+}

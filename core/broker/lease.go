@@ -43,10 +43,13 @@ func (b *Broker) electionMax() model.Time {
 	return 2 * model.Time(q.ElectionTicks) * q.TickInterval
 }
 
-// leases reports whether there is anybody who could give what this broker leads to others, unheard.
+// leases reports whether there is anybody who could give what this broker leads to others, unheard. Who is configured as the
+// only voter need not be it any more.
 func (b *Broker) leases() bool {
-	voters := b.config.Quorum.Voters
-	return len(voters) > 1 || len(voters) == 1 && voters[0].Node != b.config.Advertised.ID
+	if v := b.voter; v != nil && v.log != nil && v.log.Next() > 0 {
+		return !v.log.Alone()
+	}
+	return b.voter == nil || b.otherVoters() > 0
 }
 
 // cutOff reports whether the lease is over: clients are sent away.

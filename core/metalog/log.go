@@ -190,6 +190,9 @@ func (l *Log) State() quorum.State { return l.q.State() }
 // Voters is who votes.
 func (l *Log) Voters() quorum.Voters { return l.q.Voters() }
 
+// Alone reports whether this voter decides without any other.
+func (l *Log) Alone() bool { return l.q.Alone() }
+
 // Progress is how far a leader knows the others to be.
 func (l *Log) Progress() []quorum.Progress { return l.q.Progress() }
 
@@ -292,7 +295,7 @@ func (l *Log) Tick(now model.Time, set *effect.Set, out *Out) {
 
 // Stand makes a voter that is alone lead without waiting for a silence.
 func (l *Log) Stand(set *effect.Set, out *Out) {
-	if v := l.q.Voters(); len(v.Now) == 1 && v.Now[0] == l.config.Quorum.ID && len(v.Before) == 0 && l.broken == "" {
+	if l.q.Alone() && l.broken == "" {
 		l.q.Stand(&l.out)
 		l.carry(set, out)
 	}

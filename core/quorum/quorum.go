@@ -526,6 +526,12 @@ func (q *Quorum) State() State {
 // Voters is who votes, as of the last committed entry.
 func (q *Quorum) Voters() Voters { return votersOf(q.log.voters) }
 
+// Alone reports whether this voter decides without any other, as of the last committed entry.
+func (q *Quorum) Alone() bool {
+	now := q.log.voters.GetVoters()
+	return len(now) == 1 && now[0] == uint64(q.config.ID) && len(q.log.voters.GetVotersOutgoing()) == 0
+}
+
 // Progress is how far a leader knows another voter's log to go.
 type Progress struct {
 	Voter VoterID
