@@ -130,11 +130,16 @@ func (r *recovery) take(seq uint64, pos int64, h *groupHeader) (taken bool, err 
 			return false, err
 		}
 	}
-	r.last, r.lastBytes = h.LSN, 0
+	r.last, r.lastBytes, r.lastProof = h.LSN, 0, r.lastProof[:0]
 	if slices.ContainsFunc(r.group, func(n entry) bool {
 		return n.Kind == entryDelete || n.Kind == entryLogStart || n.Kind == entryTruncate || n.Kind == entryStartAt
 	}) {
 		r.lastBytes = int(h.Bytes)
+		for i := range r.group {
+			if n := &r.group[i]; n.healed || n.Kind == entryInPlace && rewrite {
+				r.lastProof = append(r.lastProof, lastBatch{n.Partition, n.SegmentBase})
+			}
+		}
 	}
 	return true, nil
 }

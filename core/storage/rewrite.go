@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/weirmq/weir/core/model"
 )
 
 // writeAll writes what the replay noted down, partition by partition, so that each file is opened once. It
@@ -34,12 +36,23 @@ func (r *recovery) writeAll() error {
 	return nil
 }
 
+// lastBatch says where a batch is that the journal's last group has in a segment only.
+type lastBatch struct {
+	tp   model.TopicPartition
+	base model.Offset // of the segment
+}
+
 // pinLast makes the last group durable, if it cuts, removes or deletes something: so far it may be in the page cache only, and it must
 // not be lost once files are gone as it says. The groups before it were durable before it was written. The bytes are written again for
-// the same reason as those of batches.
+// the same reason as those of batches. Without what it has in segments only it would not be taken again.
 func (r *recovery) pinLast() error {
 	if r.lastBytes == 0 {
 		return nil
+	}
+	for _, b := range r.lastProof {
+		if err := r.pinBatch(b); err != nil {
+			return err
+		}
 	}
 	f, err := r.file(r.groupFile)
 	if err == nil {
@@ -56,6 +69,32 @@ func (r *recovery) pinLast() error {
 	}
 	if err != nil {
 		return fmt.Errorf("%s at %d: %w", journalPath(r.groupFile), r.groupPos, err)
+	}
+	return nil
+}
+
+// pinBatch makes a segment durable, and its name. It was written to by writeAll.
+func (r *recovery) pinBatch(b lastBatch) error {
+	p := r.e.partitions[b.tp]
+	if p == nil {
+		return nil
+	}
+	i := p.segmentAt(b.base)
+	if i < 0 {
+		return nil
+	}
+	s := p.segments[i]
+	f, err := r.e.files.get(s)
+	if err == nil {
+		err = f.Sync()
+	}
+	for _, dir := range [...]string{p.dir, partitionsDir} {
+		if err == nil {
+			err = r.e.disk.SyncDir(dir)
+		}
+	}
+	if err != nil {
+		return s.fail(err)
 	}
 	return nil
 }

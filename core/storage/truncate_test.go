@@ -986,7 +986,7 @@ func TestNoteOfATruncationCountsWhatWasDropped(t *testing.T) {
 }
 
 // What recovery carries out is not forgotten: a process dies before the sync of a truncation, of a log start or of a deletion has ended, the
-// next one finds it in the page cache, and the power fails while it starts.
+// next one finds it in the page cache, and the power fails while it starts. What proves its group may be a batch in a segment only.
 func TestRecoveryDoesNotForgetWhatItCarriedOut(t *testing.T) {
 	tp := topic(1)
 	for name, set := range map[string]effect.Set{
@@ -996,10 +996,15 @@ func TestRecoveryDoesNotForgetWhatItCarriedOut(t *testing.T) {
 		"delete":    {Deletes: []effect.Delete{{Partition: tp}}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			other := topic(2)
+			set.Appends = []effect.Append{{Partition: other, LeaderEpoch: 1, AppendTime: model.NoTimestamp, Batch: batch(1, 1, 2000, 1)}}
 			for dies, done := 0, false; !done; dies++ {
-				for seed := range uint64(4) {
-					r := newRig(t, smallConfig())
+				for seed := range uint64(8) {
+					cfg := smallConfig()
+					cfg.InPlaceBytesMin = []int{0, 1500}[seed%2]
+					r := newRig(t, cfg)
 					r.create(tp, smallLog())
+					r.create(other, smallLog())
 					r.fill(tp, 0, 40, 1000)
 					r.checkpoint()
 					r.perform(set)
@@ -1022,11 +1027,11 @@ func TestRecoveryDoesNotForgetWhatItCarriedOut(t *testing.T) {
 						if p.Damage != "" {
 							t.Fatalf("dead after %d operations, seed %d: %s", dies, seed, p.Damage)
 						}
-						if end := p.State.EndOffset(); end != 40 && end != 7 && end != 100 {
+						if end := p.State.EndOffset(); p.Partition == tp && end != 40 && end != 7 && end != 100 {
 							t.Fatalf("dead after %d operations, seed %d: the log ends at %d", dies, seed, end)
 						}
-						r.create(tp, smallLog())
-						r.readAll(tp, p.State.StartOffset(), p.State.EndOffset())
+						r.create(p.Partition, smallLog())
+						r.readAll(p.Partition, p.State.StartOffset(), p.State.EndOffset())
 					}
 				}
 			}
