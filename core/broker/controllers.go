@@ -12,7 +12,7 @@ func (b *Broker) registerBroker(ev *RegisterBroker, out *effect.Set) {
 }
 
 func (b *Broker) brokerHeartbeat(ev *BrokerHeartbeat, out *effect.Set) {
-	b.controller.Heartbeat(ev.To, &ev.Ask, out)
+	b.controller.Heartbeat(ev.To, &ev.Ask, b.vouches(), out)
 }
 
 func (b *Broker) alterPartition(ev *AlterPartition, out *effect.Set) {

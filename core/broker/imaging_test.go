@@ -52,6 +52,18 @@ func newJoining(t *testing.T) *joining {
 // begin has the leader make a learner of node 2.
 func (j *joining) begin() { j.change(nil, []model.VoterID{VoterOf(2, model.DirectoryID{2})}) }
 
+// learn has node 2 follow the leader.
+func (j *joining) learn() {
+	j.begin()
+	for range 1000 {
+		if j.whole() {
+			return
+		}
+		j.wait(50e6)
+	}
+	j.t.Fatal("node 2 does not come by the metadata")
+}
+
 // change has the leader change who votes beside it.
 func (j *joining) change(voters, learners []model.VoterID) {
 	v := j.w.b.voter

@@ -72,14 +72,8 @@ func TestAFounderThatIsNotAloneAnyMoreHasALease(t *testing.T) {
 	if cutOff() {
 		t.Error("it is alone, and cut off from nobody")
 	}
-	j.begin()
-	for range 1000 {
-		if j.whole() {
-			break
-		}
-		j.wait(50e6)
-	}
-	if !j.whole() || cutOff() {
+	j.learn()
+	if cutOff() {
 		t.Error("who does not vote yet elects nobody")
 	}
 	j.change([]model.VoterID{j.b.voter.id}, nil)
@@ -89,5 +83,49 @@ func TestAFounderThatIsNotAloneAnyMoreHasALease(t *testing.T) {
 	j.change(nil, nil)
 	if voters := founder.voter.log.Voters(); len(voters.Now) != 1 || cutOff() {
 		t.Errorf("%+v votes, alone, and does not serve", voters)
+	}
+}
+
+// A controller that was cut off, or stood still, believes in itself longest. It does not keep others serving.
+func TestAControllerThatMayBeNoneLetsLeasesEnd(t *testing.T) {
+	j := newJoining(t)
+	j.learn()
+	b, other := j.w.b, j.b.voter.id
+	j.change([]model.VoterID{other}, nil)
+	b.config.Quorum.Log.Quorum.ElectionTicks, b.config.Quorum.Log.Quorum.TickInterval = 10, 50
+	counts := func(after model.Time) bool {
+		t.Helper()
+		j.now += after
+		j.requests++
+		return j.step(b, &BrokerHeartbeat{
+			To:  effect.RequestID{Conn: 9, Request: j.requests},
+			Ask: effect.HeartbeatBroker{Broker: 1, BrokerEpoch: b.self.epoch, MetadataOffset: b.view.Version() - 1},
+		}).(*effect.BrokerHeartbeatAnswered).IsCaughtUp
+	}
+	hear := func() { b.voter.hearVoter(other, j.now) }
+	counts(0)
+	for range 3 { // what stood still before is over
+		counts(400)
+	}
+	hear()
+	if !counts(400) || counts(101) {
+		t.Error("its word counts until others may have elected another, and no longer")
+	}
+	if hear(); !counts(0) {
+		t.Error("it was heard")
+	}
+	j.now += 501
+	if hear(); counts(0) {
+		t.Error("it stood still, and what it hears was said before")
+	}
+	for range 2 {
+		hear()
+		if counts(400) {
+			t.Error("nobody can have told it yet")
+		}
+	}
+	hear()
+	if !counts(200) {
+		t.Error("it would know by now that another leads")
 	}
 }

@@ -26,7 +26,7 @@ type lease struct {
 	answeredAt model.Time // when the last one was sent whose answer says that this broker has caught up
 	heardAt    model.Time // when the last one was sent whose answer says that this broker is counted on; 0: none yet
 	over       bool
-	// doubtUntil is until when this node does not take its own word as the controller: it stood still, and nobody has
+	// doubtUntil is until when nobody, nor this node, takes its word as the controller: it stood still, and nobody has
 	// told it since that it is the controller no more.
 	doubtUntil model.Time
 }
@@ -64,15 +64,19 @@ func (b *Broker) stoodStill(now model.Time) {
 	}
 }
 
-// heard takes in that the controller answered the heartbeat under way, and that this broker has caught up. Its own word a node takes only as far as a majority of
-// the voters was heard: it is the last to know that it is the controller no more.
+// vouches reports whether what this node says as the controller counts: no others can have elected another yet. It is itself the
+// last to know that.
+func (b *Broker) vouches() bool {
+	v := b.voter
+	return v != nil && v.term != 0 && b.now >= b.self.lease.doubtUntil && b.now-v.majorityHeardAt(b.now) <= b.electionMax()/2
+}
+
+// heard takes in that the controller answered the heartbeat under way, and that this broker has caught up. Its own word a node
+// takes only as far as a majority of the voters was heard.
 func (b *Broker) heard(from model.NodeID, fenced bool, out *effect.Set) {
 	l := &b.self.lease
 	askedAt := l.askedAt
 	if from == b.config.Advertised.ID {
-		if b.now < l.doubtUntil {
-			return
-		}
 		if v := b.voter; v != nil && v.term != 0 {
 			askedAt = min(askedAt, v.majorityHeardAt(b.now))
 		}

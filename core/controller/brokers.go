@@ -63,8 +63,9 @@ func (c *Controller) Register(to effect.RequestID, in *effect.RegisterBroker, ou
 }
 
 // Heartbeat takes in that a broker lives; the answer is an effect.BrokerHeartbeatAnswered, at once. What it leads to is
-// in the metadata.
-func (c *Controller) Heartbeat(to effect.RequestID, in *effect.HeartbeatBroker, out *effect.Set) {
+// in the metadata. vouched says that nobody else can have become the controller and relieved the broker of something: else
+// nobody is told that it has caught up.
+func (c *Controller) Heartbeat(to effect.RequestID, in *effect.HeartbeatBroker, vouched bool, out *effect.Set) {
 	answer := &effect.BrokerHeartbeatAnswered{IsFenced: true}
 	defer reply(to, answer, out)
 	if !c.active {
@@ -84,7 +85,7 @@ func (c *Controller) Heartbeat(to effect.RequestID, in *effect.HeartbeatBroker, 
 	c.silences.Set(&k.timer, c.now+c.config.SessionTimeout)
 	k.at, k.offset, k.leave = c.now, in.MetadataOffset, in.WantShutdown
 	caughtUp := int64(in.MetadataOffset) >= int64(b.Epoch) && in.MetadataOffset >= k.since
-	answer.IsFenced, answer.IsCaughtUp = b.Fenced, caughtUp
+	answer.IsFenced, answer.IsCaughtUp = b.Fenced, caughtUp && vouched
 	// It may go once nothing is led by it that somebody else could lead, as far as it knows itself.
 	answer.ShouldShutdown = in.WantShutdown && (b.Fenced || b.InControlledShutdown && in.MetadataOffset >= c.leavingSince[b.ID])
 	wants := in.WantFence && !b.Fenced || b.Fenced && caughtUp && !in.WantFence && !in.WantShutdown ||

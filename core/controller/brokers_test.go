@@ -97,7 +97,7 @@ func TestWhoLedIsBehindUntilItKnowsThatItDoesNotLead(t *testing.T) {
 	l.topic(t, "t", 1, 3)
 	caughtUp := func(id model.NodeID, offset model.Offset) bool {
 		return l.ask(t, func(to effect.RequestID, out *effect.Set) {
-			l.c.Heartbeat(to, &effect.HeartbeatBroker{Broker: id, BrokerEpoch: l.epochs[id], MetadataOffset: offset}, out)
+			l.c.Heartbeat(to, &effect.HeartbeatBroker{Broker: id, BrokerEpoch: l.epochs[id], MetadataOffset: offset}, true, out)
 		}).(*effect.BrokerHeartbeatAnswered).IsCaughtUp
 	}
 	led, before := l.partition("t", 0).Leader, l.view.Version()-1
@@ -173,7 +173,7 @@ func TestABrokerThatLeavesIsRelievedFirst(t *testing.T) {
 	l.topic(t, "t", 9, 2)
 	leaveKnowing := func(offset model.Offset) *effect.BrokerHeartbeatAnswered {
 		return l.ask(t, func(to effect.RequestID, out *effect.Set) {
-			l.c.Heartbeat(to, &effect.HeartbeatBroker{Broker: 2, BrokerEpoch: l.epochs[2], MetadataOffset: offset, WantShutdown: true}, out)
+			l.c.Heartbeat(to, &effect.HeartbeatBroker{Broker: 2, BrokerEpoch: l.epochs[2], MetadataOffset: offset, WantShutdown: true}, true, out)
 		}).(*effect.BrokerHeartbeatAnswered)
 	}
 	leave := func() *effect.BrokerHeartbeatAnswered { return leaveKnowing(l.view.Version() - 1) }

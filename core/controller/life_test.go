@@ -105,7 +105,7 @@ func (l *life) register(t fataler, id model.NodeID, incarnation, directory byte)
 func (l *life) beat(t fataler, id model.NodeID) *effect.BrokerHeartbeatAnswered {
 	t.Helper()
 	return l.ask(t, func(to effect.RequestID, out *effect.Set) {
-		l.c.Heartbeat(to, &effect.HeartbeatBroker{Broker: id, BrokerEpoch: l.epochs[id], MetadataOffset: l.view.Version() - 1}, out)
+		l.c.Heartbeat(to, &effect.HeartbeatBroker{Broker: id, BrokerEpoch: l.epochs[id], MetadataOffset: l.view.Version() - 1}, true, out)
 	}).(*effect.BrokerHeartbeatAnswered)
 }
 

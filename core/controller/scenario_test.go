@@ -67,7 +67,7 @@ func (l *life) command(t *testing.T, d *datadriven.TestData) string {
 		return l.told(t, func(to effect.RequestID, out *effect.Set) {
 			l.c.Heartbeat(to, &effect.HeartbeatBroker{
 				Broker: node(0), BrokerEpoch: l.epochs[node(0)], MetadataOffset: l.view.Version() - 1, WantShutdown: len(d.CmdArgs) > 1,
-			}, out)
+			}, true, out)
 		})
 	case "silence":
 		var heard []model.NodeID
