@@ -229,35 +229,30 @@ func (r *recovery) adoptOn(p *partition, to model.Offset) error {
 // adoptBefore takes up what lies before an offset that the journal goes on at. A gap that was found before may be excused yet,
 // and what is behind it must then be known.
 func (r *recovery) adoptBefore(p *partition, to model.Offset) error {
-	if p.damage != "" && r.doubt(p).gap {
-		return r.adoptOn(p, to)
+	if p.damage != "" && !r.doubt(p).gap {
+		return nil
 	}
-	if err := r.adoptTail(p, to); err != nil {
+	if err := r.adoptOn(p, to); err != nil {
 		return err
 	}
 	return r.adoptBehindGap(p, to)
 }
 
-// adoptBehindGap takes up what lies before an offset that the journal goes on at, although what lies before that is not
-// there: retention may have removed it, as the journal then goes on to say. Otherwise it stays damage.
+// adoptBehindGap takes up what lies before an offset that the journal goes on at, although some of what lies before that is not
+// there: retention may have removed it, as the journal then goes on to say, and a power loss may have brought back some of the
+// files. Otherwise it stays damage. A gap that was found before reaches to the last, with what is there in between.
 func (r *recovery) adoptBehindGap(p *partition, to model.Offset) error {
-	if p.damage != "" || p.end >= to {
-		return nil
-	}
-	from := p.end
 	for _, f := range r.seen[p] {
 		base, suffix, ok := parseOffsetName(f.Name)
-		if !ok || suffix != logSuffix || base <= from || base >= to {
+		if !ok || suffix != logSuffix || base <= p.end || base >= to {
 			continue
 		}
-		r.damage(p, from, fmt.Sprintf("offsets %d to %d are missing", from, base))
+		r.damage(p, p.end, fmt.Sprintf("offsets %d to %d are missing", p.end, base))
 		r.gap(p, base)
 		p.end = base
 		if err := r.adoptOn(p, to); err != nil {
 			return err
 		}
-		r.doubt(p).gap = p.end == to
-		return nil
 	}
 	return nil
 }

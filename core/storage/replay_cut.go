@@ -20,11 +20,30 @@ type doubts struct {
 	rebuild  bool // the state is to be read off the log
 	unsound  bool // p.damage is of something that began at from
 	from     model.Offset
-	gap      bool // it is that batches are missing from there to gapEnd; the state has all behind them
-	gapEnd   model.Offset
-	forgot   bool // because of a gap the state knows no producers from before it
+	gap      bool  // it is that batches are missing, and nothing else; the state has all behind them
+	gaps     []gap // where, ascending
+	forgot   bool  // because of a gap the state knows no producers from before it
 	notes    []effect.Note
 	relearns []model.ProducerID // to be learnt again
+}
+
+// gap is a range of offsets that are missing.
+type gap struct{ from, to model.Offset }
+
+// startGaps forgets what is missing before an offset.
+func (d *doubts) startGaps(at model.Offset) {
+	d.gaps = slices.DeleteFunc(d.gaps, func(g gap) bool { return g.to <= at })
+	for i := range d.gaps {
+		d.gaps[i].from = max(d.gaps[i].from, at)
+	}
+}
+
+// endGaps forgets what is missing from an offset on.
+func (d *doubts) endGaps(at model.Offset) {
+	d.gaps = slices.DeleteFunc(d.gaps, func(g gap) bool { return g.from >= at })
+	for i := range d.gaps {
+		d.gaps[i].to = min(d.gaps[i].to, at)
+	}
 }
 
 func (r *recovery) doubt(p *partition) *doubts {
@@ -49,10 +68,11 @@ func (r *recovery) damage(p *partition, from model.Offset, detail string) {
 	}
 }
 
-// gap notes that what is wrong with a partition is that batches are missing up to an offset.
+// gap notes that what is wrong with a partition is that batches are missing from its end up to an offset.
 func (r *recovery) gap(p *partition, to model.Offset) {
 	d := r.doubt(p)
-	d.gap, d.gapEnd, d.forgot = true, to, true
+	d.gap, d.forgot = true, true
+	d.gaps = append(d.gaps, gap{p.end, to})
 	p.state.ForgetProducers()
 }
 
@@ -73,13 +93,20 @@ func (r *recovery) noSegment(p *partition, n *entry) {
 }
 
 // excuse clears a partition of what was found wrong before the first segment that a log start leaves: its file may have
-// been removed since. It reports whether there was anything.
+// been removed since. It reports whether there was anything, and nothing is left.
 func (r *recovery) excuse(p *partition, n *entry) bool {
-	if d := r.doubts[p]; p.damage != "" && d != nil && d.unsound && d.from < n.SegmentBase && (!d.gap || d.gapEnd <= n.SegmentBase) {
-		p.damage, d.unsound, d.rebuild, d.gap = "", false, d.rebuild || !d.gap, false
-		return true
+	d := r.doubts[p]
+	if p.damage == "" || d == nil || !d.unsound || d.from >= n.SegmentBase {
+		return false
 	}
-	return false
+	if d.gap {
+		if d.startGaps(n.SegmentBase); len(d.gaps) > 0 {
+			d.from = d.gaps[0].from
+			return false
+		}
+	}
+	p.damage, d.unsound, d.rebuild, d.gap = "", false, d.rebuild || !d.gap, false
+	return true
 }
 
 // truncate replays a truncation.
@@ -95,10 +122,17 @@ func (r *recovery) truncate(p *partition, n *entry) error {
 	p.loose.marked = false
 	d := r.doubt(p)
 	if p.damage != "" {
-		if !d.unsound || !all && d.from < end {
-			return nil
+		if d.gap && !all {
+			d.endGaps(end)
 		}
-		p.damage, d.unsound, d.gap, d.rebuild = "", false, false, d.rebuild || d.forgot
+		switch {
+		case d.gap && !all && len(d.gaps) > 0:
+			d.rebuild = true // when retention turns out to have removed the rest
+		case !d.unsound || !all && !d.gap && d.from < end:
+			return nil
+		default:
+			p.damage, d.unsound, d.gap, d.gaps, d.rebuild = "", false, false, nil, d.rebuild || d.forgot
+		}
 	}
 	if all {
 		r.cutFrom(p, 0)
@@ -107,14 +141,20 @@ func (r *recovery) truncate(p *partition, n *entry) error {
 		return nil
 	}
 	i, ok := slices.BinarySearchFunc(p.segments, n.SegmentBase, func(s *segment, o model.Offset) int { return int(min(1, max(-1, s.base-o))) })
-	if end > p.end || n.Position > 0 && (!ok || p.segments[i].sizeBytes < n.Position) {
+	if d.gap && end > p.end {
+		r.gap(p, end)
+		p.end = end
+	}
+	if end > p.end || n.Position > 0 && (!ok && !d.gap || ok && p.segments[i].sizeBytes < n.Position) {
+		d.gap = false
 		r.damage(p, p.end, fmt.Sprintf("the journal truncates the log to offset %d, at %d of segment %d; it ends at offset %d",
 			end, n.Position, n.SegmentBase, p.end))
 		return nil
 	}
-	if n.Position > 0 {
+	if n.Position > 0 && ok {
 		ts, at, ok := n.greatest()
 		if !ok {
+			d.gap = false
 			r.damage(p, n.SegmentBase, fmt.Sprintf("the journal's truncation to offset %d does not check out", end))
 			return nil
 		}

@@ -936,6 +936,125 @@ func TestWhatRetentionRemovedOfALooseLogIsNotMissed(t *testing.T) {
 	}
 }
 
+// Nor where batches that are in the journal lie between them, whichever of the files a power loss brings back.
+func TestWhatRetentionRemovedOfALooseLogIsNotMissedWhereTheJournalGoesOn(t *testing.T) {
+	for _, epochs := range [][]model.Offset{{10, 25}, {16, 25}, {25}, {10, 16, 25}} {
+		for seed := range uint64(100) {
+			r := newRig(t, smallConfig())
+			tp := topic(1)
+			lc := smallLog()
+			lc.FlushMessages, lc.FlushMs = 1<<40, 1<<40
+			r.create(tp, lc)
+			epoch := model.LeaderEpoch(1)
+			for i := range model.Offset(26) {
+				if slices.Contains(epochs, i) {
+					epoch++ // through the journal
+				}
+				r.perform(effect.Set{Appends: []effect.Append{{
+					Partition: tp, BaseOffset: i, LeaderEpoch: epoch, AppendTime: model.NoTimestamp, Batch: batch(uint64(i), 1, 1000, 1),
+				}}})
+				r.sync()
+			}
+			below := model.Offset(22 + seed%4)
+			want := r.readAll(tp, below, 26)
+			r.perform(effect.Set{Retains: []effect.Retain{{Partition: tp, HighWatermark: 26, Below: below}}})
+			r.sync()
+			if files := r.segments(tp); len(files) != 1 || files[0] != r.logPath(tp, 21) {
+				t.Fatalf("%v are left", files)
+			}
+			loss := storagetest.LoseSome
+			if seed < 4 {
+				loss = storagetest.LoseNothing
+			}
+			r.crash(loss, seed)
+			if p := r.recovered(tp); p.Damage != "" || p.State.StartOffset() != below || p.State.EndOffset() != 26 {
+				t.Errorf("epochs from %v, seed %d: recovered [%d,%d), damage %q", epochs, seed, p.State.StartOffset(), p.State.EndOffset(), p.Damage)
+				continue
+			}
+			if got := r.readAll(tp, below, 26); !bytes.Equal(got, want) {
+				t.Fatalf("epochs from %v, seed %d: other bytes", epochs, seed)
+			}
+			if err := r.e.Check(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Nor if a truncation came before or after it, of what is missing, too.
+func TestWhatIsMissingBecauseOfATruncationAndRetentionIsNotMissed(t *testing.T) {
+	retain := func(below model.Offset) effect.Set {
+		return effect.Set{Retains: []effect.Retain{{Partition: topic(1), HighWatermark: below, Below: below}}}
+	}
+	truncate := func(to model.Offset) effect.Set {
+		return effect.Set{Truncates: []effect.Truncate{{Partition: topic(1), To: to}}}
+	}
+	for name, test := range map[string]struct {
+		before []effect.Set // appends go on then where the log ends
+		after  []effect.Set
+	}{
+		"to the log start":           {[]effect.Set{retain(14), truncate(14)}, nil},
+		"to the log start, later":    {[]effect.Set{retain(14), truncate(14)}, []effect.Set{retain(15)}},
+		"behind the log start":       {[]effect.Set{retain(8), truncate(16)}, nil},
+		"behind the log start, once": {[]effect.Set{retain(8), truncate(23)}, nil},
+		"and retention behind it":    {[]effect.Set{truncate(16)}, []effect.Set{retain(16)}},
+		"and retention before it":    {[]effect.Set{truncate(16)}, []effect.Set{retain(9)}},
+		"before both":                {[]effect.Set{truncate(9)}, []effect.Set{retain(9)}},
+	} {
+		for seed := range uint64(40) {
+			r := newRig(t, smallConfig())
+			tp := topic(1)
+			lc := smallLog()
+			lc.FlushMessages, lc.FlushMs = 1<<40, 1<<40
+			r.create(tp, lc)
+			fill := func(from, to model.Offset, epoch model.LeaderEpoch) {
+				for i := from; i < to; i++ {
+					r.perform(effect.Set{Appends: []effect.Append{{
+						Partition: tp, BaseOffset: i, LeaderEpoch: epoch, AppendTime: model.NoTimestamp, Batch: batch(uint64(i), 1, 1000, 1),
+					}}})
+					r.sync()
+				}
+			}
+			fill(0, 10, 1)
+			fill(10, 25, 2)
+			fill(25, 28, 3)
+			r.done.Reset()
+			for _, set := range test.before {
+				r.perform(set)
+				r.sync()
+			}
+			end := r.truncated().NextOffset
+			fill(end, end+1, 4)
+			start := model.Offset(0)
+			for _, set := range append(test.before, test.after...) {
+				for _, a := range set.Retains {
+					start = a.Below
+				}
+			}
+			for _, set := range test.after {
+				r.perform(set)
+				r.sync()
+			}
+			want := r.readAll(tp, start, end+1)
+			loss := storagetest.LoseSome
+			if seed == 0 {
+				loss = storagetest.LoseNothing
+			}
+			r.crash(loss, seed)
+			if p := r.recovered(tp); p.Damage != "" || p.State.StartOffset() != start || p.State.EndOffset() != end+1 {
+				t.Errorf("%s, seed %d: recovered [%d,%d), damage %q", name, seed, p.State.StartOffset(), p.State.EndOffset(), p.Damage)
+				break
+			}
+			if got := r.readAll(tp, start, end+1); !bytes.Equal(got, want) {
+				t.Fatalf("%s, seed %d: other bytes", name, seed)
+			}
+			if err := r.e.Check(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // Retention that was asked for before a truncation takes the log no further than that leaves it.
 func TestRetentionStagedBesideATruncationStopsAtTheNewEnd(t *testing.T) {
 	r := newRig(t, smallConfig())
