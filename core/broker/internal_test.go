@@ -129,3 +129,32 @@ func TestAControllerThatMayBeNoneLetsLeasesEnd(t *testing.T) {
 		t.Error("it would know by now that another leads")
 	}
 }
+
+// The metadata may say that a broker is counted on, and be the last that it hears.
+func TestALeaseBeginsWithTheRegistrationAtLatest(t *testing.T) {
+	b := newWorld().b
+	epoch, own := b.self.epoch, b.view.Broker(1)
+	b.self = membership{epoch: model.NoBrokerEpoch, lease: lease{askedAt: 7}}
+	var out effect.Set
+	b.registered(&effect.Answer{Body: &effect.BrokerRegistered{BrokerEpoch: epoch}}, &out)
+	if b.self.lease.heardAt != 0 {
+		t.Error("it is registered, and not counted on yet")
+	}
+	b.brokersChanged([]metadata.BrokerChange{{After: own}}, &out)
+	if b.self.lease.heardAt != 7 {
+		t.Errorf("it leads, and its lease counts from %d", b.self.lease.heardAt)
+	}
+}
+
+func TestWhoStartsDidNotStandStill(t *testing.T) {
+	config := newWorld().b.config
+	config.Quorum.Log.Quorum.ElectionTicks, config.Quorum.Log.Quorum.TickInterval = 10, 50
+	config.Quorum.Voters = append(config.Quorum.Voters, VoterAddress{Node: 2})
+	b := newBroker(config, metadata.NewView(metadata.NewImage(), 1, config.Controller.Node))
+	if b.advance(1e9); b.self.lease.doubtUntil != 0 {
+		t.Error("it has just begun")
+	}
+	if b.advance(1e9 + 501); b.self.lease.doubtUntil == 0 {
+		t.Error("it stood still")
+	}
+}

@@ -23,7 +23,7 @@ import (
 // Followers go on fetching from it: what they are given is not shown to anybody until a leader is sure of it.
 type lease struct {
 	askedAt    model.Time // when the heartbeat that is under way was sent
-	answeredAt model.Time // when the last one was sent whose answer says that this broker has caught up
+	answeredAt model.Time // when the last one was sent whose answer says that this broker has caught up, or it asked to be registered
 	heardAt    model.Time // when the last one was sent whose answer says that this broker is counted on; 0: none yet
 	over       bool
 	// doubtUntil is until when nobody, nor this node, takes its word as the controller: it stood still, and nobody has
@@ -59,7 +59,7 @@ func (b *Broker) cutOff() bool {
 
 // stoodStill notices that nothing was taken in for so long that the quorum may have another leader.
 func (b *Broker) stoodStill(now model.Time) {
-	if b.leases() && now-b.now > b.electionMax()/2 {
+	if b.now != 0 && b.leases() && now-b.now > b.electionMax()/2 {
 		b.self.lease.doubtUntil = now + b.electionMax()
 	}
 }

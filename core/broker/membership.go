@@ -87,6 +87,8 @@ func (b *Broker) registered(a *effect.Answer, out *effect.Set) {
 		}
 	default:
 		m.epoch, m.refused, m.nextAt = body.BrokerEpoch, "", b.now
+		// Nobody has relieved this life of it before. That it is counted on it may hear without an answer to a heartbeat that counts.
+		m.lease.answeredAt = m.lease.askedAt
 		out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteRegistered, Offset: model.Offset(m.epoch)})
 		b.stirFetchers() // fetches carry the epoch
 	}
