@@ -48,7 +48,7 @@ func (o *Offer) write() []byte {
 // readOffer is write's inverse.
 func readOffer(b []byte) (Offer, error) {
 	if len(b) != offerBytes {
-		return Offer{}, fmt.Errorf("the offer of an image has %d bytes", offerBytes)
+		return Offer{}, fmt.Errorf("the offer of an image has %d bytes, not %d", offerBytes, len(b))
 	}
 	o := Offer{
 		ID: effect.ImageID{
