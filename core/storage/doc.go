@@ -100,6 +100,8 @@
 //     moves only after everything was synced. So a crash during recovery leaves the same journal and
 //     manifest, and the next recovery gives the same result. Batches synced in place are only read, or
 //     written over themselves: there is no other copy of them to put at risk.
+//   - The journal's last group may be in the page cache only. Before files are cut or removed as it says it is made durable,
+//     with what it has in segments only: a power loss would else take the group, and not give the files back.
 //   - The manifest gone by is made durable before its twin is overwritten, unless the twin is unsound: then
 //     it is durable already, for the twin was touched after its sync.
 //   - Replay ends at the first group that does not check out. If a later group or mark exists, that group

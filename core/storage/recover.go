@@ -97,8 +97,8 @@ type recovery struct {
 	groupPos  int64
 	// lastBytes are of the last group taken, 0 unless files are cut or go as it says; see pinLast
 	lastBytes int
-	// lastProof is what of the last group is in segments only, if nothing else proves it; see pinLast
-	lastProof []lastBatch
+	// lastProof are the segments that alone have some of the last group's batches, if nothing else proves it; see pinLast
+	lastProof []lastSegment
 	// nothing proves the group, so its batches in place must be written again
 	groupRewrite bool
 	// something proves it, or nothing in it needs that

@@ -136,8 +136,10 @@ func (r *recovery) take(seq uint64, pos int64, h *groupHeader) (taken bool, err 
 	}) {
 		r.lastBytes = int(h.Bytes)
 		for i := range r.group {
-			if n := &r.group[i]; n.healed || n.Kind == entryInPlace && rewrite {
-				r.lastProof = append(r.lastProof, lastBatch{n.Partition, n.SegmentBase})
+			n := &r.group[i]
+			in := lastSegment{n.Partition, n.SegmentBase}
+			if (n.healed || n.Kind == entryInPlace && rewrite) && !slices.Contains(r.lastProof, in) {
+				r.lastProof = append(r.lastProof, in)
 			}
 		}
 	}

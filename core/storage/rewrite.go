@@ -36,10 +36,10 @@ func (r *recovery) writeAll() error {
 	return nil
 }
 
-// lastBatch says where a batch is that the journal's last group has in a segment only.
-type lastBatch struct {
+// lastSegment is a segment that alone has batches of the journal's last group.
+type lastSegment struct {
 	tp   model.TopicPartition
-	base model.Offset // of the segment
+	base model.Offset
 }
 
 // pinLast makes the last group durable, if it cuts, removes or deletes something: so far it may be in the page cache only, and it must
@@ -49,8 +49,8 @@ func (r *recovery) pinLast() error {
 	if r.lastBytes == 0 {
 		return nil
 	}
-	for _, b := range r.lastProof {
-		if err := r.pinBatch(b); err != nil {
+	for _, in := range r.lastProof {
+		if err := r.pinSegment(in); err != nil {
 			return err
 		}
 	}
@@ -73,13 +73,13 @@ func (r *recovery) pinLast() error {
 	return nil
 }
 
-// pinBatch makes a segment durable, and its name. It was written to by writeAll.
-func (r *recovery) pinBatch(b lastBatch) error {
-	p := r.e.partitions[b.tp]
+// pinSegment makes a segment durable, and its name. It was written to by writeAll.
+func (r *recovery) pinSegment(in lastSegment) error {
+	p := r.e.partitions[in.tp]
 	if p == nil {
 		return nil
 	}
-	i := p.segmentAt(b.base)
+	i := p.segmentAt(in.base)
 	if i < 0 {
 		return nil
 	}
