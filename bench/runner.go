@@ -76,7 +76,7 @@ func run(ctx context.Context, s *settings, cells []cell) (err error) {
 	}
 
 	var samples []sample
-	failed := 0
+	var failed []error
 	began := time.Now()
 	for round := range s.rounds {
 		for i, c := range cells {
@@ -88,7 +88,7 @@ func run(ctx context.Context, s *settings, cells []cell) (err error) {
 			}
 			x := b.measure(ctx, c, round)
 			if x.Failed != "" {
-				failed++
+				failed = append(failed, fmt.Errorf("%s, %s, round %d: %s", x.Workload, x.System, round+1, x.Failed))
 			}
 			samples = append(samples, x)
 			if err := b.out.Encode(x); err != nil {
@@ -101,8 +101,8 @@ func run(ctx context.Context, s *settings, cells []cell) (err error) {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "%s.md, .html, .jsonl\n", s.out)
-	if failed > 0 {
-		return fmt.Errorf("%d measurements failed; they are in the table", failed)
+	if len(failed) > 0 {
+		return fmt.Errorf("%d measurements failed; they are in the table:\n%w", len(failed), errors.Join(failed...))
 	}
 	return nil
 }
