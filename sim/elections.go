@@ -6,6 +6,7 @@ import (
 
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/quorum"
 )
 
 // Elections come to rest. Whoever is cut off so that it hears too few to be elected must not disturb the others with terms
@@ -34,7 +35,7 @@ func (p *process) elected() {
 	}
 	if len(w.net.cuts) > 0 && p.deaf(voters.Now) {
 		switch {
-		case before != 0 && state.Term > before && state.Term > w.term:
+		case before != 0 && state.Term > before && state.Term > w.term && !w.retires(before):
 			w.fail("election-of-the-deaf", fmt.Sprintf("node %d hears too few voters to be elected, and went from term %d to %d", p.n.id, before, state.Term))
 		case state.Leads:
 			w.fail("leader-of-the-deaf", fmt.Sprintf("node %d leads the quorum in term %d, and has heard too few voters for %d s", p.n.id, state.Term, deafAfter/sc))
@@ -57,6 +58,22 @@ func (p *process) deaf(voters []model.VoterID) bool {
 		}
 	}
 	return heard <= len(voters)/2
+}
+
+// retires reports whether the leader of a term votes no more. It hands over to a voter, which may hear nobody but that leader,
+// and neither of the two can know.
+func (w *world) retires(term quorum.Term) bool {
+	for _, n := range w.nodes {
+		if n.process == nil {
+			continue
+		}
+		state, voters, _ := n.process.broker.Vote()
+		votes := slices.ContainsFunc(voters.Now, func(v model.VoterID) bool { return w.nodeOf(v) == n.id })
+		if state.Leads && state.Term == term && !votes {
+			return true
+		}
+	}
+	return false
 }
 
 // nodeOf is which of the nodes a voter is, or was; 0 if none.
