@@ -145,7 +145,7 @@ func TestWhatWasNotReturnedIsNotCommitted(t *testing.T) {
 		}
 		// A Poll that nobody waited for any more.
 		k = open()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		records, err := k.Poll(ctx)
 		cancel()
 		if err != nil || len(records) != 7 || records[0].Offset != 5 {

@@ -136,7 +136,7 @@ func TestFailedSyncStopsTheNodeAndAcknowledgesNothing(t *testing.T) {
 	dir := t.TempDir()
 	n, d := startFaulty(t, dir)
 	cl := kafkaClient(t, n)
-	if _, err := send(cl, "safe", 10*time.Second); err != nil {
+	if _, err := send(cl, "safe", 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	d.failSyncs.Store(true)
@@ -145,7 +145,7 @@ func TestFailedSyncStopsTheNodeAndAcknowledgesNothing(t *testing.T) {
 	}
 	select {
 	case <-n.Failed():
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("the node goes on after a failed sync")
 	}
 	d.failSyncs.Store(false) // a retry would succeed, and must not be tried
@@ -162,7 +162,7 @@ func TestFailedSyncStopsTheNodeAndAcknowledgesNothing(t *testing.T) {
 
 	n, _ = startFaulty(t, dir)
 	cl = kafkaClient(t, n, kgo.ConsumeTopics("t"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	records := cl.PollFetches(ctx).Records()
 	if len(records) == 0 || string(records[0].Value) != "safe" {
@@ -174,7 +174,7 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 	n, d := startFaulty(t, t.TempDir())
 	cl := kafkaClient(t, n, kgo.RecordRetries(0))
 	want := int64(0)
-	if _, err := send(cl, "first", 10*time.Second); err != nil {
+	if _, err := send(cl, "first", 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	d.full.Store(true)
@@ -196,7 +196,7 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 		t.Fatalf("a full disk stopped the node: %v", err)
 	}
 	d.full.Store(false)
-	offset, err := send(cl, "space again", 10*time.Second)
+	offset, err := send(cl, "space again", 30*time.Second)
 	if err != nil || offset != want+1 {
 		t.Errorf("with space again: offset %d, want %d: %v", offset, want+1, err)
 	}
@@ -234,7 +234,7 @@ func TestNodeSaysThatItIsRecovering(t *testing.T) {
 		started <- n
 	}()
 	status := func(path string) (int, string) {
-		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 			resp, err := http.Get("http://" + addr + path)
 			if err != nil {
 				if time.Now().After(deadline) {
@@ -276,7 +276,7 @@ func TestNodeSaysThatItIsRecovering(t *testing.T) {
 func TestProducersTakeTurnsAtTheDisk(t *testing.T) {
 	n, d := startFaulty(t, t.TempDir())
 	const producers, each, valueBytes = 24, 3, 900 << 10
-	if _, err := send(kafkaClient(t, n), "first", 10*time.Second); err != nil {
+	if _, err := send(kafkaClient(t, n), "first", 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	d.slowSyncs.Store(true)

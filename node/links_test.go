@@ -113,7 +113,7 @@ func (c *caller) answer() effect.Answer {
 	select {
 	case a := <-c.answers:
 		return a
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		c.t.Fatal("no answer came")
 		return effect.Answer{}
 	}
@@ -251,7 +251,7 @@ func TestALostNodeIsCalledAgainWhenItIsBack(t *testing.T) {
 	for _, conn := range n.connections.all() {
 		conn.close()
 	}
-	for deadline := time.Now().Add(5 * time.Second); ; {
+	for deadline := time.Now().Add(30 * time.Second); ; {
 		c.ask(effect.LaneControl, to, time.Second, heartbeat())
 		a := c.answer()
 		if a.Failure == effect.CallOK {
@@ -271,7 +271,7 @@ func TestAnIdleLinkIsClosedAndForgotten(t *testing.T) {
 		if a := c.answer(); a.Failure != effect.CallOK {
 			t.Fatalf("%v", &a)
 		}
-		for deadline := time.Now().Add(5 * time.Second); c.count() > 0 || len(n.connections.all()) > 0; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); c.count() > 0 || len(n.connections.all()) > 0; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%d links and %d connections are there", c.count(), len(n.connections.all()))
 			}
@@ -337,7 +337,7 @@ func TestClientsTakeNoNodesConnection(t *testing.T) {
 		}
 		defer conn.Close()
 	}
-	for deadline := time.Now().Add(10 * time.Second); len(n.connections.all()) < 3; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); len(n.connections.all()) < 3; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the clients are not taken in")
 		}
@@ -395,7 +395,7 @@ func TestClientsThatTakeAllDoNotCutNodesOff(t *testing.T) {
 	n.requests.release(n.requests.limit)
 	n.responses.release(n.responses.limit)
 	c.close()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		held := []int64{n.clients.requests.held.Load(), n.clients.responses.held.Load(), n.nodes.requests.held.Load(), n.nodes.responses.held.Load()}
 		if held[0]|held[1]|held[2]|held[3] == 0 && len(n.connections.all()) == 0 {
 			return
@@ -422,7 +422,7 @@ func TestANodesHeldBytesAreGivenBackWhateverEndsItsConnection(t *testing.T) {
 		}
 		c.close()
 	}
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		held := []int64{n.clients.requests.held.Load(), n.clients.responses.held.Load(), n.nodes.requests.held.Load(), n.nodes.responses.held.Load()}
 		if held[0]|held[1]|held[2]|held[3] == 0 {
 			return
@@ -478,7 +478,7 @@ func TestTwoNodesCallEachOtherAtOnce(t *testing.T) {
 					if a.Failure != effect.CallOK || a.From != model.NodeID(2-i) {
 						t.Errorf("node %d: %v", i+1, &a)
 					}
-				case <-time.After(10 * time.Second):
+				case <-time.After(30 * time.Second):
 					t.Errorf("node %d: an answer is missing", i+1)
 					return
 				}

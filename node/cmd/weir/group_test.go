@@ -74,7 +74,7 @@ func TestGroupsAreDescribedMovedAndDeleted(t *testing.T) {
 	fails("did you mean billing?", "group", "describe", "biling")
 	fails("where to?", "group", "seek", "billing")
 	c.Close()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for !strings.Contains(do("", "group", "ls"), "Empty") && time.Now().Before(deadline) {
 		time.Sleep(50 * time.Millisecond)
 	}

@@ -239,7 +239,7 @@ func TestLogVerifyKnowsWhatWasDeletedSinceTheCheckpoint(t *testing.T) {
 	b.Restart() // the checkpoint names all segments
 	do("", "topic", "delete", "gone", "--yes")
 	do("", "topic", "trim", "trimmed", "--before", "3", "--yes")
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) { // files go a little later
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) { // files go a little later
 		logs, err := filepath.Glob(filepath.Join(dir, "log", "partitions", "*", "*.log"))
 		if err != nil {
 			t.Fatal(err)

@@ -88,7 +88,7 @@ func TestReadyMeansThatTheClusterServes(t *testing.T) {
 	}
 	second := start(files[1])
 	eventually(t, "the second is reached", func() bool { _, body := readyz(); return strings.HasPrefix(body, "waiting for node 3 at") })
-	if err := second.Stop(10 * time.Second); err != nil {
+	if err := second.Stop(30 * time.Second); err != nil {
 		t.Errorf("SIGTERM while it waits: %v", err)
 	}
 	if !strings.Contains(second.Log(), "node 1, which founds the cluster") && !strings.Contains(second.Log(), "before it was ready") {
