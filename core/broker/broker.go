@@ -270,7 +270,6 @@ func (b *Broker) advance(now model.Time) {
 	if now < b.now {
 		invariant.Checkf(false, "time went back from %d to %d", b.now, now)
 	}
-	b.stoodStill(now)
 	b.now = now
 	b.controller.Now(now)
 }

@@ -30,7 +30,10 @@ type world struct {
 
 func newWorld() *world { return newWorldOf(100) }
 
-func newWorldOf(partitionsMax int) *world {
+func newWorldOf(partitionsMax int) *world { return newWorldTicking(partitionsMax, 1<<60) }
+
+// newWorldTicking has a quorum whose clock goes.
+func newWorldTicking(partitionsMax int, interval model.Time) *world {
 	config := Config{
 		Advertised:             effect.Broker{ID: 1, Host: "localhost", Port: 9092},
 		RetentionCheckInterval: 1000, FetchSessionsMax: 3,
@@ -42,6 +45,7 @@ func newWorldOf(partitionsMax int) *world {
 	}
 	config.Controller.Node.ProducerExpirationMs = 1000
 	beAlone(&config)
+	config.Quorum.Log.Quorum.TickInterval = interval
 	w := &world{held: make(map[model.TopicPartition]*log.State)}
 	var out effect.Set
 	w.b = newBroker(config, metadata.NewView(metadata.NewImage(), 1, config.Controller.Node))

@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"slices"
-
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/core/effect"
@@ -47,33 +45,6 @@ func (v *voter) hearVoter(id model.VoterID, now model.Time) {
 		}
 	}
 	v.heard[id] = h
-}
-
-// majorityHeardAt is when so many voters were last heard, with this one, that no others could have elected another leader
-// since.
-func (v *voter) majorityHeardAt(now model.Time) model.Time {
-	voters := v.log.Voters()
-	at := v.majorityOf(voters.Now, now)
-	if len(voters.Before) > 0 {
-		at = min(at, v.majorityOf(voters.Before, now)) // while they change, both have to agree
-	}
-	return at
-}
-
-func (v *voter) majorityOf(voters []model.VoterID, now model.Time) model.Time {
-	times := make([]model.Time, 0, len(voters))
-	for _, id := range voters {
-		switch h, known := v.heard[id]; {
-		case id == v.id:
-			times = append(times, now)
-		case known:
-			times = append(times, h.at)
-		default:
-			times = append(times, v.termAt)
-		}
-	}
-	slices.Sort(times)
-	return times[(len(times)-1)/2]
 }
 
 // describeQuorum tells what the leader of the quorum knows. Others do not know how far each is.

@@ -27,10 +27,15 @@ type joining struct {
 	marks    effect.Marks
 	// piece is what becomes of a piece: it may be changed. It is not answered if this says so.
 	piece func(body *effect.ImageFetched) effect.CallFailure
+	// holds keeps what node 2 sends the leader in held.
+	holds bool
+	held  []*effect.QuorumMessages
 }
 
-func newJoining(t *testing.T) *joining {
-	w := newWorld()
+func newJoining(t *testing.T) *joining { return newJoiningTicking(t, 1<<60) }
+
+func newJoiningTicking(t *testing.T, interval model.Time) *joining {
+	w := newWorldTicking(100, interval)
 	var topics []controller.CreateTopic
 	for i := range 20 {
 		topics = append(topics, controller.CreateTopic{Name: fmt.Sprintf("topic-%d", i), PartitionCount: 2, ReplicationFactor: 1})
@@ -130,6 +135,10 @@ func (j *joining) call(from *Broker, c *effect.Call) {
 		if to == j.b {
 			j.offer = body
 		}
+		if to == j.w.b && j.holds {
+			j.held = append(j.held, body)
+			return
+		}
 		answer.Body = j.step(to, &QuorumMessages{To: id, Ask: *body})
 	case *effect.FetchImage:
 		j.pieces++
@@ -148,12 +157,26 @@ func (j *joining) call(from *Broker, c *effect.Call) {
 	j.step(from, &Answered{answer})
 }
 
+// deliver lets the leader have what was held first.
+func (j *joining) deliver(n int) {
+	held := j.held[:n]
+	j.held = j.held[n:]
+	for _, body := range held {
+		j.requests++
+		j.step(j.w.b, &QuorumMessages{To: effect.RequestID{Conn: 9, Request: j.requests}, Ask: *body})
+	}
+}
+
 // wait lets time pass on node 2.
 func (j *joining) wait(by model.Time) {
 	j.now += by
+	j.tick(j.b)
+}
+
+func (j *joining) tick(b *Broker) {
 	var out effect.Set
-	j.b.Tick(j.now, 0, &out)
-	j.took(j.b, &out)
+	b.Tick(j.now, 0, &out)
+	j.took(b, &out)
 }
 
 func (j *joining) whole() bool {

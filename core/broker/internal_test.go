@@ -39,26 +39,6 @@ func TestTheClustersOwnTopicsAreLeftAlone(t *testing.T) {
 	}
 }
 
-func TestAControllerTakesItsOwnWordAsFarAsAMajorityWasHeard(t *testing.T) {
-	v := &voter{id: 1, termAt: 5, heard: map[model.VoterID]heard{2: {at: 50}, 3: {at: 30}, 4: {at: 40}}}
-	for _, tc := range []struct {
-		voters []model.VoterID
-		want   model.Time
-	}{
-		{[]model.VoterID{1}, 100},
-		{[]model.VoterID{1, 2}, 50},
-		{[]model.VoterID{1, 2, 3}, 50},
-		{[]model.VoterID{1, 2, 3, 4}, 40},
-		{[]model.VoterID{1, 2, 3, 4, 5}, 40},
-		{[]model.VoterID{1, 5, 6}, 5},  // they were heard when they elected it
-		{[]model.VoterID{2, 3, 4}, 40}, // it does not vote any more
-	} {
-		if got := v.majorityOf(tc.voters, 100); got != tc.want {
-			t.Errorf("of %v a majority was heard at %d, not %d", tc.voters, got, tc.want)
-		}
-	}
-}
-
 // Who founds a cluster alone is configured as its only voter for ever. Others may vote since, who can do without it.
 func TestAFounderThatIsNotAloneAnyMoreHasALease(t *testing.T) {
 	j := newJoining(t)
@@ -88,45 +68,49 @@ func TestAFounderThatIsNotAloneAnyMoreHasALease(t *testing.T) {
 
 // A controller that was cut off, or stood still, believes in itself longest. It does not keep others serving.
 func TestAControllerThatMayBeNoneLetsLeasesEnd(t *testing.T) {
-	j := newJoining(t)
+	j := newJoiningTicking(t, 50)
 	j.learn()
-	b, other := j.w.b, j.b.voter.id
-	j.change([]model.VoterID{other}, nil)
-	b.config.Quorum.Log.Quorum.ElectionTicks, b.config.Quorum.Log.Quorum.TickInterval = 10, 50
-	counts := func(after model.Time) bool {
+	leader := j.w.b
+	j.change([]model.VoterID{j.b.voter.id}, nil)
+	counts := func() bool {
 		t.Helper()
-		j.now += after
 		j.requests++
-		return j.step(b, &BrokerHeartbeat{
+		return j.step(leader, &BrokerHeartbeat{
 			To:  effect.RequestID{Conn: 9, Request: j.requests},
-			Ask: effect.HeartbeatBroker{Broker: 1, BrokerEpoch: b.self.epoch, MetadataOffset: b.view.Version() - 1},
+			Ask: effect.HeartbeatBroker{Broker: 1, BrokerEpoch: leader.self.epoch, MetadataOffset: leader.view.Version() - 1},
 		}).(*effect.BrokerHeartbeatAnswered).IsCaughtUp
 	}
-	hear := func() { b.voter.hearVoter(other, j.now) }
-	counts(0)
-	for range 3 { // what stood still before is over
-		counts(400)
-	}
-	hear()
-	if !counts(400) || counts(101) {
-		t.Error("its word counts until others may have elected another, and no longer")
-	}
-	if hear(); !counts(0) {
-		t.Error("it was heard")
-	}
-	j.now += 501
-	if hear(); counts(0) {
-		t.Error("it stood still, and what it hears was said before")
-	}
-	for range 2 {
-		hear()
-		if counts(400) {
-			t.Error("nobody can have told it yet")
+	pass := func(b *Broker, by model.Time) {
+		for range by / 50 {
+			j.now += 50
+			j.tick(b)
 		}
 	}
-	hear()
-	if !counts(200) {
-		t.Error("it would know by now that another leads")
+	if pass(leader, 200); !counts() {
+		t.Fatal("its heartbeats are answered")
+	}
+	j.holds = true
+	pass(leader, 350)
+	if !counts() {
+		t.Error("its word counts until others may have elected another")
+	}
+	if pass(leader, 200); counts() {
+		t.Error("its word counts although others may have elected another")
+	}
+	j.deliver(1) // of the first round since
+	if counts() {
+		t.Error("what it hears answers what it sent long ago, however long that was under way")
+	}
+	if j.deliver(len(j.held)); !counts() {
+		t.Error("what it sent just now was answered")
+	}
+	j.holds = false
+	pass(leader, 100)
+	if j.now += 450; counts() {
+		t.Error("it stood still")
+	}
+	if pass(leader, 100); !counts() {
+		t.Error("it goes on, and its heartbeats are answered")
 	}
 }
 
@@ -143,18 +127,5 @@ func TestALeaseBeginsWithTheRegistrationAtLatest(t *testing.T) {
 	b.brokersChanged([]metadata.BrokerChange{{After: own}}, &out)
 	if b.self.lease.heardAt != 7 {
 		t.Errorf("it leads, and its lease counts from %d", b.self.lease.heardAt)
-	}
-}
-
-func TestWhoStartsDidNotStandStill(t *testing.T) {
-	config := newWorld().b.config
-	config.Quorum.Log.Quorum.ElectionTicks, config.Quorum.Log.Quorum.TickInterval = 10, 50
-	config.Quorum.Voters = append(config.Quorum.Voters, VoterAddress{Node: 2})
-	b := newBroker(config, metadata.NewView(metadata.NewImage(), 1, config.Controller.Node))
-	if b.advance(1e9); b.self.lease.doubtUntil != 0 {
-		t.Error("it has just begun")
-	}
-	if b.advance(1e9 + 501); b.self.lease.doubtUntil == 0 {
-		t.Error("it stood still")
 	}
 }

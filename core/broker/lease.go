@@ -26,9 +26,6 @@ type lease struct {
 	answeredAt model.Time // when the last one was sent whose answer says that this broker has caught up, or it asked to be registered
 	heardAt    model.Time // when the last one was sent whose answer says that this broker is counted on; 0: none yet
 	over       bool
-	// doubtUntil is until when nobody, nor this node, takes its word as the controller: it stood still, and nobody has
-	// told it since that it is the controller no more.
-	doubtUntil model.Time
 }
 
 // leaseMax is broker.session.timeout.ms, after which the controller takes a silent broker for dead, and the time in which
@@ -57,31 +54,17 @@ func (b *Broker) cutOff() bool {
 	return b.self.lease.heardAt != 0 && b.leases() && b.now-b.self.lease.heardAt > b.leaseMax()
 }
 
-// stoodStill notices that nothing was taken in for so long that the quorum may have another leader.
-func (b *Broker) stoodStill(now model.Time) {
-	if b.now != 0 && b.leases() && now-b.now > b.electionMax()/2 {
-		b.self.lease.doubtUntil = now + b.electionMax()
-	}
-}
-
 // vouches reports whether what this node says as the controller counts: no others can have elected another yet. It is itself the
-// last to know that.
+// last to know that, whether it was cut off, or stood still.
 func (b *Broker) vouches() bool {
 	v := b.voter
-	return v != nil && v.term != 0 && b.now >= b.self.lease.doubtUntil && b.now-v.majorityHeardAt(b.now) <= b.electionMax()/2
+	return v != nil && v.term != 0 && v.log.Undisputed(b.now)
 }
 
-// heard takes in that the controller answered the heartbeat under way, and that this broker has caught up. Its own word a node
-// takes only as far as a majority of the voters was heard.
-func (b *Broker) heard(from model.NodeID, fenced bool, out *effect.Set) {
+// heard takes in that the controller answered the heartbeat under way, and that this broker has caught up.
+func (b *Broker) heard(fenced bool, out *effect.Set) {
 	l := &b.self.lease
-	askedAt := l.askedAt
-	if from == b.config.Advertised.ID {
-		if v := b.voter; v != nil && v.term != 0 {
-			askedAt = min(askedAt, v.majorityHeardAt(b.now))
-		}
-	}
-	if l.answeredAt = askedAt; !fenced {
+	if l.answeredAt = l.askedAt; !fenced {
 		b.renew(out)
 	}
 }

@@ -113,7 +113,7 @@ func (b *Broker) heartbeatAnswered(a *effect.Answer, out *effect.Set) {
 		m.epoch, m.nextAt = model.NoBrokerEpoch, b.now // another life of it is known, or none: it registers again
 	case body.Code == 0:
 		if body.IsCaughtUp {
-			b.heard(a.From, body.IsFenced, out)
+			b.heard(body.IsFenced, out)
 		}
 		if m.leaving && body.ShouldShutdown {
 			m.left, m.handOverBy = true, b.now+handOverPatience

@@ -63,7 +63,6 @@ type voter struct {
 	// ledBefore is the last leader that was another voter; NoNode: none was heard of.
 	ledBefore model.NodeID
 	heard     map[model.VoterID]heard // while it is active
-	termAt    model.Time              // when it became active: a majority was heard then
 	ledAt     model.Time              // when another voter was last heard that leads
 	change    *voterChange            // of the voters, while it is active; nil: none is under way
 	replaceAt model.Time
@@ -247,7 +246,7 @@ func (b *Broker) quorumMessages(ev *QuorumMessages, out *effect.Set) {
 		return
 	}
 	for _, m := range ev.Ask.Messages {
-		if err := v.log.Receive(ev.Ask.From, m, out, &v.out); err != nil {
+		if err := v.log.Receive(ev.Ask.From, m, b.now, out, &v.out); err != nil {
 			out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteQuorumRefused, Detail: err.Error()})
 		}
 	}
@@ -326,7 +325,7 @@ func (b *Broker) committed(c *metalog.Committed, out *effect.Set) {
 	case !s.Leads || c.Term != s.Term:
 	case v.term != s.Term:
 		// Its first entry is committed: so is everything before it.
-		v.term, v.termAt, v.heard = s.Term, b.now, make(map[model.VoterID]heard)
+		v.term, v.heard = s.Term, make(map[model.VoterID]heard)
 		b.controller.Lead(b.view, v.ledBefore, b.now)
 		b.controllerKnown(b.config.Advertised.ID)
 	case !c.Batch.IsControl():

@@ -193,6 +193,9 @@ func (l *Log) Voters() quorum.Voters { return l.q.Voters() }
 // Alone reports whether this voter decides without any other.
 func (l *Log) Alone() bool { return l.q.Alone() }
 
+// Undisputed reports whether this voter leads and no other can have come to lead; see quorum.Undisputed.
+func (l *Log) Undisputed(now model.Time) bool { return l.q.Undisputed(now) }
+
 // Progress is how far a leader knows the others to be.
 func (l *Log) Progress() []quorum.Progress { return l.q.Progress() }
 
@@ -267,11 +270,11 @@ func (l *Log) HandOver(to quorum.VoterID, set *effect.Set, out *Out) {
 }
 
 // Receive takes in another voter's message. An error says that it is none.
-func (l *Log) Receive(from quorum.VoterID, message []byte, set *effect.Set, out *Out) error {
+func (l *Log) Receive(from quorum.VoterID, message []byte, now model.Time, set *effect.Set, out *Out) error {
 	if l.broken != "" {
 		return nil
 	}
-	err := l.q.Receive(from, message, &l.out)
+	err := l.q.Receive(from, message, now, &l.out)
 	l.carry(set, out)
 	return err
 }

@@ -483,7 +483,7 @@ func (w *world) step() {
 			w.lost(&m)
 			continue
 		}
-		if err := v.l.Receive(m.From, m.Bytes, &v.set, &v.out); err != nil && !(v.old && errors.Is(err, errOld)) {
+		if err := v.l.Receive(m.From, m.Bytes, w.now, &v.set, &v.out); err != nil && !(v.old && errors.Is(err, errOld)) {
 			w.failf("voter %d refuses a message of voter %d: %v", m.To, m.From, err)
 		}
 		v.took()
@@ -646,7 +646,7 @@ func (w *world) agreed(value []byte) bool {
 // has reports whether a proposal is committed.
 func (w *world) has(value []byte) bool {
 	for _, c := range w.log {
-		if !c.Batch.IsControl() && bytes.Contains(c.Batch, value) {
+		if !c.Batch.IsControl() && bytes.Contains(c.Batch.Payload(), value) {
 			return true
 		}
 	}
@@ -702,7 +702,7 @@ func life(t testing.TB, seed uint64) *world {
 }
 
 func TestWhatIsCommittedIsKeptWhateverTheDisksLose(t *testing.T) {
-	seeds := uint64(80)
+	seeds := uint64(120)
 	if testing.Short() {
 		seeds = 16
 	}

@@ -26,6 +26,8 @@ type world struct {
 	log      []Entry          // what is committed, as the first to know told
 	leaders  map[Term]VoterID // who led
 	proposed uint64
+	newest   Term       // of leaders
+	pauses   *rand.Rand // nil: nobody stands still
 	trace    hash64
 	marks    map[string]int
 	offers   []offered
@@ -48,8 +50,10 @@ type voter struct {
 	id      VoterID
 	q       *Quorum // nil: it is down
 	out     Out
-	disk    Saved   // durable
-	queued  []Write // submitted and not durable
+	disk    Saved                // durable
+	still   model.Time           // until when it stands still
+	waiting []quorumtest.Message // that came meanwhile
+	queued  []Write              // submitted and not durable
 	syncAt  model.Time
 	applied Index
 	sum     uint64
@@ -157,7 +161,7 @@ func (v *voter) start() {
 	w.starts++
 	c := DefaultConfig(v.id, w.seed*1000+w.starts)
 	c.MessageBytesMax, c.InFlightBytesMax = 100, 400
-	v.queued, v.out = nil, Out{}
+	v.queued, v.waiting, v.still, v.out = nil, nil, 0, Out{}
 	v.held, v.wanted = map[Index][]byte{}, 0
 	v.applied, v.sum = v.disk.Image.Index, 0
 	if d := v.disk.Image.Data; len(d) == 16 {
@@ -241,7 +245,7 @@ func (v *voter) take() {
 		if other, taken := w.leaders[s.Term]; taken && other != v.id {
 			w.failf("voters %d and %d lead in term %d", other, v.id, s.Term)
 		}
-		w.leaders[s.Term] = v.id
+		w.leaders[s.Term], w.newest = v.id, max(w.newest, s.Term)
 	}
 	if len(out.Writes) > 0 {
 		if len(v.queued) == 0 {
@@ -287,13 +291,11 @@ func (w *world) step() {
 			w.lost(&m)
 			continue
 		}
-		if err := v.q.Receive(m.From, m.Bytes, &v.out); err != nil {
-			w.failf("voter %d refuses a message of voter %d: %v", m.To, m.From, err)
+		if v.still > w.now {
+			v.waiting = append(v.waiting, m)
+			continue
 		}
-		v.take()
-		if m.IsOffer {
-			w.offers = append(w.offers, offered{m.From, m.To, w.now + model.Time(20e6+w.random.IntN(200e6))})
-		}
+		v.receive(&m)
 	}
 	for _, o := range w.offers {
 		if s := w.voters[o.from]; o.at <= w.now && s != nil && s.q != nil {
@@ -304,7 +306,7 @@ func (w *world) step() {
 	w.offers = slices.DeleteFunc(w.offers, func(o offered) bool { return o.at <= w.now })
 	for _, id := range w.ids {
 		v := w.voters[id]
-		if v.q == nil {
+		if v.q == nil || v.standsStill() {
 			continue
 		}
 		if len(v.queued) > 0 && v.syncAt <= w.now {
@@ -323,6 +325,58 @@ func (w *world) step() {
 			v.q.Tick(w.now, &v.out)
 			v.take()
 		}
+	}
+	w.checkUndisputed()
+}
+
+// receive has a voter take in a message.
+func (v *voter) receive(m *quorumtest.Message) {
+	w := v.w
+	if err := v.q.Receive(m.From, m.Bytes, w.now, &v.out); err != nil {
+		w.failf("voter %d refuses a message of voter %d: %v", m.To, m.From, err)
+	}
+	v.take()
+	if m.IsOffer {
+		w.offers = append(w.offers, offered{m.From, m.To, w.now + model.Time(20e6+w.random.IntN(200e6))})
+	}
+}
+
+// standsStill reports whether a voter stands still. When it goes on, what came meanwhile is there before time is, or after.
+func (v *voter) standsStill() bool {
+	w := v.w
+	if w.pauses == nil {
+		return false
+	}
+	if v.still <= w.now && w.pauses.IntN(1500) == 0 {
+		v.still = w.now + model.Time(w.pauses.IntN(1500e6))
+		w.mark("stood still")
+	}
+	if v.still > w.now {
+		return true
+	}
+	if len(v.waiting) > 0 && w.pauses.IntN(2) == 0 {
+		v.q.Tick(w.now, &v.out)
+		v.take()
+	}
+	for len(v.waiting) > 0 {
+		m := v.waiting[0]
+		v.waiting = v.waiting[1:]
+		v.receive(&m)
+	}
+	return false
+}
+
+// checkUndisputed verifies that no leader takes itself for the only one when another was elected.
+func (w *world) checkUndisputed() {
+	for _, id := range w.ids {
+		v := w.voters[id]
+		if v.q == nil || !v.q.Undisputed(w.now) {
+			continue
+		}
+		if s := v.q.State(); s.Term < w.newest {
+			w.failf("voter %d is sure to lead, in term %d: voter %d was elected in term %d", id, s.Term, w.leaders[w.newest], w.newest)
+		}
+		w.mark("undisputed")
 	}
 }
 
@@ -500,7 +554,11 @@ func (w *world) agreed(n uint64) bool {
 
 // run is a whole life: trouble, then peace.
 func run(t testing.TB, seed uint64) *world {
-	w := newWorld(t, seed, []int{1, 3, 3, 5}[seed%4])
+	return newWorld(t, seed, []int{1, 3, 3, 5}[seed%4]).run()
+}
+
+func (w *world) run() *world {
+	seed := w.seed
 	all := slices.Clone(w.ids)
 	if seed%2 == 1 {
 		for range 2 {
@@ -544,6 +602,29 @@ func TestQuorumKeepsWhatIsCommitted(t *testing.T) {
 		names = append(names, "offer lost", "image gone", "fetch began anew", "fetch ended")
 	}
 	for _, name := range names {
+		if marks[name] == 0 {
+			t.Errorf("%s: never in %d seeds", name, seeds)
+		}
+	}
+	t.Logf("%d seeds: %v", seeds, marks)
+}
+
+// A leader may tell brokers that they are counted on as long as nobody else can tell others that they are not.
+func TestNobodyIsElectedBesideALeaderThatIsUndisputed(t *testing.T) {
+	seeds := uint64(60)
+	if testing.Short() {
+		seeds = 12
+	}
+	marks := map[string]int{}
+	for seed := range seeds {
+		w := newWorld(t, seed, 3+2*int(seed%2))
+		w.pauses = rand.New(rand.NewPCG(seed, 8))
+		for name, n := range w.run().marks {
+			marks[name] += n
+		}
+		marks["terms"] += len(w.leaders)
+	}
+	for _, name := range []string{"undisputed", "stood still", "crash", "handed over", "changed voters"} {
 		if marks[name] == 0 {
 			t.Errorf("%s: never in %d seeds", name, seeds)
 		}

@@ -24,7 +24,9 @@
 //     goes on leading until one of them takes over.
 //  5. Nobody is told that a change of the voters is committed before this voter cannot forget it. A crash would else leave some
 //     who vote no more, and others who wait for their votes.
-//  6. The same inputs give the same outputs. The library draws its election timeout from a global source of
+//  6. While a leader is Undisputed no other is elected: a majority has answered heartbeats that it sent a moment ago, and whoever answers
+//     votes for nobody else for longer than that, also after a restart. Clocks may differ by a tenth in their rates.
+//  7. The same inputs give the same outputs. The library draws its election timeout from a global source of
 //     randomness; that timeout is never reached here, because elections have a timer of our own (timer.go).
 //
 // A voter is known by a VoterID, not by its node: a node that comes back with another disk has promised nothing and

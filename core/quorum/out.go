@@ -77,7 +77,7 @@ func (q *Quorum) settle(out *Out) {
 		q.offered = nil
 	}
 	if s := q.State(); s.Term != q.leading.Term || s.Leader != q.leading.Leader || s.Leads != q.leading.Leads {
-		q.leading = s
+		q.leading, q.rounds = s, rounds{}
 		out.Led = &s
 	}
 }
@@ -196,12 +196,13 @@ func (q *Quorum) deliver(m *raftpb.Message, out *Out) {
 	if m.GetTo() == uint64(q.config.ID) {
 		before := q.node.BasicStatus()
 		_ = q.node.Step(m) // what comes too late is ignored
-		q.timer.stepped(before, q.node.BasicStatus(), m)
+		q.stepped(before, q.node.BasicStatus(), m)
 		return
 	}
 	if q.holds(m) {
 		return
 	}
+	q.rounds.sent(m, q.now)
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	invariant.Check(err == nil, "a message of the library's can be written")
 	out.Sends = append(out.Sends, Send{To: VoterID(m.GetTo()), Message: b, IsOffer: m.GetType() == raftpb.MsgSnap})

@@ -73,15 +73,19 @@ type Quorum struct {
 	node   *raft.RawNode
 	log    *entryLog
 	timer  electionTimer
+	rounds rounds
 	imager Imager
 
 	writes    []pendingWrite    // submitted and not durable, oldest first
 	held      []*raftpb.Message // for others, until what they tell cannot be forgotten here
 	lastToken uint64
+	now       model.Time // of the last Tick, or message
 	nextTick  model.Time
-	emitted   Index // the last that was given out as committed
-	applied   Index // the last that was given out before this step: what the image is of
-	leading   State // as last told
+	// quietUntil is until when nobody is given a vote: what this voter promised a leader before it restarted it has forgotten.
+	quietUntil model.Time
+	emitted    Index // the last that was given out as committed
+	applied    Index // the last that was given out before this step: what the image is of
+	leading    State // as last told
 
 	offers  *raftpb.Snapshot // the last that was offered to others; its data is what was said of it
 	offered *raftpb.Message  // to this voter, which wants it and has not got it
@@ -162,8 +166,11 @@ func New(config Config, saved Saved, imager Imager, now model.Time) (*Quorum, er
 		return nil, err
 	}
 	q := &Quorum{
-		config: config, log: log, imager: imager, emitted: saved.Image.Index, nextTick: now + config.TickInterval,
+		config: config, log: log, imager: imager, emitted: saved.Image.Index, now: now, nextTick: now + config.TickInterval,
 		timer: electionTimer{seed: config.Seed, min: config.ElectionTicks},
+	}
+	if saved.Hard.Term > 0 {
+		q.quietUntil = now + model.Time(config.ElectionTicks)*config.TickInterval
 	}
 	log.snapshot = q.image
 	q.node, err = raft.NewRawNode(&raft.Config{
@@ -269,7 +276,8 @@ func (q *Quorum) Stand(out *Out) {
 }
 
 // Receive takes in another voter's message. An error says that it is none, and changes nothing.
-func (q *Quorum) Receive(from VoterID, message []byte, out *Out) error {
+func (q *Quorum) Receive(from VoterID, message []byte, now model.Time, out *Out) error {
+	q.now = now
 	m := new(raftpb.Message)
 	if err := proto.Unmarshal(message, m); err != nil {
 		return fmt.Errorf("quorum: a message cannot be read: %w", err)
@@ -279,7 +287,10 @@ func (q *Quorum) Receive(from VoterID, message []byte, out *Out) error {
 	}
 	if m.GetType() == raftpb.MsgSnap && q.offer(m) {
 		s := q.node.BasicStatus()
-		q.timer.stepped(s, s, m)
+		q.stepped(s, s, m)
+		return nil
+	}
+	if asksForVote(m) && now < q.quietUntil {
 		return nil
 	}
 	q.step(m, out)
@@ -290,10 +301,22 @@ func (q *Quorum) Receive(from VoterID, message []byte, out *Out) error {
 func (q *Quorum) step(m *raftpb.Message, out *Out) {
 	q.begin()
 	before := q.node.BasicStatus()
+	sentAt, isAnswer := taken(m)
 	// Errors are of messages that come too late, from voters that are not known: they are ignored.
 	_ = q.node.Step(m)
-	q.timer.stepped(before, q.node.BasicStatus(), m)
+	after := q.node.BasicStatus()
+	q.stepped(before, after, m)
+	if isAnswer && q.leads() && m.GetTerm() == after.HardState.GetTerm() {
+		q.rounds.heard(VoterID(m.GetFrom()), sentAt, q.now)
+	}
 	q.settle(out)
+}
+
+// stepped counts again from zero if a leader was heard: ticks that are late were before that.
+func (q *Quorum) stepped(before, after raft.BasicStatus, m *raftpb.Message) {
+	if q.timer.stepped(before, after, m) && q.nextTick <= q.now {
+		q.nextTick = q.now + q.config.TickInterval
+	}
 }
 
 // check refuses what a voter does not send, or what would make the library panic.
@@ -454,6 +477,7 @@ func (q *Quorum) Compact(to Index) {
 // Tick does what is due.
 func (q *Quorum) Tick(now model.Time, out *Out) {
 	q.begin()
+	q.now = now
 	// After a long pause time begins anew: what was missed is not made up for, as nobody was heard meanwhile.
 	if now-q.nextTick > model.Time(q.config.ElectionTicks)*q.config.TickInterval {
 		q.nextTick = now

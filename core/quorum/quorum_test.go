@@ -190,7 +190,7 @@ func TestAVoterStandsAfterASilence(t *testing.T) {
 		out.Reset()
 		yes := &raftpb.Message{Type: raftpb.MsgPreVoteResp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(m.GetTerm())}
 		b, _ := proto.Marshal(yes)
-		if err := q.Receive(2, b, &out); err != nil {
+		if err := q.Receive(2, b, 1, &out); err != nil {
 			t.Fatal(err)
 		}
 		if len(out.Writes) != 1 || out.Writes[0].Hard == nil || out.Writes[0].Hard.Vote != 1 {
@@ -199,7 +199,7 @@ func TestAVoterStandsAfterASilence(t *testing.T) {
 		token := out.Writes[0].Token
 		vote := &raftpb.Message{Type: raftpb.MsgVoteResp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(m.GetTerm())}
 		b, _ = proto.Marshal(vote)
-		if err := q.Receive(2, b, &out); err != nil {
+		if err := q.Receive(2, b, 1, &out); err != nil {
 			t.Fatal(err)
 		}
 		if q.State().Leads {
@@ -268,7 +268,7 @@ func TestForeignMessagesAreRefused(t *testing.T) {
 		}
 		var out Out
 		before := q.State()
-		if err := q.Receive(c.from, b, &out); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := q.Receive(c.from, b, 1, &out); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: %v, want %q", c.m, err, c.want)
 		}
 		if len(out.Writes)+len(out.Sends)+len(out.Committed) > 0 || q.State() != before {
@@ -306,7 +306,7 @@ func TestAnImageCountsWhenItHasArrivedAndIsDurable(t *testing.T) {
 	var out Out
 	receive := func(m []byte) {
 		t.Helper()
-		if err := q.Receive(2, m, &out); err != nil {
+		if err := q.Receive(2, m, 1, &out); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -355,7 +355,7 @@ func TestAnOfferThatIsNotWantedIsAnswered(t *testing.T) {
 		saved.Entries, saved.Hard.Term = []Entry{{Index: 2, Term: 2}}, 2
 		q := start(t, 1, 1, saved)
 		var out Out
-		if err := q.Receive(2, message, &out); err != nil {
+		if err := q.Receive(2, message, 1, &out); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, ok := q.Offered(); ok {
@@ -371,11 +371,11 @@ func TestAnOfferThatIsNotWantedIsAnswered(t *testing.T) {
 func TestAnOfferEndsWithItsTerm(t *testing.T) {
 	q := start(t, 1, 1, Found([]VoterID{1, 2, 3}, nil))
 	var out Out
-	if err := q.Receive(2, offer(t, 2, 9, "", 1, 2, 3), &out); err != nil {
+	if err := q.Receive(2, offer(t, 2, 9, "", 1, 2, 3), 1, &out); err != nil {
 		t.Fatal(err)
 	}
 	b, _ := proto.Marshal(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(uint64(3)), To: new(uint64(1)), Term: new(uint64(3))})
-	if err := q.Receive(3, b, &out); err != nil {
+	if err := q.Receive(3, b, 1, &out); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, ok := q.Offered(); ok {
@@ -432,7 +432,7 @@ func FuzzReceive(f *testing.F) {
 			t.Fatal(err)
 		}
 		var out Out
-		_ = q.Receive(2, message, &out)
+		_ = q.Receive(2, message, 1, &out)
 		for _, w := range out.Writes {
 			q.Written(w.Token, &out)
 		}

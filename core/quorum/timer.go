@@ -40,16 +40,17 @@ func (t *electionTimer) reset() {
 }
 
 // stepped looks at what a message did. The library begins to count again when a term, a vote or a role is new, and
-// when the leader of its term is heard.
-func (t *electionTimer) stepped(before, after raft.BasicStatus, m *raftpb.Message) {
-	switch {
-	case before.HardState.GetTerm() != after.HardState.GetTerm() || before.HardState.GetVote() != after.HardState.GetVote(),
-		before.RaftState != after.RaftState:
-		t.reset()
-	case m.GetTerm() == after.HardState.GetTerm() && m.GetFrom() == after.Lead:
-		switch m.GetType() {
+// when the leader of its term is heard, which it reports.
+func (t *electionTimer) stepped(before, after raft.BasicStatus, m *raftpb.Message) (isHeard bool) {
+	if m.GetTerm() == after.HardState.GetTerm() && m.GetFrom() == after.Lead {
+		switch m.GetType() { //nolint:exhaustive // others are no leader's
 		case raftpb.MsgApp, raftpb.MsgHeartbeat, raftpb.MsgSnap:
-			t.elapsed = 0
+			isHeard, t.elapsed = true, 0
 		}
 	}
+	if before.HardState.GetTerm() != after.HardState.GetTerm() || before.HardState.GetVote() != after.HardState.GetVote() ||
+		before.RaftState != after.RaftState {
+		t.reset()
+	}
+	return isHeard
 }
