@@ -10,6 +10,7 @@
 package fleet
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -61,15 +62,17 @@ type Report struct {
 	Marks      [effect.MarkCount]int64
 	// Vacuous says why the fleet proves nothing; empty if it does prove something.
 	Vacuous []string
+	// Next is the seed to go on with, if the fleet was ended before its last one; else 0.
+	Next uint64
 	// Interrupted says why the fleet could not run: nothing was proved.
 	Interrupted error
 
 	vacuous bool // allowed to be
 }
 
-// OK reports whether every promise was kept and every fault was tried.
+// OK reports whether every seed was run, every promise was kept and every fault was tried.
 func (r *Report) OK() bool {
-	return r.Interrupted == nil && len(r.Violations) == 0 && (len(r.Vacuous) == 0 || r.vacuous)
+	return r.Interrupted == nil && r.Next == 0 && len(r.Violations) == 0 && (len(r.Vacuous) == 0 || r.vacuous)
 }
 
 // gcPercent is GOGC during a fleet, and jobBytes how much memory each job may take before the collector works harder: nine times
@@ -85,6 +88,7 @@ const progressEvery = 10 * time.Second
 // runner is a fleet at work. mu guards everything below it.
 type runner struct {
 	o     Options
+	ctx   context.Context
 	start time.Time
 
 	mu     sync.Mutex
@@ -94,9 +98,9 @@ type runner struct {
 	told   time.Time
 }
 
-// Run runs the fleet and returns when it is over.
-func Run(o Options) Report {
-	r := &runner{o: o, start: time.Now(), next: o.First, report: &Report{
+// Run runs the fleet and returns when it is over. When ctx ends, no more seeds are begun.
+func Run(ctx context.Context, o Options) Report {
+	r := &runner{o: o, ctx: ctx, start: time.Now(), next: o.First, report: &Report{
 		Mode: o.Mode, Enabled: map[sim.Fault]int{}, Fired: map[sim.Fault]int64{}, FiredSeeds: map[sim.Fault]int{}, vacuous: o.NotVacuous,
 	}}
 	if r.o.Run == nil {
@@ -140,9 +144,10 @@ func (r *runner) take() (uint64, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case r.stop:
+	case r.stop, r.o.For > 0 && time.Since(r.start) >= r.o.For, r.o.For == 0 && r.next > r.o.Last:
 		return 0, false
-	case r.o.For > 0 && time.Since(r.start) >= r.o.For, r.o.For == 0 && r.next > r.o.Last:
+	case r.ctx.Err() != nil:
+		r.report.Next = r.next
 		return 0, false
 	}
 	r.next++
@@ -206,7 +211,9 @@ func (r *runner) finish() Report {
 		}
 		return 0
 	})
-	p.Vacuous = p.vacuities()
+	if p.Next == 0 { // what was ended early need not have tried everything
+		p.Vacuous = p.vacuities()
+	}
 	return *p
 }
 
@@ -273,6 +280,8 @@ func (r *Report) Write(w io.Writer) error {
 	switch {
 	case len(r.Violations) > 0:
 		verdict = "violation"
+	case r.Next != 0:
+		verdict = "ended"
 	case !r.OK():
 		verdict = "vacuous"
 	}

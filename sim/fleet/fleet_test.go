@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"strconv"
 	"strings"
@@ -14,7 +15,7 @@ import (
 
 func TestFleetRunsItsSeedsAndReportsThem(t *testing.T) {
 	var progress bytes.Buffer
-	r := Run(Options{First: 1, Last: 8, Mode: sim.Lite, Jobs: 2, Pairs: 4, Progress: &progress, NotVacuous: true})
+	r := Run(t.Context(), Options{First: 1, Last: 8, Mode: sim.Lite, Jobs: 2, Pairs: 4, Progress: &progress, NotVacuous: true})
 	var b strings.Builder
 	if err := r.Write(&b); err != nil {
 		t.Fatal(err)
@@ -25,7 +26,7 @@ func TestFleetRunsItsSeedsAndReportsThem(t *testing.T) {
 }
 
 func TestFleetStopsAtTheFirstViolation(t *testing.T) {
-	r := Run(Options{First: 1, Last: 1000, Mode: sim.Lite, StopAtFirst: true, Run: func(o sim.Options) sim.Result {
+	r := Run(t.Context(), Options{First: 1, Last: 1000, Mode: sim.Lite, StopAtFirst: true, Run: func(o sim.Options) sim.Result {
 		result := sim.Result{Seed: o.Seed, Mode: o.Mode}
 		if o.Seed == 3 {
 			result.Violation = &sim.Violation{Oracle: "lost", Detail: "planted"}
@@ -39,9 +40,29 @@ func TestFleetStopsAtTheFirstViolation(t *testing.T) {
 	}
 }
 
+func TestFleetThatIsEndedSaysWhereToGoOn(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	r := Run(ctx, Options{First: 1, Last: 1000, Mode: sim.Lite, Jobs: 1, NotVacuous: true, Run: func(o sim.Options) sim.Result {
+		if o.Seed == 7 {
+			end()
+		}
+		return sim.Result{Seed: o.Seed, OpsOK: 1}
+	}})
+	var b strings.Builder
+	if err := r.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	if r.Seeds != 7 || r.Next != 8 || r.OK() || !strings.Contains(b.String(), "verdict=ended") {
+		t.Errorf("%d seeds, next %d\n%s", r.Seeds, r.Next, b.String())
+	}
+	if r := Run(ctx, Options{First: 1, Last: 1, Mode: sim.Lite}); r.OK() || r.Next != 1 {
+		t.Error("nothing was run")
+	}
+}
+
 func TestFleetFindsThatOneSeedLeftTwoTraces(t *testing.T) {
 	n := 0
-	r := Run(Options{First: 5, Last: 5, Mode: sim.Lite, Pairs: 1, NotVacuous: true, Run: func(o sim.Options) sim.Result {
+	r := Run(t.Context(), Options{First: 5, Last: 5, Mode: sim.Lite, Pairs: 1, NotVacuous: true, Run: func(o sim.Options) sim.Result {
 		n++
 		return sim.Result{Seed: o.Seed, Trace: strconv.Itoa(n)}
 	}})
@@ -89,7 +110,7 @@ func TestFleetThatProvesNothingFails(t *testing.T) {
 			test.spoil(&r)
 			return r
 		}}
-		r := Run(o)
+		r := Run(t.Context(), o)
 		if got := strings.Join(r.Vacuous, "; "); got != test.why || r.OK() != (test.why == "") {
 			t.Errorf("ok %v: %q instead of %q", r.OK(), got, test.why)
 		}
@@ -98,14 +119,14 @@ func TestFleetThatProvesNothingFails(t *testing.T) {
 			t.Errorf("%v\n%s", err, b.String())
 		}
 		o.NotVacuous = true
-		if r := Run(o); !r.OK() {
+		if r := Run(t.Context(), o); !r.OK() {
 			t.Errorf("a few seeds may prove nothing: %+v", r)
 		}
 	}
-	if r := Run(Options{First: 2, Last: 1}); r.OK() {
+	if r := Run(t.Context(), Options{First: 2, Last: 1}); r.OK() {
 		t.Error("a fleet without seeds passed")
 	}
-	if r := Run(Options{First: 1, For: time.Millisecond, Run: sound}); !r.OK() || r.Seeds == 0 {
+	if r := Run(t.Context(), Options{First: 1, For: time.Millisecond, Run: sound}); !r.OK() || r.Seeds == 0 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -127,7 +148,7 @@ func TestFleetByHand(t *testing.T) {
 	if err1 != nil || err2 != nil {
 		t.Fatal(err1, err2)
 	}
-	r := Run(o)
+	r := Run(t.Context(), o)
 	_ = r.Write(os.Stdout)
 	if !r.OK() {
 		t.Fail()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"strconv"
@@ -19,7 +20,10 @@ func (a *app) simFleetCommand() *cobra.Command {
 		Use: "fleet", Short: "Simulate many seeds", Args: cobra.NoArgs,
 		Long: `Simulate many seeds, several at a time, and say what they came to. It fails when a promise was broken, and when it
 proves nothing: when a kind of fault that the seeds' plans asked for never took effect, no operation succeeded, a rare
-path that the mode must take was never taken, or more than a few seeds were excused or left undecided.`,
+path that the mode must take was never taken, or more than a few seeds were excused or left undecided.
+
+A first Ctrl-C ends it when the seeds under way are through, and says what came out and where to go on; a second one
+ends it at once.`,
 		Example: `  weir sim fleet --seeds 1:200
   weir sim fleet --mode swarm --for 10m --jobs 2`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -44,8 +48,7 @@ path that the mode must take was never taken, or more than a few seeds were excu
 			if !a.json() {
 				o.Progress = a.stderr
 			}
-			endAtSignal()
-			r := fleet.Run(o)
+			r := fleet.Run(cmd.Context(), o)
 			return a.reportFleet(&r)
 		},
 	}
@@ -83,7 +86,7 @@ func (a *app) reportFleet(r *fleet.Report) error {
 		}
 		err := a.printJSON(map[string]any{
 			"mode": r.Mode, "seeds": r.Seeds, "events": r.Events, "ops": r.Ops, "ops_ok": r.OpsOK,
-			"seconds": r.Elapsed.Seconds(), "ok": r.OK(), "violations": violations,
+			"seconds": r.Elapsed.Seconds(), "ok": r.OK(), "next": r.Next, "violations": violations,
 		})
 		if err != nil {
 			return err
@@ -98,6 +101,9 @@ func (a *app) reportFleet(r *fleet.Report) error {
 		return fail("fleet", "", fmt.Errorf("the fleet could not run: %w", r.Interrupted))
 	case len(r.Violations) > 0:
 		return fail("violation", fmt.Sprintf("`weir sim run --seed %d --mode %s` shows the first again", r.Violations[0].Seed, r.Mode), errViolation)
+	}
+	if r.Next != 0 {
+		return fail("ended", fmt.Sprintf("go on with --seeds %d:LAST", r.Next), errors.New("the fleet was ended before its last seed"))
 	}
 	return fail("vacuous", "run more seeds; if it stays so, the simulator is broken and not the broker",
 		fmt.Errorf("the fleet proves nothing: %s", strings.Join(r.Vacuous, "; ")))
