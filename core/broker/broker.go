@@ -60,7 +60,8 @@ type Broker struct {
 	stirred      []*fetcher // to run at the end of this step
 	proposals    proposals
 	expectations []*expectation
-	topics       map[model.TopicID]*topic
+	topics       map[model.TopicID]*topic // of which there are partitions here
+	commonConfig *metadata.TopicConfig    // of topics without settings of their own
 	partitions   partitions
 	deleting     map[model.TopicPartition]bool // whose files are being removed
 	fetches      fetches
@@ -436,7 +437,7 @@ func (b *Broker) produce(ev *Produce, out *effect.Set) {
 
 // checkBatch applies the topic's configuration to a batch.
 func checkBatch(t *topic, part *ProducePart, ev *Produce) (code int16, why string) {
-	c, h := &t.Config, &part.Header
+	c, h := t.Config, &part.Header
 	switch {
 	case metadata.Internal(t.Name):
 		return kerr.InvalidTopicException.Code, fmt.Sprintf("topic %q is the cluster's own: clients cannot write to it", t.Name)
@@ -456,18 +457,6 @@ func checkBatch(t *topic, part *ProducePart, ev *Produce) (code int16, why strin
 
 // find is the partition that a request means, or the code to refuse it with.
 func (b *Broker) find(ref TopicRef, index model.Partition) (*partition, int16) {
-	t, code := b.findTopic(ref, index)
-	if code != 0 {
-		return nil, code
-	}
-	if p := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: index}); p != nil {
-		return p, 0
-	}
-	return nil, kerr.NotLeaderForPartition.Code // it is elsewhere
-}
-
-// findTopic is the topic that a request means, wherever its partitions are, or the code to refuse it with.
-func (b *Broker) findTopic(ref TopicRef, index model.Partition) (*topic, int16) {
 	id := ref.ID
 	if !ref.isID() {
 		t := b.view.Named(ref.Name)
@@ -476,9 +465,28 @@ func (b *Broker) findTopic(ref TopicRef, index model.Partition) (*topic, int16) 
 		}
 		id = t.ID
 	}
-	switch t := b.topics[id]; {
-	case t == nil:
-		return nil, kerr.UnknownTopicID.Code
+	if p := b.partitions.get(model.TopicPartition{Topic: id, Partition: index}); p != nil {
+		return p, 0
+	}
+	if _, code := b.findTopic(TopicRef{ID: id, ByID: true}, index); code != 0 {
+		return nil, code
+	}
+	return nil, kerr.NotLeaderForPartition.Code // it is elsewhere
+}
+
+// findTopic is the topic that a request means, wherever its partitions are, or the code to refuse it with. Until the metadata is
+// that of this life, no topic is known.
+func (b *Broker) findTopic(ref TopicRef, index model.Partition) (*metadata.Topic, int16) {
+	var t *metadata.Topic
+	missing := kerr.UnknownTopicID.Code
+	if ref.isID() {
+		t = b.view.Identified(ref.ID)
+	} else if t = b.view.Named(ref.Name); t == nil {
+		missing = kerr.UnknownTopicOrPartition.Code
+	}
+	switch {
+	case t == nil || !b.caughtUp:
+		return nil, missing
 	case t.Partition(index) == nil:
 		return nil, kerr.UnknownTopicOrPartition.Code
 	default:

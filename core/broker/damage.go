@@ -150,7 +150,7 @@ func (b *Broker) mayDrop(state *metadata.Partition, epoch model.LeaderEpoch) boo
 }
 
 // noteDropped says that a damaged replica is to be filled anew.
-func noteDropped(t *topic, tp model.TopicPartition, why string, out *effect.Set) {
+func noteDropped(t *metadata.Topic, tp model.TopicPartition, why string, out *effect.Set) {
 	out.Marks.Set(effect.MarkReplicaDropped)
 	out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteReplicaDropped, Topic: t.Name, Partition: tp, Detail: why})
 }

@@ -7,10 +7,12 @@ import (
 	"github.com/weirmq/weir/core/replica"
 )
 
-// topic is what the broker keeps of one topic.
+// topic is what the broker keeps of one topic of which it has partitions. Of the others it keeps nothing: a node of a large cluster
+// has a part in few of them.
 type topic struct {
-	*metadata.Topic                      // as of the newest image
-	Config          metadata.TopicConfig // what its settings come to on this node
+	*metadata.Topic                       // as of the newest image
+	Config          *metadata.TopicConfig // what its settings come to on this node; it is shared, and never changed
+	held            int                   // how many partitions of it are here
 }
 
 // partition is what the broker keeps of one partition.

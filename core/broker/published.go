@@ -45,12 +45,17 @@ func NewPublished(view *metadata.View, offline ...model.TopicPartition) *Publish
 // Published is what sessions go by from now on.
 func (b *Broker) Published() *Published { return b.published }
 
-// recode notes in which codec a topic keeps its records, for publish.
-func (b *Broker) recode(t *topic, gone bool) {
-	c := &t.Config
-	b.recoded = append(b.recoded, effect.CodecChange{
-		Name: t.Name, ID: t.ID, Keeps: gone || !c.Recompress, TopicCodec: effect.TopicCodec{Codec: c.Codec, BytesMax: c.MessageBytesMax},
-	})
+// recode notes in which codec a topic keeps its records, for publish. Most keep them as they come, and were not known to do anything else.
+func (b *Broker) recode(t *metadata.Topic, c *metadata.TopicConfig) {
+	keeps := c == nil || !c.Recompress
+	if _, own := b.published.Codecs.Identified(t.ID); keeps && !own && len(b.recoded) == 0 {
+		return
+	}
+	ch := effect.CodecChange{Name: t.Name, ID: t.ID, Keeps: keeps}
+	if c != nil {
+		ch.TopicCodec = effect.TopicCodec{Codec: c.Codec, BytesMax: c.MessageBytesMax}
+	}
+	b.recoded = append(b.recoded, ch)
 }
 
 // setOffline notes that a partition cannot be used, for publish.

@@ -19,28 +19,34 @@ func (b *Broker) metadataChanged(before *metadata.View, changes *metadata.Change
 	for i := range changes.Topics {
 		b.topicChanged(&changes.Topics[i], out)
 	}
+	b.topicsChanged(before, changes.Brokers, out)
+}
+
+// topicsChanged goes on with what is not about one topic.
+func (b *Broker) topicsChanged(before *metadata.View, brokers []metadata.BrokerChange, out *effect.Set) {
 	if before.Node().ReplicationRateMax != b.view.Node().ReplicationRateMax {
 		b.stirFetchers()
 	}
 	if before.Node().Topic != b.view.Node().Topic {
 		for t := range b.view.Topics {
-			b.configured(b.topics[t.ID], out)
+			b.configured(t, out)
 		}
 	}
-	b.brokersChanged(changes.Brokers, out)
+	b.brokersChanged(brokers, out)
 	b.expected(out)
 }
 
-// metadataReplaced goes on from an image to another that was made without it.
+// metadataReplaced goes on from an image to another that was made without it. What is different is never there as a whole: it may be
+// everything that the cluster has.
 func (b *Broker) metadataReplaced(before *metadata.View, out *effect.Set) {
-	changes := &metadata.Changes{}
 	for t := range before.Topics {
 		if b.view.Identified(t.ID) == nil {
-			changes.Topics = append(changes.Topics, metadata.TopicChange{Before: t})
+			b.topicChanged(&metadata.TopicChange{Before: t}, out)
 		}
 	}
+	var parts []metadata.PartitionChange
 	for t := range b.view.Topics {
-		ch := metadata.TopicChange{Before: before.Identified(t.ID), After: t, Configured: true}
+		ch := metadata.TopicChange{Before: before.Identified(t.ID), After: t, Configured: true, Partitions: parts[:0]}
 		for index, p := range t.Partitions {
 			pc := metadata.PartitionChange{Partition: index, After: p}
 			if ch.Before != nil {
@@ -48,46 +54,47 @@ func (b *Broker) metadataReplaced(before *metadata.View, out *effect.Set) {
 			}
 			ch.Partitions = append(ch.Partitions, pc)
 		}
-		changes.Topics = append(changes.Topics, ch)
+		b.topicChanged(&ch, out)
+		parts = ch.Partitions
 	}
+	var brokers []metadata.BrokerChange
 	for r := range b.view.Brokers {
-		changes.Brokers = append(changes.Brokers, metadata.BrokerChange{Before: before.Broker(r.ID), After: r})
+		brokers = append(brokers, metadata.BrokerChange{Before: before.Broker(r.ID), After: r})
 	}
-	b.metadataChanged(before, changes, out)
+	b.topicsChanged(before, brokers, out)
 }
 
 func (b *Broker) topicChanged(ch *metadata.TopicChange, out *effect.Set) {
 	if ch.After == nil {
-		b.topicDeleted(b.topics[ch.Before.ID], out)
+		b.topicDeleted(ch.Before, out)
 		return
 	}
-	t := b.topics[ch.After.ID]
-	if t == nil {
-		t = b.addTopic(ch.After)
+	of := ch.After
+	if t := b.topics[of.ID]; t != nil {
+		t.Topic = of
 	}
-	t.Topic = ch.After
-	if ch.Configured {
-		b.configured(t, out)
-		if ch.Before != nil {
-			out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteConfigured, Topic: t.Name})
-		}
+	if ch.Configured || ch.Before == nil {
+		b.configured(of, out)
+	}
+	if ch.Configured && ch.Before != nil {
+		out.Notes = append(out.Notes, effect.Note{Kind: effect.NoteConfigured, Topic: of.Name})
 	}
 	added := false
 	for i := range ch.Partitions {
 		added = added || ch.Partitions[i].Before == nil
-		b.partitionChanged(t, &ch.Partitions[i], out)
+		b.partitionChanged(of, &ch.Partitions[i], out)
 	}
 	kind := effect.NotePartitionsAdded
 	if ch.Before == nil {
 		kind = effect.NoteTopicCreated
 	}
 	if (added || ch.Before == nil) && b.recovered == nil { // else the node has started, and takes up what there is
-		out.Notes = append(out.Notes, effect.Note{Kind: kind, Topic: t.Name, Count: int64(t.PartitionCount())})
+		out.Notes = append(out.Notes, effect.Note{Kind: kind, Topic: of.Name, Count: int64(of.PartitionCount())})
 	}
 }
 
 // partitionChanged takes up or lays down what is this node's part in a partition.
-func (b *Broker) partitionChanged(t *topic, ch *metadata.PartitionChange, out *effect.Set) {
+func (b *Broker) partitionChanged(t *metadata.Topic, ch *metadata.PartitionChange, out *effect.Set) {
 	self := b.config.Advertised.ID
 	if ch.Before != nil && !ch.Before.IsReplica(self) && !ch.After.IsReplica(self) {
 		return // in a large cluster nearly all of them
@@ -108,7 +115,7 @@ func (b *Broker) partitionChanged(t *topic, ch *metadata.PartitionChange, out *e
 	case p == nil:
 		p = b.addPartition(t, b.newReplica(tp, b.recovered[tp], out))
 		delete(b.recovered, tp)
-		out.Opens = append(out.Opens, effect.Open{Partition: tp, Config: logConfig(t)})
+		out.Opens = append(out.Opens, effect.Open{Partition: tp, Config: logConfig(p.topic)})
 	}
 	b.assign(p, ch.After, out)
 	if ch.Before != nil && !slices.Equal(ch.Before.Replicas, ch.After.Replicas) {
@@ -123,7 +130,7 @@ func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set
 	led, epoch := p.replica.Leads(), p.replica.LeaderEpoch()
 	if why := p.replica.Offline(); why != "" {
 		if b.mayDrop(state, epoch) {
-			noteDropped(p.topic, p.replica.Partition(), why, out)
+			noteDropped(p.topic.Topic, p.replica.Partition(), why, out)
 			b.removePartition(p, kerr.NotLeaderForPartition.Code, out)
 			return
 		}
@@ -205,16 +212,14 @@ func (b *Broker) recoveredDamaged(tp model.TopicPartition) string {
 	return ""
 }
 
-// addTopic files a topic that is new here.
-func (b *Broker) addTopic(of *metadata.Topic) *topic {
-	t := &topic{Topic: of, Config: b.view.TopicConfig(of)}
-	b.topics[t.ID] = t
-	b.recode(t, false)
-	return t
-}
-
-// addPartition files a partition that is new here.
-func (b *Broker) addPartition(t *topic, r *replica.Replica) *partition {
+// addPartition files a partition that is new here, and its topic, if it is the first of it.
+func (b *Broker) addPartition(of *metadata.Topic, r *replica.Replica) *partition {
+	t := b.topics[of.ID]
+	if t == nil {
+		t = &topic{Topic: of, Config: b.configOf(of)}
+		b.topics[of.ID] = t
+	}
+	t.held++
 	p := &partition{topic: t, replica: r}
 	b.partitions.add(p)
 	if r.Offline() != "" {
@@ -229,6 +234,9 @@ func (b *Broker) removePartition(p *partition, code int16, out *effect.Set) {
 	b.relinquish(p, out)
 	p.replica.Delete(out)
 	b.partitions.remove(p)
+	if p.topic.held--; p.topic.held == 0 {
+		delete(b.topics, p.topic.ID)
+	}
 	b.forgetOffline(p.replica.Partition())
 	b.wake(p, out)
 	b.deletedBelow(p, 0, code, out)
@@ -246,8 +254,8 @@ func (b *Broker) deleteFiles(tp model.TopicPartition, out *effect.Set) {
 // filesDeleted takes a partition up again that was given back to this node while its files were removed.
 func (b *Broker) filesDeleted(tp model.TopicPartition, out *effect.Set) {
 	delete(b.deleting, tp)
-	t := b.topics[tp.Topic]
-	if t == nil {
+	t := b.view.Identified(tp.Topic)
+	if t == nil || !b.caughtUp {
 		return
 	}
 	if state := t.Partition(tp.Partition); state != nil && state.IsReplica(b.config.Advertised.ID) {
@@ -292,19 +300,29 @@ func (b *Broker) checkPartitions() error {
 	if len(b.offline) != b.published.OfflineCount() || b.published.View != b.view {
 		return fmt.Errorf("what is published is not what is so: %d partitions offline, %d published", len(b.offline), b.published.OfflineCount())
 	}
-	if len(b.topics) != b.view.TopicCount() {
-		return fmt.Errorf("the broker is behind the image: %d topics, not %d", len(b.topics), b.view.TopicCount())
-	}
-	count := 0
+	count, topics := 0, 0
 	for t := range b.view.Topics {
-		if own := b.topics[t.ID]; own == nil || own.Topic != t || own.Config != b.view.TopicConfig(t) {
-			return fmt.Errorf("topic %q is not as it is in the image", t.Name)
+		held := 0
+		for i := range t.Partitions {
+			if ps.get(model.TopicPartition{Topic: t.ID, Partition: i}) != nil {
+				held++
+			}
+		}
+		own := b.topics[t.ID]
+		if own != nil {
+			topics++
+		}
+		if (own == nil) != (held == 0) || own != nil && (own.held != held || own.Topic != t || *own.Config != b.view.TopicConfig(t)) {
+			return fmt.Errorf("topic %q, of which %d partitions are here, is not as it is in the image", t.Name, held)
 		}
 		for i, p := range t.Partitions {
 			if p.IsReplica(b.config.Advertised.ID) && !b.deleting[model.TopicPartition{Topic: t.ID, Partition: i}] {
 				count++
 			}
 		}
+	}
+	if topics != len(b.topics) {
+		return fmt.Errorf("%d topics are kept, of which the image has %d", len(b.topics), topics)
 	}
 	if count != len(ps.order) {
 		return fmt.Errorf("the image gives this node %d partitions, and it has %d", count, len(ps.order))

@@ -10,27 +10,45 @@ import (
 
 // configured goes by what a topic's settings come to now. Storage is shown it, unless nothing in it is for storage
 // to know.
-func (b *Broker) configured(t *topic, out *effect.Set) {
+func (b *Broker) configured(of *metadata.Topic, out *effect.Set) {
+	config := b.configOf(of)
+	b.recode(of, config)
+	t := b.topics[of.ID]
+	if t == nil || *t.Config == *config {
+		return
+	}
 	before := t.Config
-	t.Config = b.view.TopicConfig(t.Topic)
-	b.recode(t, false)
+	t.Config = config
 	for index, state := range t.Partitions {
 		p := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: index})
 		if p == nil {
 			continue
 		}
-		if before.Log != t.Config.Log {
+		if before.Log != config.Log {
 			out.Opens = append(out.Opens, effect.Open{Partition: p.replica.Partition(), Config: logConfig(t)})
 		}
-		if before.MinInSyncReplicas != t.Config.MinInSyncReplicas && p.replica.Leads() {
+		if before.MinInSyncReplicas != config.MinInSyncReplicas && p.replica.Leads() {
 			b.assign(p, state, out)
 		}
 	}
 }
 
-func (b *Broker) topicDeleted(t *topic, out *effect.Set) {
-	b.recode(t, true)
-	delete(b.topics, t.ID)
+// configOf is what a topic's settings come to. Those that have none of their own share it.
+func (b *Broker) configOf(t *metadata.Topic) *metadata.TopicConfig {
+	c := b.view.TopicConfig(t)
+	if b.commonConfig != nil && *b.commonConfig == c {
+		return b.commonConfig
+	}
+	own := c
+	if len(t.Settings) == 0 {
+		b.commonConfig = &own
+	}
+	return &own
+}
+
+// topicDeleted lets go of what is here of a topic.
+func (b *Broker) topicDeleted(t *metadata.Topic, out *effect.Set) {
+	b.recode(t, nil)
 	for index := range t.Partitions {
 		if p := b.partitions.get(model.TopicPartition{Topic: t.ID, Partition: index}); p != nil {
 			b.removePartition(p, kerr.UnknownTopicOrPartition.Code, out)
