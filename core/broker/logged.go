@@ -39,7 +39,7 @@ func (b *Broker) restoreLogged(r *metalog.Restored) {
 // logOn goes on by a batch of the log that the broker has observed, until they are at the same place.
 func (b *Broker) logOn(batch record.Batch) {
 	v := b.voter
-	image, _, err := b.config.Memo.Apply(v.behind, batch)
+	image, _, _, err := b.config.Memo.Apply(v.behind, batch)
 	if err != nil {
 		invariant.Checkf(false, "metadata was committed that cannot be applied: %v", err)
 	}

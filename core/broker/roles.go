@@ -64,6 +64,15 @@ func (b *Broker) metadataReplaced(before *metadata.View, out *effect.Set) {
 	b.topicsChanged(before, brokers, out)
 }
 
+// refileTopics has the topics that are kept be those of the image, which is an equal one that was made by another way.
+func (b *Broker) refileTopics() {
+	for id, t := range b.topics { //determ:allow each is looked up for itself
+		if of := b.view.Identified(id); of != nil {
+			t.Topic = of
+		}
+	}
+}
+
 func (b *Broker) topicChanged(ch *metadata.TopicChange, out *effect.Set) {
 	if ch.After == nil {
 		b.topicDeleted(ch.Before, out)

@@ -335,12 +335,15 @@ func (b *Broker) committed(c *metalog.Committed, out *effect.Set) {
 
 // applyMetadata goes on to the next image.
 func (b *Broker) applyMetadata(batch record.Batch, out *effect.Set) error {
-	image, changes, err := b.config.Memo.Apply(b.view.Image, batch)
+	image, changes, joined, err := b.config.Memo.Apply(b.view.Image, batch)
 	if err != nil {
 		return err
 	}
 	before := b.view
 	b.view = b.view.Of(image)
+	if joined {
+		b.refileTopics()
+	}
 	b.controller.Applied(b.view, changes)
 	if b.caughtUp {
 		b.metadataChanged(before, changes, out)
