@@ -57,12 +57,16 @@ func Open(config Config, engine *storage.Engine, rec *storage.Recovery, out *eff
 	return b, nil
 }
 
-// metadataLog keeps everything until an image stands for it.
+// metadataLog keeps everything until an image stands for it. A segment is gone when all of it is, so it is no larger than what is written
+// between two images of a small cluster: the disk has what a voter needs and little more, whatever was written since it began.
 func metadataLog() effect.LogConfig {
 	c := metadata.DefaultTopicConfig().Log
 	c.RetentionMs, c.RetentionBytes = -1, -1
+	c.SegmentBytes = metadataSegmentBytes
 	return c
 }
+
+const metadataSegmentBytes = 16 << 20
 
 // catchUp takes up what had to wait until the metadata was that of this life: partitions, of which those are removed that
 // recovery found and this node is no replica of any more, and groups.
