@@ -125,7 +125,7 @@ func (n *node) boot() error {
 	if n.disk != nil {
 		n.engine = engine
 		if err := engine.ReadAll(metalog.EntriesPartition, func(b record.Batch) error {
-			n.entries = append(n.entries, append(record.Batch(nil), b...))
+			n.keepEntry(slices.Clone(b))
 			return nil
 		}); err != nil {
 			n.entries = nil // it is empty

@@ -1,10 +1,15 @@
 package scale
 
 import (
+	"bytes"
+	"cmp"
+	"slices"
+
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/invariant"
 	"github.com/weirmq/weir/core/metalog"
+	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/record"
 )
 
@@ -78,9 +83,8 @@ func (n *node) keepEntries(set *effect.Set) {
 		a := &set.Appends[i]
 		n.w.counts.logBytes += int64(len(a.Batch))
 		if a.Partition == metalog.EntriesPartition {
-			b := append(record.Batch(nil), a.Batch...)
-			record.Stamp(b, a.BaseOffset, a.LeaderEpoch)
-			n.entries = append(n.entries, b)
+			record.Stamp(a.Batch, a.BaseOffset, a.LeaderEpoch) // as the engine is about to: it is the same memory
+			n.keepEntry(a.Batch)
 		}
 	}
 	for _, r := range set.Retains {
@@ -93,6 +97,18 @@ func (n *node) keepEntries(set *effect.Set) {
 		}
 		n.entries = append([]record.Batch(nil), n.entries[k:]...)
 	}
+}
+
+// keepEntry keeps an entry, in the memory of another voter that has it, too.
+func (n *node) keepEntry(b record.Batch) {
+	for _, other := range n.w.nodes[:n.w.o.Voters] {
+		i, there := slices.BinarySearchFunc(other.entries, b.BaseOffset(), func(e record.Batch, at model.Offset) int { return cmp.Compare(e.BaseOffset(), at) })
+		if there && bytes.Equal(other.entries[i], b) {
+			b = other.entries[i]
+			break
+		}
+	}
+	n.entries = append(n.entries, b)
 }
 
 // batches are the entries from an offset up to another, as far as some bytes.

@@ -146,19 +146,25 @@ func (w *world) controller() *node {
 	return nil
 }
 
-// forget has the memo let go of what every broker is past. One that has no metadata yet begins with an image.
+// memoWindow is how far behind the newest metadata what led to it is kept. A change is some hundred bytes in the image that it makes:
+// in a cold start, when brokers wait for an image while others go through a million changes, all of them would be gigabytes.
+const memoWindow model.Offset = 100_000
+
+// forget has the memo let go of what every broker is past, and of what is too long ago for those who are not: they go by images of
+// their own until they come to where the others are.
 func (w *world) forget() {
-	var oldest *metadata.Image
+	var oldest, newest model.Offset
 	for _, n := range w.nodes {
 		if n.up() && n.b != nil {
-			if i := n.b.Published().View.Image; i.Version() > 0 && (oldest == nil || i.Version() < oldest.Version()) {
-				oldest = i
+			if v := n.b.Published().View.Version(); v > 0 {
+				newest = max(newest, v)
+				if oldest == 0 || v < oldest {
+					oldest = v
+				}
 			}
 		}
 	}
-	if oldest != nil {
-		w.memo.ForgetBefore(oldest.Version())
-	}
+	w.memo.ForgetBefore(max(oldest, newest-memoWindow))
 }
 
 // image is the newest metadata of any voter.
