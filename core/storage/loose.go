@@ -283,7 +283,7 @@ func (r *recovery) adoptFrom(p *partition, s *segment, to model.Offset) (adopted
 			break
 		}
 		h, err := record.ReadHeader(b)
-		if known := p.state.LeaderEpoch(); err != nil || h.BaseOffset != p.end || h.LeaderEpoch != known && known != model.NoLeaderEpoch ||
+		if known := r.epochOf(p); err != nil || h.BaseOffset != p.end || h.LeaderEpoch != known && known != model.NoLeaderEpoch ||
 			int64(h.SizeBytes) > limit-s.sizeBytes {
 			break
 		}
@@ -299,6 +299,15 @@ func (r *recovery) adoptFrom(p *partition, s *segment, to model.Offset) (adopted
 		r.out.AdoptedBytes += int64(h.SizeBytes)
 	}
 	return adopted, nil
+}
+
+// epochOf is the newest leader epoch that a partition is known to have.
+func (r *recovery) epochOf(p *partition) model.LeaderEpoch {
+	epoch := p.state.LeaderEpoch()
+	if d := r.doubts[p]; d != nil {
+		epoch = max(epoch, d.epoch)
+	}
+	return epoch
 }
 
 // rewrite notes down that a batch is to be written to its segment.

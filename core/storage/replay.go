@@ -300,8 +300,12 @@ func (r *recovery) applyBatch(p *partition, n *entry) {
 	if n.BaseOffset != p.end || n.Position != s.sizeBytes {
 		r.damage(p, p.end, fmt.Sprintf("the journal goes on at offset %d, position %d of segment %d; the log ends at offset %d, position %d",
 			n.BaseOffset, n.Position, s.base, p.end, s.sizeBytes))
-		if n.BaseOffset > p.end && (whole || r.doubt(p).gap) {
+		switch d := r.doubt(p); {
+		case n.BaseOffset <= p.end:
+		case whole || d.gap:
 			r.gap(p, n.BaseOffset)
+		default:
+			d.miss(p.end, n.BaseOffset)
 		}
 	}
 	var h record.Header
@@ -323,6 +327,9 @@ func (r *recovery) applyBatch(p *partition, n *entry) {
 		s.add(&h, n.Position, 0)
 	} else {
 		s.sizeBytes = max(s.sizeBytes, n.Position+n.SizeBytes)
+		if d := r.doubt(p); err == nil {
+			d.epoch = max(d.epoch, h.LeaderEpoch)
+		}
 	}
 	s.dirty = true
 	inPlace := n.Kind == entryInPlace

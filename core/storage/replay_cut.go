@@ -20,9 +20,10 @@ type doubts struct {
 	rebuild  bool // the state is to be read off the log
 	unsound  bool // p.damage is of something that began at from
 	from     model.Offset
-	gap      bool  // it is that batches are missing, and nothing else; the state has all behind them
-	gaps     []gap // where, ascending
-	forgot   bool  // because of a gap the state knows no producers from before it
+	gap      bool              // it is that batches are missing, and nothing else; the state has all behind them
+	gaps     []gap             // where batches are missing, whatever else is wrong, ascending
+	forgot   bool              // because of a gap the state knows no producers from before it
+	epoch    model.LeaderEpoch // the newest of what the state does not have because something is wrong
 	notes    []effect.Note
 	relearns []model.ProducerID // to be learnt again
 }
@@ -36,6 +37,12 @@ func (d *doubts) startGaps(at model.Offset) {
 	for i := range d.gaps {
 		d.gaps[i].from = max(d.gaps[i].from, at)
 	}
+}
+
+// miss notes that batches are missing.
+func (d *doubts) miss(from, to model.Offset) {
+	d.gaps = append(d.gaps, gap{from, to})
+	slices.SortStableFunc(d.gaps, func(a, b gap) int { return int(min(1, max(-1, a.from-b.from))) })
 }
 
 // endGaps forgets what is missing from an offset on.
@@ -52,7 +59,7 @@ func (r *recovery) doubt(p *partition) *doubts {
 		if r.doubts == nil {
 			r.doubts = make(map[*partition]*doubts)
 		}
-		d = &doubts{}
+		d = &doubts{epoch: model.NoLeaderEpoch}
 		r.doubts[p] = d
 	}
 	return d
@@ -72,7 +79,7 @@ func (r *recovery) damage(p *partition, from model.Offset, detail string) {
 func (r *recovery) gap(p *partition, to model.Offset) {
 	d := r.doubt(p)
 	d.gap, d.forgot = true, true
-	d.gaps = append(d.gaps, gap{p.end, to})
+	d.miss(p.end, to)
 	p.state.ForgetProducers()
 }
 
@@ -82,7 +89,10 @@ func (r *recovery) noSegment(p *partition, n *entry) {
 	r.damage(p, p.end, fmt.Sprintf("the journal has offset %d at %d of segment %d, which is not there", n.BaseOffset, n.Position, n.SegmentBase))
 	d := r.doubt(p)
 	if !whole && !d.gap || n.BaseOffset < p.end || s != nil && n.SegmentBase < s.base {
+		// What else is wrong may be excused yet, and this not with it.
 		d.gap = false
+		d.miss(min(p.end, n.BaseOffset), n.NextOffset)
+		p.end = max(p.end, n.NextOffset)
 		return
 	}
 	r.gap(p, n.NextOffset)
@@ -99,11 +109,9 @@ func (r *recovery) excuse(p *partition, n *entry) bool {
 	if p.damage == "" || d == nil || !d.unsound || d.from >= n.SegmentBase {
 		return false
 	}
-	if d.gap {
-		if d.startGaps(n.SegmentBase); len(d.gaps) > 0 {
-			d.from = d.gaps[0].from
-			return false
-		}
+	if d.startGaps(n.SegmentBase); len(d.gaps) > 0 {
+		d.from, d.rebuild = d.gaps[0].from, d.rebuild || !d.gap
+		return false
 	}
 	p.damage, d.unsound, d.rebuild, d.gap = "", false, d.rebuild || !d.gap, false
 	return true
@@ -128,7 +136,7 @@ func (r *recovery) truncate(p *partition, n *entry) error {
 		switch {
 		case d.gap && !all && len(d.gaps) > 0:
 			d.rebuild = true // when retention turns out to have removed the rest
-		case !d.unsound || !all && !d.gap && d.from < end:
+		case !d.unsound || !all && !d.gap && (d.from < end || len(d.gaps) > 0 && d.gaps[0].from < end):
 			return nil
 		default:
 			p.damage, d.unsound, d.gap, d.gaps, d.rebuild = "", false, false, nil, d.rebuild || d.forgot
@@ -136,7 +144,7 @@ func (r *recovery) truncate(p *partition, n *entry) error {
 	}
 	if all {
 		r.cutFrom(p, 0)
-		*d = doubts{}
+		*d = doubts{epoch: model.NoLeaderEpoch}
 		p.state, p.start, p.end, p.states, p.stateOffset = log.New(end), end, end, nil, model.NoOffset
 		return nil
 	}

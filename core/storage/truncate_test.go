@@ -981,6 +981,57 @@ func TestWhatRetentionRemovedOfALooseLogIsNotMissedWhereTheJournalGoesOn(t *test
 	}
 }
 
+// Where the journal has a batch that does not check out, and that retention has removed, what it has behind that is not forgotten,
+// and what nothing is known of is not removed.
+func TestDamageThatRetentionRemovedHidesNothingThatTheJournalHas(t *testing.T) {
+	for _, test := range []struct{ damaged, last, below model.Offset }{
+		{14, 25, 21}, {14, 25, 22}, {14, 25, 25}, {14, 25, 26}, {7, 25, 14}, {7, 25, 21}, {7, 21, 14}, {7, 21, 16}, {7, 21, 21},
+	} {
+		r := newRig(t, smallConfig())
+		tp := topic(1)
+		r.create(tp, looseLog(1<<40, 1<<40))
+		for i := range model.Offset(26) {
+			epoch := model.LeaderEpoch(1) // what begins another goes through the journal
+			if i >= test.damaged {
+				epoch++
+			}
+			if i >= test.last {
+				epoch++
+			}
+			r.perform(effect.Set{Appends: []effect.Append{{
+				Partition: tp, BaseOffset: i, LeaderEpoch: epoch, AppendTime: model.NoTimestamp, Batch: batch(uint64(i), 1, 1000, 1),
+			}}})
+			r.sync()
+		}
+		damaged := bytes.Clone(r.readAll(tp, test.damaged, test.damaged+1))
+		var want []byte
+		if test.below < 26 {
+			want = r.readAll(tp, test.below, 26)
+		}
+		r.perform(effect.Set{Retains: []effect.Retain{{Partition: tp, HighWatermark: 26, Below: test.below}}})
+		r.sync()
+		files := r.segments(tp)
+		for _, path := range r.journalPaths() {
+			if at := bytes.Index(r.disk.Bytes(path), damaged[61:]); at >= 0 {
+				r.disk.Flip(path, int64(at+500)*8)
+			}
+		}
+		r.crash(storagetest.LoseNothing, 0)
+		p := r.recovered(tp)
+		if p.Damage != "" {
+			if left := r.segments(tp); !slices.Equal(left, files) {
+				t.Errorf("%+v: damage is found, and of %v are left %v", test, files, left)
+			}
+			continue
+		}
+		if end := p.State.EndOffset(); end != 26 {
+			t.Errorf("%+v: the log ends at %d, and nobody is told that batches are missing", test, end)
+		} else if got, _ := r.read(tp, test.below, 26, 1<<20); !bytes.Equal(got, want) {
+			t.Errorf("%+v: other bytes", test)
+		}
+	}
+}
+
 // Nor if a truncation came before or after it, of what is missing, too.
 func TestWhatIsMissingBecauseOfATruncationAndRetentionIsNotMissed(t *testing.T) {
 	retain := func(below model.Offset) effect.Set {
