@@ -43,7 +43,9 @@ type ghostLog struct {
 	// configs are those that a retention under way may go by, the newest last.
 	configs []effect.LogConfig
 	deleted bool // a deletion was asked for
+	// damaged is why the log may be found damaged, until it begins anew. Unknown says that nobody looked at what it holds since.
 	damaged string
+	unknown bool
 
 	start   model.Offset    // reported
 	limit   model.Offset    // how far retention may have moved the start
@@ -174,7 +176,7 @@ func (g *ghost) hit(h Damage) {
 	}
 	for _, l := range g.order {
 		if strings.Contains(h.Path, fmt.Sprintf("/%s-%d/", l.tp.Topic, l.tp.Partition)) {
-			l.damaged = why
+			l.damaged, l.unknown = why, true
 			if l.tp.Topic == model.MetadataTopicID {
 				g.everythingDamaged = why // without it the node knows no topic
 			}
@@ -298,7 +300,7 @@ func (g *ghost) retained(l *ghostLog, r effect.Retained) {
 	if r.LogStartOffset <= l.start {
 		return
 	}
-	if g.heals && l.damaged != "" {
+	if g.heals && l.unknown {
 		l.start = r.LogStartOffset
 		return
 	}
@@ -377,7 +379,7 @@ func (g *ghost) recovered(e *storage.Engine, rec *storage.Recovery) {
 			if g.broken(l) == "" {
 				g.fail("false-damage", fmt.Sprintf("%v: found damaged on a sound disk: %s", l.tp, r.Damage))
 			}
-			if l.damaged == "" {
+			if l.unknown = true; l.damaged == "" {
 				l.damaged = r.Damage
 			}
 			continue
@@ -385,7 +387,7 @@ func (g *ghost) recovered(e *storage.Engine, rec *storage.Recovery) {
 			g.fail("recovery", fmt.Sprintf("%v: recovered without a state", l.tp))
 			return
 		}
-		if g.heals && l.damaged != "" {
+		if g.heals && l.unknown {
 			g.reread(l, e, r.State.StartOffset(), r.State.EndOffset())
 			continue
 		}
@@ -412,7 +414,7 @@ func (g *ghost) recovered(e *storage.Engine, rec *storage.Recovery) {
 			if g.broken(l) == "" {
 				g.fail("recovery", fmt.Sprintf("%v: cannot be read after a restart: %v", l.tp, err))
 			}
-			l.damaged = err.Error()
+			l.damaged, l.unknown = err.Error(), true
 			continue
 		}
 		if len(l.cuts) > 0 {
@@ -455,7 +457,7 @@ func (g *ghost) reread(l *ghostLog, e *storage.Engine, start, end model.Offset) 
 		return nil
 	})
 	if err == nil {
-		l.start, l.durable = start, batches // what lies before the start was not looked at
+		l.start, l.durable, l.unknown = start, batches, false // what lies before the start was not looked at
 	}
 }
 

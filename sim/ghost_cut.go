@@ -68,13 +68,8 @@ func cutAt(batches []ghostBatch, start, end model.Offset, c ghostCut) (left []gh
 // truncated checks what a truncation is said to have come to.
 func (g *ghost) truncated(t *effect.Truncated, synced bool) {
 	l := g.log(t.Partition)
-	if t.Failure == effect.Missing && l.deleted || t.Failure == effect.Broken && g.broken(l) != "" {
-		l.cuts = nil
-		return
-	}
-	if g.heals && l.damaged != "" && t.Failure == effect.OK {
-		l.beginBehind(t.NextOffset)
-		return
+	if len(l.cuts) == 0 && (t.Failure == effect.Missing && l.deleted || t.Failure == effect.Broken && g.broken(l) != "") {
+		return // it was forgotten with the log
 	}
 	if len(l.cuts) == 0 {
 		g.fail("truncation", fmt.Sprintf("%v: a truncation to %d was reported that nobody asked for", l.tp, t.NextOffset))
@@ -89,6 +84,13 @@ func (g *ghost) truncated(t *effect.Truncated, synced bool) {
 		g.fail("truncation", fmt.Sprintf("%v: a truncation to %d was reported, but no sync covers it", l.tp, c.to))
 		return
 	}
+	if g.heals && l.unknown {
+		l.beginBehind(t.NextOffset)
+		if c.whole { // all of it is new from here on
+			l.damaged, l.unknown, l.limit, l.below = "", false, min(l.limit, l.start), min(l.below, l.start)
+		}
+		return
+	}
 	if c.after > 0 && l.asked[0].next > l.durableEnd() && !c.whole && c.to > l.asked[0].base {
 		g.fail("truncation", fmt.Sprintf("%v: truncated to %d, and what was asked for before, at %d, was not reported", l.tp, c.to, l.asked[0].base))
 		return
@@ -101,6 +103,9 @@ func (g *ghost) truncated(t *effect.Truncated, synced bool) {
 		return
 	}
 	l.durable, l.start, l.limit, l.below = left, start, min(l.limit, end), min(l.below, end)
+	if g.heals && c.whole {
+		l.damaged = ""
+	}
 }
 
 // recoveredCut settles which of the truncations that were not reported have happened: all up to one of them, wholly, with some

@@ -121,7 +121,7 @@ func TestWhatIsAskedForBehindACutOfADamagedLogIsKept(t *testing.T) {
 		g.syncBegins()
 		g.syncEnds()
 		g.completed(appended(4), true)
-		l.damaged = "a file was cut"
+		l.damaged, l.unknown = "a file was cut", true
 		asks(g, 4, 0)
 		g.truncate(ghostTP, 2, true)
 		asks(g, 2, 0)
@@ -134,6 +134,50 @@ func TestWhatIsAskedForBehindACutOfADamagedLogIsKept(t *testing.T) {
 		}
 		if len(l.asked) != 0 || len(l.cuts) != 0 || l.start != 2 {
 			t.Errorf("it starts at %d, and %d batches and %d cuts are waited for", l.start, len(l.asked), len(l.cuts))
+		}
+	}
+}
+
+// A log that began anew is like any other: it is not excused for the rest of its life what became of its files before.
+func TestADamagedLogIsNotExcusedOnceItHasBegunAnew(t *testing.T) {
+	for _, tc := range []struct {
+		whole bool
+		said  string
+	}{{false, ""}, {true, "false-damage"}} {
+		g, said := haunted()
+		g.heals = true
+		l := g.log(ghostTP)
+		asks(g, 0, 0)
+		g.syncBegins()
+		g.syncEnds()
+		g.completed(appended(4), true)
+		l.damaged, l.unknown = "a file was cut", true
+		g.truncate(ghostTP, 2, tc.whole)
+		g.completed(cutTo(2), true)
+		g.completed(&effect.Completions{Damaged: []effect.Damaged{{Partition: ghostTP}}}, true)
+		if *said != tc.said {
+			t.Errorf("cut wholly: %v: the ghost says %q, not %q", tc.whole, *said, tc.said)
+		}
+	}
+}
+
+// Each truncation is answered: one that came too late says nothing of those behind it.
+func TestATruncationThatIsRefusedTakesNoOtherWithIt(t *testing.T) {
+	for _, tc := range []struct {
+		failure effect.Failure
+		prepare func(l *ghostLog)
+	}{
+		{effect.Missing, func(l *ghostLog) { l.deleted = true }},
+		{effect.Broken, func(l *ghostLog) { l.damaged = "a file was cut" }},
+	} {
+		g, said := haunted()
+		l := g.log(ghostTP)
+		tc.prepare(l)
+		g.truncate(ghostTP, 4, true)
+		g.truncate(ghostTP, 2, true)
+		g.completed(&effect.Completions{Truncated: []effect.Truncated{{Partition: ghostTP, Failure: tc.failure}}}, true)
+		if *said != "" || len(l.cuts) != 1 || l.cuts[0].to != 2 {
+			t.Errorf("%v: the ghost says %q and waits for %v", tc.failure, *said, l.cuts)
 		}
 	}
 }

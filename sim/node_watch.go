@@ -36,7 +36,7 @@ func (p *process) check() {
 func (p *process) checkBounds(tp model.TopicPartition) {
 	b, ok := p.broker.Bounds(tp)
 	l := p.n.ghost.logs[tp]
-	if !ok || l == nil || l.damaged != "" {
+	if !ok || l == nil || l.unknown {
 		return
 	}
 	if b.HighWatermark > l.durableEnd() {
