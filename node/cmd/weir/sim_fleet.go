@@ -103,7 +103,7 @@ func (a *app) reportFleet(r *fleet.Report) error {
 		return fail("violation", fmt.Sprintf("`weir sim run --seed %d --mode %s` shows the first again", r.Violations[0].Seed, r.Mode), errViolation)
 	}
 	if r.Next != 0 {
-		return fail("ended", fmt.Sprintf("go on with --seeds %d:LAST", r.Next), errors.New("the fleet was ended before its last seed"))
+		return fail("fleet", fmt.Sprintf("go on with --seeds %d:LAST", r.Next), errors.New("the fleet was ended before its last seed"))
 	}
 	return fail("vacuous", "run more seeds; if it stays so, the simulator is broken and not the broker",
 		fmt.Errorf("the fleet proves nothing: %s", strings.Join(r.Vacuous, "; ")))
