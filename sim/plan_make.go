@@ -328,10 +328,11 @@ func (m *planner) strikes() {
 }
 
 // wipes draws whose disk is lost, of one node, and then of others, when everything is in sync again. Of fewer than three voters none may be lost.
+// Where an operator changes who votes, each waits until enough do.
 func (m *planner) wipes() {
 	p, r := m.p, m.stream("strike", uint64(FaultWipe))
-	if len(p.Nodes) < 3 || p.has("voters") || !r.Percent(40) {
-		return // nobody knows who votes when the disk is lost, if an operator changes that
+	if len(p.Nodes) < 3 || !r.Percent(40) {
+		return
 	}
 	voters := 0
 	for i := range p.Nodes {
@@ -347,7 +348,7 @@ func (m *planner) wipes() {
 	first := model.Time(r.Between(int64(500*ms), int64(p.Until)))
 	p.Strikes = append(p.Strikes, Strike{
 		Kind: FaultWipe, Node: n.ID, At: first,
-		For: model.Time(r.LogUniform(int64(ms), int64(5*sc))),
+		For: model.Time(r.LogUniform(int64(ms), int64(5*sc))), Whole: p.has("voters"),
 	})
 	more := m.stream("strike.more", uint64(FaultWipe))
 	if more.Percent(40) || n.Observer == 0 && voters < votersMin {

@@ -88,3 +88,21 @@ func TestPlansMixTheirFaults(t *testing.T) {
 
 // ofSeveral are the faults that one node alone does not have.
 var ofSeveral = []Fault{FaultPartition, FaultOneWay, FaultSlowNode, FaultWipe, FaultWipeMore, FaultFar, FaultVoters, FaultNear, FaultUnclean, FaultSurge, FaultZeroed, FaultShortened, FaultRemoved}
+
+func TestDisksAreLostWhereVotersChangeOnlyWhenEverythingIsInSync(t *testing.T) {
+	lost := 0
+	for seed := range uint64(400) {
+		p := MakePlan(seed, Cluster)
+		for _, s := range p.Strikes {
+			if s.Kind != FaultWipe || !p.has("voters") {
+				continue
+			}
+			if lost++; !s.Whole {
+				t.Errorf("seed %d: node %d loses its disk, whoever votes then", seed, s.Node)
+			}
+		}
+	}
+	if lost == 0 {
+		t.Error("no plan has it")
+	}
+}

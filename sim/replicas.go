@@ -113,6 +113,42 @@ func (w *world) whole() bool {
 	return led
 }
 
+// spareVoter reports whether a node's disk may be lost although an operator goes on changing who votes, as of a moment ago: whoever
+// of the voters is left then can elect. And whoever founded the cluster must find one of the others that it was founded with
+// among them, or it would found another (docs/OPERATIONS.md).
+func (w *world) spareVoter(id int64) bool {
+	removals := 0
+	for _, l := range w.plan.Loads {
+		if l.Kind == "voters" {
+			removals += int(l.Clients)
+		}
+	}
+	if removals == 0 {
+		return true
+	}
+	listed := w.node(int(id)).voters()
+	for _, n := range w.nodes {
+		state, voters, _ := n.process.broker.Vote()
+		if !state.Leads || state.Term < w.term {
+			continue
+		}
+		votes, founders := false, 0
+		for _, v := range voters.Now {
+			at := w.nodeOf(v)
+			votes = votes || int64(at) == id
+			if int64(at) != id && slices.ContainsFunc(listed, func(a broker.VoterAddress) bool { return int(a.Node) == at }) {
+				founders++
+			}
+		}
+		if int64(listed[0].Node) == id && founders == 0 {
+			return false
+		}
+		left := len(voters.Now) - removals
+		return !votes || left-1 > left/2
+	}
+	return false
+}
+
 // node is one of the nodes, by its id.
 func (w *world) node(id int) *node {
 	return w.nodes[slices.IndexFunc(w.nodes, func(n *node) bool { return n.id == id })]

@@ -13,7 +13,7 @@ const wholePatience = 50 * ms
 
 // strike lets one planned fault happen.
 func (w *world) strike(s *Strike) {
-	if s.Kind == FaultWipe && s.Whole && !w.settled && !w.whole() {
+	if s.Kind == FaultWipe && s.Whole && !w.settled && !(w.whole() && w.spareVoter(s.Node)) {
 		w.after(wholePatience, func() { w.strike(s) })
 		return
 	}
