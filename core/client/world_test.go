@@ -35,6 +35,7 @@ type world struct {
 	acks    []client.Ack
 	events_ []client.Event
 	tagged  []taggedEvent // events with whose they are
+	told    func()        // after each step that reported events
 	chunks  []client.Chunk
 	answers []client.Answer
 	trace   strings.Builder
@@ -150,6 +151,9 @@ func (w *world) carryOut(m client.Machine) {
 		w.events_ = append(w.events_, e)
 		w.tagged = append(w.tagged, taggedEvent{m, e})
 		w.logf("%s %s/%d offset=%d code=%d", e.Kind, e.Topic, e.Partition, e.Offset, e.Code)
+	}
+	if len(w.out.Events) > 0 && w.told != nil {
+		w.told()
 	}
 	for _, c := range w.out.Chunks {
 		w.chunks = append(w.chunks, c)

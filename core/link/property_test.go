@@ -139,7 +139,15 @@ func (r *rig) reply() {
 // nonsense, is somebody else, or is silent.
 func TestEveryCallIsAnsweredOnceAndInTime(t *testing.T) {
 	seen := map[effect.CallFailure]int{}
-	rapid.Check(t, func(t *rapid.T) {
+	missing := func() (missing []effect.CallFailure) {
+		for f := effect.CallOK; f <= effect.CallRefused; f++ {
+			if seen[f] == 0 {
+				missing = append(missing, f)
+			}
+		}
+		return missing
+	}
+	property := func(t *rapid.T) {
 		r := &rig{t: t, bench: newBench(testConfig()), deadlines: map[effect.CallID]model.Time{}, counts: map[effect.CallFailure]int{}}
 		for range rapid.IntRange(1, 150).Draw(t, "steps") {
 			r.step()
@@ -156,10 +164,14 @@ func TestEveryCallIsAnsweredOnceAndInTime(t *testing.T) {
 		for f, n := range r.counts {
 			seen[f] += n
 		}
-	})
-	for f := effect.CallOK; f <= effect.CallRefused; f++ {
-		if seen[f] == 0 {
-			t.Errorf("no call ended as %v: the test does not get there", f)
+	}
+	rapid.Check(t, property)
+	for range 20 { // some ends are so rare that a hundred lives may be without
+		if len(missing()) > 0 && !t.Failed() {
+			rapid.Check(t, property)
 		}
+	}
+	if m := missing(); len(m) > 0 {
+		t.Errorf("no call ended as %v: the test does not get there", m)
 	}
 }
