@@ -114,6 +114,35 @@ func TestMembersReadEachRecordOnce(t *testing.T) {
 	}
 }
 
+// What the first Poll returns may have been there for long, and so may the news that its partition is ours.
+func TestWhatWasThereBeforeTheFirstPollIsCommitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, 1)
+		defer s.close()
+		fillTopic(s, "t", 2, 4)
+		k, err := consumer.New(s.client(t), consumer.WithGroup("g"), consumer.WithTopics("t"), consumer.WithPollBytes(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		for n := 0; n < 12; {
+			records, err := k.Poll(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += len(records)
+		}
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+		for p := range int32(2) {
+			if o := s.Group("g").Offsets[clienttest.Place{Topic: "t", Partition: p}]; o.Offset != 6 {
+				t.Errorf("partition %d is committed to %d of 6", p, o.Offset)
+			}
+		}
+	})
+}
+
 func TestWhatWasNotReturnedIsNotCommitted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, 1)

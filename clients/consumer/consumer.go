@@ -202,8 +202,8 @@ func (c *Consumer) PollInto(ctx context.Context, dst []Record) ([]Record, error)
 		}
 		c.over = t.over
 		before := len(dst)
+		c.hear(t.events) // first: they came before the chunks, and what was known of a partition that is assigned is forgotten
 		dst = c.decode(dst, &t)
-		c.hear(t.events)
 		if len(dst) > before {
 			return dst, c.pendingError()
 		}
