@@ -198,6 +198,7 @@ func (c *conn) deliver(s int) {
 			if k.late || !c.sides[s].open && s == 0 {
 				w.fire(FaultLateDelivery)
 			}
+			w.carry(len(k.bytes))
 			to.peer.received(c, k.bytes)
 		}
 	}

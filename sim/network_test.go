@@ -105,6 +105,27 @@ func TestDialIsRefusedOrNotAnswered(t *testing.T) {
 	}
 }
 
+// echo is a peer that sends back what it hears.
+type echo struct{ ear }
+
+func (e *echo) received(c *conn, b []byte) { c.send(1, b) }
+
+// parrot is one that does the same at the other end, and begins.
+type parrot struct{ ear }
+
+func (p *parrot) connected(c *conn)          { c.send(0, pattern(1<<16, 1)) }
+func (p *parrot) received(c *conn, b []byte) { c.send(0, b) }
+
+// A circle of large messages costs far more than as many events otherwise do.
+func TestBytesThatGoRoundInCirclesEndAWorld(t *testing.T) {
+	w := newWorld(&Plan{Seed: 1, Net: NetPlan{DelayMin: us, DelayMean: ms}, EventsMax: 10_000}, newTrace(nil))
+	w.net.dial(ends{}, &parrot{}, 0, func() peer { return &echo{} })
+	w.settle(w.now + 1000*sc)
+	if w.violation == nil || w.violation.Oracle != "events" || w.events > 1000 {
+		t.Errorf("after %d events and %d bytes: %+v", w.events, w.carried, w.violation)
+	}
+}
+
 // The one reordering that TCP allows: bytes of a connection that the client has given up are carried out
 // after those of its next one.
 func TestBytesOfADeadConnectionArriveLate(t *testing.T) {

@@ -25,6 +25,7 @@ type world struct {
 	trace *trace
 
 	events     int64  // of the heap
+	carried    int64  // bytes, by connections
 	coreEvents uint64 // inputs of the core's machines: sessions, brokers, engines, clients
 	checkEvery uint64 // so many steps of a broker between deep checks
 	fired      [faultCount]int64
@@ -92,6 +93,18 @@ func (w *world) step() bool {
 	}
 	w.guard(e.do)
 	return w.violation == nil
+}
+
+// eventBytesMax is how many bytes connections may carry for each of the events that a plan allows. Seeds that pass carry a tenth of what
+// theirs allow at most: it ends worlds that send the same megabyte to and fro before they have come to their last event, hours later.
+const eventBytesMax = 400
+
+// carry counts bytes that arrive.
+func (w *world) carry(bytes int) {
+	w.carried += int64(bytes)
+	if w.carried > w.plan.EventsMax*eventBytesMax {
+		w.fail("events", fmt.Sprintf("connections carried more than %d bytes: something goes round in circles", w.plan.EventsMax*eventBytesMax))
+	}
 }
 
 // guard runs code of the core and turns its panics into violations.
