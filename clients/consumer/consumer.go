@@ -82,7 +82,7 @@ func New(cl *client.Client, options ...Option) (*Consumer, error) {
 	if cfg.pollBytes <= 0 {
 		return nil, errors.New("the size of a poll must be positive")
 	}
-	c := &Consumer{cfg: cfg, want: make(chan chan taken, 1)}
+	c := &Consumer{cfg: cfg, stops: newStops(&cfg), want: make(chan chan taken, 1)}
 	var runs machine.Machine
 	if cfg.group.Group == "" {
 		c.m = machine.NewConsumer(cfg.ConsumerConfig)
@@ -101,10 +101,6 @@ func New(cl *client.Client, options ...Option) (*Consumer, error) {
 		runs = c.g.m
 	}
 	c.decoder.BytesMax = cfg.inflatedMax
-	c.stops.atEnd, c.stops.at = cfg.stopAtEnd, cfg.until
-	if c.stops.at == nil {
-		c.stops.at = make(map[key]model.Offset)
-	}
 	first := true
 	c.d = driver.Start(runs, s, func(now model.Time, out *machine.Out) model.Time {
 		if first {

@@ -126,9 +126,9 @@ func WithReset(r Reset) Option { return func(c *config) { c.Reset = r } }
 // as Kafka's.
 func WithReadCommitted() Option { return func(c *config) { c.ReadCommitted = true } }
 
-// WithStopAtEnd ends after the records that were there when a partition was first fetched: then Poll
-// returns io.EOF and Records ends.
-func WithStopAtEnd() Option { return func(c *config) { c.stopAtEnd = true } }
+// WithStopAtEnd ends after the records that were there when the consumer started, as the partitions' leaders say: then Poll returns io.EOF
+// and Records ends. With WithReadCommitted what is not decided is not waited for.
+func WithStopAtEnd() Option { return func(c *config) { c.stopAtEnd, c.NotingEnds = true, true } }
 
 // WithUntil ends a partition before an offset. When every assigned partition has come to its end, Poll
 // returns io.EOF and Records ends; a partition without one, or whose end does not exist yet, goes on. Default no

@@ -8,12 +8,12 @@ import (
 	"github.com/weirmq/weir/core/model"
 )
 
-// stops knows where partitions end: where WithUntil says or, with WithStopAtEnd, where they ended when they
-// were first fetched.
+// stops knows where partitions end: where WithUntil says or, with WithStopAtEnd, where they ended when the consumer came to them.
 type stops struct {
 	atEnd bool
 	mu    sync.Mutex // the loop writes, Poll reads; held for moments
-	at    map[key]model.Offset
+	until map[key]model.Offset
+	ends  map[key]model.Offset
 }
 
 type key struct {
@@ -21,19 +21,27 @@ type key struct {
 	partition model.Partition
 }
 
+func newStops(cfg *config) stops {
+	until := cfg.until
+	if until == nil {
+		until = make(map[key]model.Offset)
+	}
+	return stops{atEnd: cfg.stopAtEnd, until: until, ends: make(map[key]model.Offset)}
+}
+
 // set ends a partition.
 func (s *stops) set(topic string, partition model.Partition, at model.Offset) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.at[key{topic, partition}] = at
+	s.until[key{topic, partition}] = at
 }
 
-// reached notes the ends of partitions that have become known, stops fetching those that are done, and
+// reached takes up the ends of partitions that have become known, stops fetching those that are done, and
 // reports whether all are.
 func (s *stops) reached(m *machine.Consumer) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.atEnd && len(s.at) == 0 {
+	if !s.atEnd && len(s.until) == 0 {
 		return false
 	}
 	positions := m.Positions(nil)
@@ -41,11 +49,10 @@ func (s *stops) reached(m *machine.Consumer) bool {
 	for i := range positions {
 		p := &positions[i]
 		k := key{p.Topic, p.Partition}
-		end, known := s.at[k]
-		if !known && s.atEnd && p.HighWatermark >= 0 {
-			end, known = p.HighWatermark, true
-			s.at[k] = end
+		if p.EndNoted >= 0 {
+			s.ends[k] = p.EndNoted
 		}
+		end, known := s.end(k)
 		done := known && p.Offset >= end
 		if done && !p.Paused {
 			m.Pause(p.Topic, p.Partition, true)
@@ -60,8 +67,16 @@ func (s *stops) reached(m *machine.Consumer) bool {
 func (s *stops) of(topic string, partition model.Partition) model.Offset {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if end, known := s.at[key{topic, partition}]; known {
+	if end, known := s.end(key{topic, partition}); known {
 		return end
 	}
 	return math.MaxInt64
+}
+
+func (s *stops) end(k key) (model.Offset, bool) {
+	if end, known := s.until[k]; known {
+		return end, true
+	}
+	end, known := s.ends[k]
+	return end, known
 }

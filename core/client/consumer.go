@@ -72,6 +72,10 @@ type ConsumerConfig struct {
 	// BufferBytes bounds what is fetched ahead of Poll, softly. Default 64 MiB. Of one partition, two answers
 	// are fetched ahead at most.
 	BufferBytes int
+	// NotingEnds asks the leader of each partition where it ends, before anything else: Position.EndNoted. What is fetched does not tell:
+	// a leader that has just come to lead may let less be read yet than the one before, and lists no end until it knows (KIP-207).
+	// Default false.
+	NotingEnds bool
 	// NotCheckingCRCs trusts the network and the brokers' disks. Default false.
 	NotCheckingCRCs bool
 }
@@ -155,6 +159,8 @@ type Position struct {
 	// ReadCommitted the high watermark is the last stable offset.
 	HighWatermark  model.Offset
 	LogStartOffset model.Offset
+	// EndNoted is what HighWatermark was when the partition was assigned, NoOffset until it is known and without NotingEnds.
+	EndNoted       model.Offset
 	Paused, Halted bool
 }
 
@@ -223,6 +229,7 @@ type part struct {
 	queued      int          // chunks in ready
 	queuedBytes int
 	end         model.Offset // high watermark or last stable offset
+	endNoted    model.Offset // what that was at first, with NotingEnds
 	logStart    model.Offset
 	endSaid     bool
 	retryAt     model.Time
@@ -297,7 +304,7 @@ func (c *Consumer) extend(out *Out) {
 }
 
 func (c *Consumer) add(topic *topicInfo, partition model.Partition) *part {
-	x := &part{topic: topic, partition: partition, incarnation: topic.incarnation}
+	x := &part{topic: topic, partition: partition, incarnation: topic.incarnation, endNoted: model.NoOffset}
 	at, _ := slices.BinarySearchFunc(c.parts, x, comparePart)
 	c.parts = slices.Insert(c.parts, at, x)
 	return x
@@ -334,11 +341,14 @@ func (c *Consumer) seek(x *part, start Start) {
 	x.state, x.start, x.resetting = locating, start, false
 	x.fetchOffset, x.position, x.end, x.logStart = model.NoOffset, model.NoOffset, model.NoOffset, model.NoOffset
 	x.retryAt, x.failures, x.endSaid = 0, 0, false
-	if start.Kind == StartOffset {
+	if start.Kind == StartOffset && !c.notes(x) {
 		c.locate(x, start.Offset)
 	}
 	c.dirty = true
 }
+
+// notes reports whether a partition's end is to be found out first.
+func (c *Consumer) notes(x *part) bool { return c.cfg.NotingEnds && x.endNoted == model.NoOffset }
 
 // locate sets the position and lets fetching begin.
 func (c *Consumer) locate(x *part, offset model.Offset) {
@@ -448,7 +458,7 @@ func (c *Consumer) Position(topic string, partition model.Partition) (p Position
 func (x *part) describe() Position {
 	return Position{
 		Topic: x.topic.name, Partition: x.partition, Offset: x.position, HighWatermark: x.end,
-		LogStartOffset: x.logStart, Paused: x.paused, Halted: x.state == halted,
+		LogStartOffset: x.logStart, EndNoted: x.endNoted, Paused: x.paused, Halted: x.state == halted,
 	}
 }
 

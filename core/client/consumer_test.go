@@ -122,3 +122,47 @@ func TestConsumerSeesWhatIsWrittenLater(t *testing.T) {
 		t.Errorf("they came %d ms after the start, long after they were written at 700", at/ms)
 	}
 }
+
+// What a consumer fetches first does not tell where a partition ends: a new leader lets less be read than the one before.
+func TestConsumerNotesTheEndThatTheLeaderLists(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		start  client.Start
+		stable model.Offset
+		first  int
+		end    model.Offset
+	}{
+		{"earliest", client.Start{}, -1, 0, 20},
+		{"at an offset", client.At(7), -1, 7, 20},
+		{"at the end", client.At(20), -1, 20, 20},
+		{"by time", client.Start{Kind: client.StartTime, Timestamp: 1011}, -1, 11, 20},
+		{"younger than all", client.Start{Kind: client.StartTime, Timestamp: 9000}, -1, 20, 20},
+		{"latest", client.Start{Kind: client.StartLatest}, -1, 20, 20},
+		{"what is decided", client.Start{}, 10, 0, 10},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := clienttest.New(1)
+			p := c.Create("t", 1).Partitions[0]
+			fill(p, 4, 5, record.CodecNone)
+			p.HighWatermark, p.LastStable = 15, test.stable
+			w := newWorld(t, c)
+			m := consumerFor(c, func(cfg *client.ConsumerConfig) { cfg.NotingEnds, cfg.ReadCommitted = true, test.stable >= 0 })
+			w.step(m, func(out *client.Out) { m.Assign(w.now, []client.Assignment{{Topic: "t", Start: test.start}}, out) })
+			w.after(500*ms, func() {
+				if at, _ := m.Position("t", 0); at.EndNoted != model.NoOffset {
+					t.Errorf("an end at %d, which nobody listed", at.EndNoted)
+				}
+				p.HighWatermark = -1
+			})
+			// It is noted once: what is written later is behind it.
+			w.after(2000*ms, func() { fill(p, 1, 5, record.CodecNone); p.LastStable = -1 })
+			got := w.drain(m, 4000*ms, func(n int) bool { return n == 25-test.first })
+			if at, _ := m.Position("t", 0); at.EndNoted != test.end {
+				t.Errorf("an end at %d, not %d", at.EndNoted, test.end)
+			}
+			if len(got) != 25-test.first || int(got[0].Offset) != test.first {
+				t.Errorf("%d records from %d on, not %d", len(got), test.first, 25-test.first)
+			}
+		})
+	}
+}

@@ -73,7 +73,11 @@ func (c *Consumer) pump(now model.Time, out *Out) {
 		q := &offsetsCall{c: c, node: n.node, isolation: isolation(c.cfg.ReadCommitted)}
 		for _, x := range n.parts {
 			x.asking = true
-			q.asks = append(q.asks, offsetAsk{part: x, generation: x.generation, timestamp: x.start.timestamp()})
+			at := x.start.timestamp()
+			if c.notes(x) {
+				at = LatestTimestamp
+			}
+			q.asks = append(q.asks, offsetAsk{part: x, generation: x.generation, timestamp: at})
 		}
 		c.cl.submit(now, n.node, q, out)
 	}

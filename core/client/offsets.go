@@ -126,12 +126,20 @@ func (q *offsetsCall) failed(now model.Time, why Reason, _ bool, out *Out) {
 	}
 }
 
-// located takes in where a partition begins.
+// located takes in where a partition begins, or ends if that is noted first.
 func (c *Consumer) located(now model.Time, x *part, d *protocol.ListOffsetsResponsePartition, out *Out) {
 	x.asking = false
 	switch {
+	case d.ErrorCode == 0 && d.Offset >= 0 && c.notes(x) && x.start.Kind != StartLatest:
+		x.failures, x.endNoted = 0, model.Offset(d.Offset)
+		if x.start.Kind == StartOffset {
+			c.locate(x, x.start.Offset)
+		}
 	case d.ErrorCode == 0 && d.Offset >= 0:
 		x.failures = 0
+		if c.notes(x) {
+			x.endNoted = model.Offset(d.Offset)
+		}
 		reset := x.resetting
 		c.locate(x, model.Offset(d.Offset))
 		if reset {

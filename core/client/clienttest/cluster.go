@@ -95,7 +95,7 @@ func (c *Cluster) Create(name string, partitions int) *Topic {
 	t := &Topic{Name: name, ID: model.TopicID{0: 0xff, 15: c.lastTopic}}
 	for i := range partitions {
 		t.Partitions = append(t.Partitions, &Partition{
-			Leader: c.Brokers[i%len(c.Brokers)], Epoch: 1, LastStable: -1, producers: make(map[model.ProducerID]*producerState),
+			Leader: c.Brokers[i%len(c.Brokers)], Epoch: 1, LastStable: -1, HighWatermark: -1, producers: make(map[model.ProducerID]*producerState),
 		})
 	}
 	c.Topics = append(c.Topics, t)

@@ -46,6 +46,9 @@ func (c *Cluster) fetch(at model.NodeID, m *protocol.FetchRequest, version int16
 				x.LastStableOffset = int64(end)
 			}
 			x.HighWatermark = int64(p.End())
+			if p.HighWatermark >= 0 {
+				x.HighWatermark, end = int64(p.HighWatermark), min(end, p.HighWatermark)
+			}
 			x.LogStartOffset = int64(p.Start)
 			first, last := model.Offset(-1), model.Offset(-1)
 			here := 0
@@ -102,6 +105,9 @@ func (c *Cluster) listOffsets(at model.NodeID, m *protocol.ListOffsetsRequest, v
 			p, code := c.partition(at, topic, false, q.PartitionIndex, q.CurrentLeaderEpoch)
 			if code == 0 {
 				code = c.script(at, protocol.KeyListOffsets, t.Name, model.Partition(q.PartitionIndex)).Code
+			}
+			if code == 0 && q.Timestamp == -1 && p.HighWatermark >= 0 {
+				code = kerr.OffsetNotAvailable.Code
 			}
 			if x.ErrorCode = code; code != 0 {
 				continue

@@ -24,8 +24,10 @@ type Partition struct {
 	Batches    []record.Batch // as stored
 	Aborted    []Aborted
 	LastStable model.Offset // -1: the end
-	producers  map[model.ProducerID]*producerState
-	former     struct {
+	// HighWatermark is what a leader knows that has just come to lead: less than was acknowledged. It lists no end then (KIP-207). -1: the end.
+	HighWatermark model.Offset
+	producers     map[model.ProducerID]*producerState
+	former        struct {
 		leader model.NodeID
 		epoch  model.LeaderEpoch
 		moved  bool

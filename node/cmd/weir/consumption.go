@@ -195,14 +195,14 @@ func topicHint(ctx context.Context, ad *admin.Admin, name string) string {
 // plan says what to read. Partitions that come later are read too when the place is the same for all and
 // there is no end.
 func (r *consumption) plan(ctx context.Context, ad *admin.Admin, topics []admin.TopicDescription) ([]consumer.Option, []span, error) {
-	options, err := r.stopsAtEnd(ctx, ad, topics)
-	if err != nil {
-		return nil, nil, err
-	}
+	var options []consumer.Option
 	simple := (r.begin.kind == atStart || r.begin.kind == atEnd || r.begin.kind == atTime) && (!r.hasEnd || r.end.kind == atEnd)
 	if simple && len(r.flags.partitions) == 0 {
 		for _, t := range topics {
 			options = append(options, consumer.WithTopics(t.Name))
+		}
+		if r.hasEnd {
+			options = append(options, consumer.WithStopAtEnd())
 		}
 		return append(options, consumer.WithStart(r.begin.start())), nil, nil
 	}
@@ -213,6 +213,9 @@ func (r *consumption) plan(ctx context.Context, ad *admin.Admin, topics []admin.
 			return nil, nil, err
 		}
 		spans = append(spans, some...)
+	}
+	if r.hasEnd && r.end.kind == atEnd {
+		options = append(options, consumer.WithStopAtEnd())
 	}
 	for _, s := range spans {
 		options = append(options, consumer.WithPartition(s.topic, s.partition, s.begin))
@@ -235,35 +238,6 @@ func (p place) start() consumer.Start {
 	case atStart, fromStart, fromEnd:
 	}
 	return consumer.Earliest
-}
-
-// stopsAtEnd has a consumer stop where partitions end now. Their leaders are asked: one that has just come to lead may let less be read
-// yet than was read from the one before, and does not answer until it knows. Where nobody leads, what is fetched first decides.
-func (r *consumption) stopsAtEnd(ctx context.Context, ad *admin.Admin, topics []admin.TopicDescription) ([]consumer.Option, error) {
-	if !r.hasEnd || r.end.kind != atEnd {
-		return nil, nil
-	}
-	options := []consumer.Option{consumer.WithStopAtEnd()}
-	if r.flags.readCommitted {
-		return options, nil // what is not decided is not waited for
-	}
-	var names []string
-	for _, t := range topics {
-		names = append(names, t.Name)
-	}
-	if len(names) == 0 {
-		return options, nil
-	}
-	ends, err := ad.EndOffsets(ctx, names...)
-	if err != nil {
-		return nil, err
-	}
-	for _, end := range ends {
-		if end.Err == nil {
-			options = append(options, consumer.WithUntil(end.Topic, end.Partition, end.Offset))
-		}
-	}
-	return options, nil
 }
 
 // spans works out what to read of a topic.
