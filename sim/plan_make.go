@@ -372,7 +372,7 @@ func (m *planner) wipes() {
 // is, and nobody else is eligible: then a majority must be.
 func (m *planner) rots() {
 	p, r := m.p, m.stream("rot", 0)
-	if !p.clustered() || len(p.Nodes) < 3 || p.has("voters") || p.has("unclean") || !r.Percent(60) {
+	if !p.clustered() || len(p.Nodes) < 3 || p.has("unclean") || !r.Percent(60) {
 		return
 	}
 	voters := 0

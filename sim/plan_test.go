@@ -106,3 +106,13 @@ func TestDisksAreLostWhereVotersChangeOnlyWhenEverythingIsInSync(t *testing.T) {
 		t.Error("no plan has it")
 	}
 }
+
+func TestDisksAreDamagedWhereVotersChange(t *testing.T) {
+	for seed := range uint64(400) {
+		p := MakePlan(seed, Cluster)
+		if p.has("voters") && slices.ContainsFunc(p.Strikes, func(s Strike) bool { return len(s.harms()) > 0 }) {
+			return
+		}
+	}
+	t.Error("no plan has it")
+}

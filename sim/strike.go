@@ -59,9 +59,10 @@ func (w *world) strike(s *Strike) {
 }
 
 // harmless reports whether of everything that a strike may damage others have enough. A voter whose metadata log is damaged is given
-// another disk, so the disks that others have lost must be made up for.
+// another disk, so the disks that others have lost must be made up for, and where an operator changes who votes, enough others must.
 func (w *world) harmless(s *Strike) bool {
-	if slices.ContainsFunc(w.nodes, func(n *node) bool { return int(s.Node) != n.id && n.disks > 0 }) && !w.whole() {
+	isLost := slices.ContainsFunc(w.nodes, func(n *node) bool { return int(s.Node) != n.id && n.disks > 0 })
+	if (isLost || w.plan.has("voters")) && !w.whole() || !w.spareVoter(s.Node) {
 		return false
 	}
 	return !slices.ContainsFunc(w.nodes, func(n *node) bool { return (s.Node == 0 || int(s.Node) == n.id) && !n.spare() })
