@@ -25,6 +25,7 @@ type joining struct {
 	bytes    int64                  // that came
 	notes    []effect.Note
 	marks    effect.Marks
+	changed  []*effect.VotersChanged // answers to who changes the voters
 	// piece is what becomes of a piece: it may be changed. It is not answered if this says so.
 	piece func(body *effect.ImageFetched) effect.CallFailure
 	// holds keeps what node 2 sends the leader in held.
@@ -99,6 +100,11 @@ func (j *joining) step(b *Broker, ev Event) (answer effect.AnswerBody) {
 func (j *joining) took(b *Broker, out *effect.Set) {
 	j.notes = append(j.notes, out.Notes...)
 	j.marks.Merge(out.Marks)
+	for _, r := range out.Replies {
+		if c, is := r.Body.(*effect.VotersChanged); is {
+			j.changed = append(j.changed, c)
+		}
+	}
 	done := &Completed{}
 	if b == j.w.b {
 		j.w.inFlight = append(j.w.inFlight, out.Appends...)

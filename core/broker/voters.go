@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -201,18 +202,48 @@ func (b *Broker) stepChange(out *effect.Set) {
 		return
 	case c.removes:
 		now, learners = drop(now, c.target), drop(learners, c.target)
+		if silent := b.silentOf(now); !isMost(len(now)-len(silent), now) {
+			b.endChange(c, kerr.RequestTimedOut.Code, "too few of the voters that would be left answer: start them or remove them first. Not heard: "+listed(silent), out)
+			return
+		}
 	case !slices.Contains(learners, c.target):
 		learners = append(slices.Clone(learners), c.target)
 	case !b.learned(c.target):
 		return
 	default:
 		now, learners = append(drop(now, c.replaces), c.target), drop(learners, c.target)
+		if silent := b.silentOf(now); !isMost(len(now)-len(silent), now) {
+			return
+		}
 	}
 	err := v.log.Change(now, learners, out, &v.out)
 	b.voted(out)
 	if err != nil && !errors.Is(err, quorum.ErrChanging) && v.change == c {
 		b.endChange(c, kerr.NotController.Code, err.Error(), out)
 	}
+}
+
+// silentOf are those of some voters that have not answered the leader of late. A change after which most are could be committed by the voters of
+// before, and nothing behind it: not even the way back.
+func (b *Broker) silentOf(voters []model.VoterID) []model.VoterID {
+	silent := slices.Clone(voters)
+	for _, p := range b.voter.log.Progress() {
+		if p.Active {
+			silent = drop(silent, p.Voter)
+		}
+	}
+	return silent
+}
+
+func isMost(n int, voters []model.VoterID) bool { return n > len(voters)/2 }
+
+// listed names the nodes of voters.
+func listed(voters []model.VoterID) string {
+	var names []string
+	for _, v := range voters {
+		names = append(names, fmt.Sprintf("node %d", voterNode(v)))
+	}
+	return strings.Join(names, ", ")
 }
 
 // learned reports whether a learner has caught up.

@@ -560,7 +560,7 @@ func (q *Quorum) Alone() bool {
 type Progress struct {
 	Voter VoterID
 	Match Index
-	// Active says that something was heard of it within an election timeout.
+	// Active says that it has answered a heartbeat that is no older than an election timeout.
 	Active  bool
 	Learner bool
 }
@@ -572,7 +572,7 @@ func (q *Quorum) Progress() []Progress {
 	}
 	var all []Progress
 	q.node.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
-		all = append(all, Progress{Voter: VoterID(id), Match: Index(p.Match), Active: p.RecentActive || id == uint64(q.config.ID), Learner: p.IsLearner})
+		all = append(all, Progress{Voter: VoterID(id), Match: Index(p.Match), Active: q.answers(VoterID(id)), Learner: p.IsLearner})
 	})
 	return all
 }

@@ -53,6 +53,13 @@ func (q *Quorum) Undisputed(now model.Time) bool {
 	return isMost(v.GetVoters()) && (len(v.GetVotersOutgoing()) == 0 || isMost(v.GetVotersOutgoing()))
 }
 
+// answers reports whether a voter or learner has answered a heartbeat of the last election timeout, as this voter has. The library's own
+// mark is of a time that ends with each timeout: it is up to twice as old, and missing from who has just not been heard yet.
+func (q *Quorum) answers(id VoterID) bool {
+	at, is := q.rounds.answered[id]
+	return id == q.config.ID || is && at >= q.now-model.Time(q.config.ElectionTicks)*q.config.TickInterval
+}
+
 // sent notes in what is sent when that was, and what breaks promises.
 func (r *rounds) sent(m *raftpb.Message, now model.Time) {
 	switch m.GetType() { //nolint:exhaustive // others begin no round
