@@ -132,6 +132,10 @@ func (w *world) spareVoter(id int64) bool {
 		if !state.Leads || state.Term < w.term {
 			continue
 		}
+		learns := func(v model.VoterID) bool { return int64(w.nodeOf(v)) == id }
+		if slices.ContainsFunc(voters.Learners, learns) {
+			return false // it may be made a voter before its silence is noticed, and another be removed
+		}
 		votes, founders := false, 0
 		for _, v := range voters.Now {
 			at := w.nodeOf(v)
