@@ -14,6 +14,7 @@ type stops struct {
 	mu    sync.Mutex // the loop writes, Poll reads; held for moments
 	until map[key]model.Offset
 	ends  map[key]model.Offset
+	held  map[key]bool // paused because they are done
 }
 
 type key struct {
@@ -26,7 +27,7 @@ func newStops(cfg *config) stops {
 	if until == nil {
 		until = make(map[key]model.Offset)
 	}
-	return stops{atEnd: cfg.stopAtEnd, until: until, ends: make(map[key]model.Offset)}
+	return stops{atEnd: cfg.stopAtEnd, until: until, ends: make(map[key]model.Offset), held: make(map[key]bool)}
 }
 
 // set ends a partition.
@@ -45,17 +46,24 @@ func (s *stops) reached(m *machine.Consumer) bool {
 		return false
 	}
 	positions := m.Positions(nil)
-	all := len(positions) > 0
+	all := len(positions) > 0 && !m.Unknown()
 	for i := range positions {
 		p := &positions[i]
 		k := key{p.Topic, p.Partition}
 		if p.EndNoted >= 0 {
 			s.ends[k] = p.EndNoted
+		} else {
+			delete(s.ends, k)
 		}
 		end, known := s.end(k)
 		done := known && p.Offset >= end
 		if done && !p.Paused {
 			m.Pause(p.Topic, p.Partition, true)
+			s.held[k] = true
+		}
+		if !done && s.held[k] { // it was moved, or its end was
+			delete(s.held, k)
+			m.Pause(p.Topic, p.Partition, false)
 		}
 		// A halted partition goes nowhere; waiting for it would be for ever.
 		all = all && (p.Halted && !m.Available() || done)

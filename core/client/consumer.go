@@ -462,6 +462,11 @@ func (x *part) describe() Position {
 	}
 }
 
+// Unknown reports whether the partitions of a followed topic are yet to be learnt.
+func (c *Consumer) Unknown() bool {
+	return slices.ContainsFunc(c.followed, func(f follow) bool { return f.count == 0 && !f.refused })
+}
+
 // PartitionCount is how many partitions an assigned topic has, 0 if that is not known yet.
 func (c *Consumer) PartitionCount(topic string) int {
 	if t := c.cl.topics.find(topic); t != nil {
@@ -540,7 +545,10 @@ func (c *Consumer) metadataUpdated(now model.Time, out *Out) {
 			c.halt(x, code, out)
 		}
 		if x.incarnation != x.topic.incarnation {
-			x.incarnation = x.topic.incarnation
+			x.incarnation, x.endNoted = x.topic.incarnation, model.NoOffset // another topic's end is none of this
+			if x.state == locating {
+				c.discard(x)
+			}
 			if x.state == fetching {
 				c.outOfRange(x, out)
 			}
