@@ -24,6 +24,7 @@ type doubts struct {
 	gaps     []gap             // where batches are missing, whatever else is wrong, ascending
 	forgot   bool              // because of a gap the state knows no producers from before it
 	epoch    model.LeaderEpoch // the newest of what the state does not have because something is wrong
+	uncut    bool              // a truncation was not carried out: what is there is not what should be, whatever is excused
 	notes    []effect.Note
 	relearns []model.ProducerID // to be learnt again
 }
@@ -106,7 +107,7 @@ func (r *recovery) noSegment(p *partition, n *entry) {
 // been removed since. It reports whether there was anything, and nothing is left.
 func (r *recovery) excuse(p *partition, n *entry) bool {
 	d := r.doubts[p]
-	if p.damage == "" || d == nil || !d.unsound || d.from >= n.SegmentBase {
+	if p.damage == "" || d == nil || !d.unsound || d.uncut || d.from >= n.SegmentBase {
 		return false
 	}
 	if d.startGaps(n.SegmentBase); len(d.gaps) > 0 {
@@ -137,9 +138,10 @@ func (r *recovery) truncate(p *partition, n *entry) error {
 		case d.gap && !all && len(d.gaps) > 0:
 			d.rebuild = true // when retention turns out to have removed the rest
 		case !d.unsound || !all && !d.gap && (d.from < end || len(d.gaps) > 0 && d.gaps[0].from < end):
+			d.uncut = d.uncut || end < p.end
 			return nil
 		default:
-			p.damage, d.unsound, d.gap, d.gaps, d.rebuild = "", false, false, nil, d.rebuild || d.forgot
+			p.damage, d.unsound, d.uncut, d.gap, d.gaps, d.rebuild = "", false, false, false, nil, d.rebuild || d.forgot
 		}
 	}
 	if all {
