@@ -347,8 +347,8 @@ func (v *voter) standsStill() bool {
 	if w.pauses == nil {
 		return false
 	}
-	if v.still <= w.now && w.pauses.IntN(1500) == 0 {
-		v.still = w.now + model.Time(w.pauses.IntN(1500e6))
+	if v.still <= w.now && !w.net.Calm && w.pauses.IntN(1500) == 0 {
+		v.still = w.now + model.Time(w.pauses.IntN(3000e6))
 		w.mark("stood still")
 	}
 	if v.still > w.now {

@@ -202,6 +202,9 @@ func (q *Quorum) deliver(m *raftpb.Message, out *Out) {
 	if q.holds(m) {
 		return
 	}
+	if m.GetType() == raftpb.MsgHeartbeatResp && q.log.hard.GetTerm() == 0 {
+		m.Context = nil // a restart would know nothing of it, and nothing of having to be quiet
+	}
 	q.rounds.sent(m, q.now)
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	invariant.Check(err == nil, "a message of the library's can be written")

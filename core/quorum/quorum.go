@@ -81,11 +81,14 @@ type Quorum struct {
 	lastToken uint64
 	now       model.Time // of the last Tick, or message
 	nextTick  model.Time
-	// quietUntil is until when nobody is given a vote: what this voter promised a leader before it restarted it has forgotten.
+	// quietUntil is until when nobody is given a vote: what this voter promised a leader. The library forgets that when it hears of
+	// a newer term, and a restart does.
 	quietUntil model.Time
-	emitted    Index // the last that was given out as committed
-	applied    Index // the last that was given out before this step: what the image is of
-	leading    State // as last told
+	clock      leaderClock
+	stoodUntil model.Time // until when what comes may have waited for long
+	emitted    Index      // the last that was given out as committed
+	applied    Index      // the last that was given out before this step: what the image is of
+	leading    State      // as last told
 
 	offers  *raftpb.Snapshot // the last that was offered to others; its data is what was said of it
 	offered *raftpb.Message  // to this voter, which wants it and has not got it
@@ -277,7 +280,7 @@ func (q *Quorum) Stand(out *Out) {
 
 // Receive takes in another voter's message. An error says that it is none, and changes nothing.
 func (q *Quorum) Receive(from VoterID, message []byte, now model.Time, out *Out) error {
-	q.now = now
+	q.goOn(now)
 	m := new(raftpb.Message)
 	if err := proto.Unmarshal(message, m); err != nil {
 		return fmt.Errorf("quorum: a message cannot be read: %w", err)
@@ -290,11 +293,23 @@ func (q *Quorum) Receive(from VoterID, message []byte, now model.Time, out *Out)
 		q.stepped(s, s, m)
 		return nil
 	}
-	if asksForVote(m) && now < q.quietUntil {
+	if m.GetType() == raftpb.MsgTimeoutNow && now < q.stoodUntil {
+		return nil // it may have waited here for as long as this voter stood still
+	}
+	if asksForVote(m) && now < q.quietUntil || q.clock.stale(m, now, 2*model.Time(q.config.ElectionTicks)*q.config.TickInterval) {
 		return nil
 	}
+	q.clock.heard(m, now)
 	q.step(m, out)
 	return nil
+}
+
+// goOn takes in what time it is, and that this voter has stood still.
+func (q *Quorum) goOn(now model.Time) {
+	if timeout := model.Time(q.config.ElectionTicks) * q.config.TickInterval; now-q.now > timeout {
+		q.stoodUntil = now + timeout
+	}
+	q.now = now
 }
 
 // step hands the library another voter's message.
@@ -314,7 +329,11 @@ func (q *Quorum) step(m *raftpb.Message, out *Out) {
 
 // stepped counts again from zero if a leader was heard: ticks that are late were before that.
 func (q *Quorum) stepped(before, after raft.BasicStatus, m *raftpb.Message) {
-	if q.timer.stepped(before, after, m) && q.nextTick <= q.now {
+	if !q.timer.stepped(before, after, m) {
+		return
+	}
+	q.quietUntil = max(q.quietUntil, q.now+model.Time(q.config.ElectionTicks-1)*q.config.TickInterval)
+	if q.nextTick <= q.now {
 		q.nextTick = q.now + q.config.TickInterval
 	}
 }
@@ -322,6 +341,8 @@ func (q *Quorum) stepped(before, after raft.BasicStatus, m *raftpb.Message) {
 // check refuses what a voter does not send, or what would make the library panic.
 func (q *Quorum) check(from VoterID, m *raftpb.Message) error {
 	switch {
+	case from == 0 || from == q.config.ID || raft.IsLocalMsgTarget(uint64(from)):
+		return fmt.Errorf("quorum: a message of voter %d, which is no other voter", from)
 	case m.GetFrom() != uint64(from):
 		return fmt.Errorf("quorum: voter %d sends a message of voter %d", from, m.GetFrom())
 	case m.GetTo() != uint64(q.config.ID):
@@ -416,11 +437,11 @@ const (
 func (q *Quorum) lastIndex() uint64 {
 	last, _ := q.log.LastIndex()
 	for i := range q.writes {
+		if s := q.writes[i].snapshot; s != nil {
+			last = s.GetMetadata().GetIndex() // it replaces the log, and may be shorter
+		}
 		if n := len(q.writes[i].entries); n > 0 {
 			last = q.writes[i].entries[n-1].GetIndex()
-		}
-		if s := q.writes[i].snapshot; s != nil {
-			last = max(last, s.GetMetadata().GetIndex())
 		}
 	}
 	return last
@@ -477,7 +498,7 @@ func (q *Quorum) Compact(to Index) {
 // Tick does what is due.
 func (q *Quorum) Tick(now model.Time, out *Out) {
 	q.begin()
-	q.now = now
+	q.goOn(now)
 	// After a long pause time begins anew: what was missed is not made up for, as nobody was heard meanwhile.
 	if now-q.nextTick > model.Time(q.config.ElectionTicks)*q.config.TickInterval {
 		q.nextTick = now

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
@@ -437,4 +438,57 @@ func FuzzReceive(f *testing.F) {
 			q.Written(w.Token, &out)
 		}
 	})
+}
+
+func TestMessagesOfWhoIsNoVoterAreRefused(t *testing.T) {
+	for _, from := range []uint64{1, 0, raft.LocalAppendThread, raft.LocalApplyThread} {
+		func() {
+			defer func() {
+				if r := recover(); r != nil {
+					t.Errorf("a heartbeat of %d: panic: %v", from, r)
+				}
+			}()
+			saved := Found([]VoterID{1, 2, 3}, nil)
+			saved.Hard.Term, saved.Hard.Vote = 7, 3
+			q := start(t, 1, 1, saved)
+			b, err := proto.Marshal(&raftpb.Message{
+				Type: raftpb.MsgHeartbeat.Enum(), From: new(from), To: new(uint64(1)), Term: new(uint64(7)),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out Out
+			err = q.Receive(VoterID(from), b, 2, &out)
+			for _, w := range out.Writes {
+				t.Errorf("a heartbeat of %d makes it write %+v", from, *w.Hard)
+			}
+			if err == nil {
+				t.Errorf("a heartbeat of %d is taken in", from)
+			}
+		}()
+	}
+}
+
+// An image may replace a log that goes on behind it: nothing behind it is here any more, durable or not.
+func TestWhatAnImageReplacesIsNotHere(t *testing.T) {
+	saved := Found([]VoterID{1, 2, 3}, nil)
+	for i := range Index(20) {
+		saved.Entries = append(saved.Entries, Entry{Index: 2 + i, Term: 1, Data: []byte("x")})
+	}
+	q := start(t, 1, 1, saved)
+	if err := q.Receive(2, offer(t, 3, 10, "ten", 1, 2, 3), 2, new(Out)); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Arrived([]byte("image"), new(Out)); err != nil {
+		t.Fatal(err)
+	}
+	b, err := proto.Marshal(&raftpb.Message{
+		Type: raftpb.MsgHeartbeat.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(3)), Commit: new(uint64(15)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q.Receive(2, b, 2, new(Out)) == nil {
+		t.Error("it takes for committed what it does not have")
+	}
 }

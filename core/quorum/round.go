@@ -67,6 +67,7 @@ func (r *rounds) sent(m *raftpb.Message, now model.Time) {
 		m.Context = binary.BigEndian.AppendUint64(nil, uint64(now))
 	case raftpb.MsgTimeoutNow:
 		r.handedAt = now
+		m.Context = binary.BigEndian.AppendUint64(nil, uint64(now))
 	}
 }
 

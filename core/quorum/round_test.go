@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"slices"
 	"testing"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -206,5 +207,157 @@ func TestTicksThatAreLateAreOfBeforeALeaderWasHeard(t *testing.T) {
 				t.Fatalf("seed %d: it votes for another: %v", seed, sent)
 			}
 		}
+	}
+}
+
+func TestWhoseRehearsalIsRefusedKeepsItsPromise(t *testing.T) {
+	came := 0
+	for seed := range uint64(50) {
+		s := newScript(t, 3, 10*seed)
+		s.lead(1)
+		hears := func(from, to VoterID, kind raftpb.MessageType) bool {
+			got := s.take(is(from, to, kind))
+			for _, m := range got {
+				s.deliver(m)
+			}
+			return len(got) > 0
+		}
+		// The leader is heard until it has just made sure that it is: it goes on without for up to two timeouts.
+		for range 21 {
+			s.now += tick
+			for id := range VoterID(3) {
+				s.tick(id + 1)
+			}
+			s.calm()
+		}
+		// Then it is cut off. Voters 2 and 3 rehearse; what voter 2 sends is under way for long.
+		sent := func(from, to VoterID) bool { return slices.ContainsFunc(s.net, is(from, to, raftpb.MsgPreVote)) }
+		for range 19 {
+			if s.qs[1].State().Leads && sent(2, 3) && sent(3, 2) {
+				break
+			}
+			s.now += tick
+			for id := range VoterID(3) {
+				s.tick(id + 1)
+			}
+			s.take(func(m *raftpb.Message) bool { return m.GetFrom() == 1 || m.GetTo() == 1 })
+		}
+		slow := s.take(is(2, 3, raftpb.MsgPreVote))
+		if !hears(3, 2, raftpb.MsgPreVote) || !hears(2, 3, raftpb.MsgPreVoteResp) || len(slow) == 0 {
+			continue
+		}
+		vote := s.take(is(3, 2, raftpb.MsgVote)) // voter 3 is a candidate; this is under way for a while
+		// Voter 2 hears voter 1 again.
+		for range 2 {
+			s.now += tick
+			s.tick(1)
+		}
+		if len(vote) == 0 || !hears(1, 2, raftpb.MsgHeartbeat) || !hears(2, 1, raftpb.MsgHeartbeatResp) || !s.qs[1].Undisputed(s.now) {
+			continue
+		}
+		came++
+		// Voter 3 refuses the rehearsal of before, in its term; then its own is taken in.
+		s.deliver(slow[0])
+		hears(3, 2, raftpb.MsgPreVoteResp)
+		s.deliver(vote[0])
+		hears(2, 3, raftpb.MsgVoteResp)
+		if one, three := s.qs[1], s.qs[3].State(); three.Leads && one.Undisputed(s.now) {
+			t.Fatalf("seed %d: voter 1 is sure to lead, in term %d, and voter 3 leads in term %d", seed, one.State().Term, three.Term)
+		}
+	}
+	if came == 0 {
+		t.Error("it never comes to that")
+	}
+	t.Log(came)
+}
+
+func TestWhoIsToldToStandTooLateStandsNot(t *testing.T) {
+	s := newScript(t, 3, 0)
+	s.lead(1)
+	var out Out
+	s.qs[1].HandOver(2, &out)
+	s.carry(1, &out)
+	stand := s.take(is(1, 2, raftpb.MsgTimeoutNow))
+	if len(stand) != 1 {
+		t.Fatalf("it sends %v", s.net)
+	}
+	// Voter 2 stands still from now on; voters 1 and 3 go on.
+	for range handOverTimeouts*10 + 3 {
+		s.now += tick
+		s.tick(1)
+		s.take(func(m *raftpb.Message) bool { return m.GetTo() == 2 })
+		s.calm()
+		s.tick(3)
+		s.calm()
+	}
+	if !s.qs[1].Undisputed(s.now) {
+		t.Fatal("nothing came of it")
+	}
+	s.tick(2) // or not
+	s.deliver(stand[0])
+	for _, m := range s.take(is(2, 3, raftpb.MsgVote)) {
+		s.deliver(m)
+	}
+	for _, m := range s.take(is(3, 2, raftpb.MsgVoteResp)) {
+		s.deliver(m)
+	}
+	if two := s.qs[2].State(); two.Leads && s.qs[1].Undisputed(s.now) {
+		t.Errorf("voter 1 is sure to lead, in term %d, and voter 2 leads in term %d", s.qs[1].State().Term, two.Term)
+	}
+}
+
+func TestAVoterWithoutAnythingDurablePromisesNothing(t *testing.T) {
+	s := newScript(t, 2, 0)
+	for id := range VoterID(2) {
+		s.qs[id+1] = start(t, id+1, uint64(id+1), Found([]VoterID{1, 2, 3}, nil))
+	}
+	s.qs[3] = start(t, 3, 3, Saved{})
+	isOf3 := func(m *raftpb.Message) bool { return m.GetFrom() == 3 || m.GetTo() == 3 }
+	for !s.qs[1].State().Leads { // by the vote of voter 2
+		s.now += tick
+		s.tick(1)
+		for s.take(isOf3); len(s.net) > 0; s.take(isOf3) {
+			m := s.net[0]
+			s.net = s.net[1:]
+			s.deliver(m)
+		}
+	}
+	// From now on voters 1 and 2 do not hear each other, and voter 3 hears voter 1. Its disk is slow: nothing becomes durable.
+	for {
+		s.now += tick
+		s.tick(1)
+		for _, m := range s.take(is(1, 3, raftpb.MsgHeartbeat)) {
+			b, err := proto.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out Out
+			if err := s.qs[3].Receive(1, b, s.now, &out); err != nil {
+				t.Fatal(err)
+			}
+			for _, send := range out.Sends {
+				m := new(raftpb.Message)
+				if err := proto.Unmarshal(send.Message, m); err != nil {
+					t.Fatal(err)
+				}
+				s.deliver(m)
+			}
+		}
+		s.net = nil
+		if s.tick(2); slices.ContainsFunc(s.net, is(2, 3, raftpb.MsgPreVote)) {
+			break
+		}
+		s.net = nil
+	}
+	s.qs[3] = start(t, 3, 4, Saved{}) // the power is lost for a moment
+	for s.net = s.take(isOf3); len(s.net) > 0; s.net = s.take(isOf3) {
+		m := s.net[0]
+		s.net = s.net[1:]
+		if m.GetTo() != 1 {
+			s.deliver(m)
+		}
+	}
+	if two := s.qs[2].State(); two.Leads && s.qs[1].Undisputed(s.now) {
+		t.Errorf("voter 1 is sure to lead, in term %d, and voter 2 leads in term %d", s.qs[1].State().Term, two.Term)
 	}
 }
