@@ -364,16 +364,20 @@ func (c *connection) drain() {
 	}
 	if c.out.Close != "" {
 		c.closing = true
-		c.node.metrics.Malformed.Add(1)
 		why := explain.MalformedRequest
 		switch c.out.CloseKind {
-		case session.CloseMalformed:
+		case session.CloseMalformed, session.CloseUndecided:
 		case session.CloseUnserved:
 			why = explain.UnknownRequest
 		case session.CloseRefused:
 			why = explain.RefusedUnanswered
 		}
-		c.complainLocked(why, c.out.Close, "")
+		if c.out.CloseKind == session.CloseUndecided {
+			c.node.log.Debug("a connection is closed", zap.String("client", c.peer), zap.String("reason", c.out.Close))
+		} else {
+			c.node.metrics.Malformed.Add(1)
+			c.complainLocked(why, c.out.Close, "")
+		}
 	}
 	c.out.Reset()
 }

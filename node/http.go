@@ -43,6 +43,8 @@ func (n *Node) httpHandler() http.Handler {
 		case !n.isReady():
 			on, _ := n.Waiting()
 			err = fmt.Errorf("waiting for %s", on)
+		case n.cutOff.Load():
+			err = errCutOff
 		}
 		answerHealth(w, err)
 	})
@@ -55,6 +57,9 @@ func (n *Node) httpHandler() http.Handler {
 	}
 	return mux
 }
+
+// errCutOff is why a node sends clients away that is well, and has served.
+var errCutOff = errors.New("cut off from the controller, or too few voters run: clients are sent away")
 
 func answerHealth(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -101,6 +101,7 @@ type Node struct {
 	work atomic.Int64
 
 	recovered  atomic.Bool // loop and storage run
+	cutOff     atomic.Bool // the controller is not reached: clients are sent away
 	ready      chan struct{}
 	readyOnce  sync.Once
 	isStopping atomic.Bool

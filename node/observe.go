@@ -76,6 +76,7 @@ var noteCodes = map[effect.NoteKind]explain.Code{
 	effect.NoteDamageFound:      explain.DataDamaged,
 	effect.NoteDiskFull:         explain.DiskFull,
 	effect.NoteSequenceRefused:  explain.SequenceRefused,
+	effect.NoteCutOff:           explain.NoController,
 }
 
 // observe turns what machines noted into log lines and counts.
@@ -84,6 +85,9 @@ func (n *Node) observe(notes []effect.Note, marks effect.Marks) {
 		note := &notes[i]
 		if int(note.Kind) < len(n.metrics.Notes) {
 			n.metrics.Notes[note.Kind].Add(1)
+		}
+		if note.Kind == effect.NoteCutOff || note.Kind == effect.NoteServesAgain {
+			n.cutOff.Store(note.Kind == effect.NoteCutOff)
 		}
 		t, known := told[note.Kind]
 		if !known {

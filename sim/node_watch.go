@@ -62,7 +62,7 @@ func (p *process) watchFetches(ev broker.Event, set *effect.Set) {
 	case *broker.AlterPartition:
 		p.proposed[ev.To] = &ev.Ask
 	case *broker.RegisterBroker, *broker.BrokerHeartbeat, *broker.AllocateProducerIDs, *broker.QuorumMessages, *broker.ReportDamaged,
-		*broker.FetchImage, *broker.Leave, *broker.Answered:
+		*broker.CreateMissing, *broker.FetchImage, *broker.Leave, *broker.Answered:
 	}
 	for i := range set.Reads {
 		to := set.Reads[i].To

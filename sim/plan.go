@@ -60,7 +60,7 @@ func MarksOf(mode Mode, seeds int) []effect.Mark {
 			effect.MarkProduceDuplicate, effect.MarkProduceOutOfOrder, effect.MarkProduceEpochBumped, effect.MarkProduceUnknownProducer,
 			effect.MarkProduceParkedTwice, effect.MarkProduceTimedOut, effect.MarkFetchParked, effect.MarkFetchWoken, effect.MarkFetchTimedOut,
 			effect.MarkDiskFullRefused, effect.MarkRetentionAdvanced, effect.MarkRebalance, effect.MarkGroupsLoaded,
-			effect.MarkMetadataImage, effect.MarkFollowerTruncated, effect.MarkBrokerFenced, effect.MarkLeaseOver,
+			effect.MarkMetadataImage, effect.MarkFollowerTruncated, effect.MarkBrokerFenced, effect.MarkLeaseOver, effect.MarkInternalEnsured,
 		}
 		if seeds >= seedsMany {
 			often = append(often, effect.MarkFollowerStartedAnew, effect.MarkMetadataTruncated, effect.MarkIneligibleReplica,
@@ -85,7 +85,7 @@ var amongNodes = []effect.Mark{
 	effect.MarkFollowerTruncated, effect.MarkFollowerStartedAnew, effect.MarkTruncatedBelowWatermark, effect.MarkMetadataTruncated,
 	effect.MarkBrokerFenced, effect.MarkDiskReplaced, effect.MarkControlledShutdown, effect.MarkIneligibleReplica, effect.MarkReassigned,
 	effect.MarkUncleanElection, effect.MarkVoterJoins, effect.MarkVoterReplaced, effect.MarkLeaseOver, effect.MarkObserverImaged,
-	effect.MarkReplicaGivenUp, effect.MarkReplicaAlone, effect.MarkReplicaDropped, effect.MarkVoterImaged,
+	effect.MarkReplicaGivenUp, effect.MarkReplicaAlone, effect.MarkReplicaDropped, effect.MarkVoterImaged, effect.MarkInternalEnsured,
 }
 
 // Knobs are the product's settings, small enough that everything rolls over within seconds.

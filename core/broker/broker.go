@@ -121,44 +121,30 @@ func (b *Broker) Step(now model.Time, ev Event, out *effect.Set) {
 		b.ensure(ev.Names, out, func(out *effect.Set) {
 			out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: &effect.TopicsEnsured{}})
 		})
+	case *CreateMissing:
+		b.createMissing(ev.To, &ev.Ask, out)
 	case *CreateTopics:
-		if !b.forwarded(ev.To, &ev.Origin, out) {
-			b.controller.Create(ev.To, ev.Topics, ev.ValidateOnly, out)
-		}
+		b.directed(ev.To, &ev.Origin, out, func(out *effect.Set) { b.controller.Create(ev.To, ev.Topics, ev.ValidateOnly, out) })
 	case *DeleteTopics:
-		if !b.forwarded(ev.To, &ev.Origin, out) {
-			b.controller.Delete(ev.To, ev.Topics, out)
-		}
+		b.directed(ev.To, &ev.Origin, out, func(out *effect.Set) { b.controller.Delete(ev.To, ev.Topics, out) })
 	case *CreatePartitions:
-		if !b.forwarded(ev.To, &ev.Origin, out) {
-			b.controller.Extend(ev.To, ev.Topics, ev.ValidateOnly, out)
-		}
+		b.directed(ev.To, &ev.Origin, out, func(out *effect.Set) { b.controller.Extend(ev.To, ev.Topics, ev.ValidateOnly, out) })
 	case *AlterConfigs:
-		if !b.forwarded(ev.To, &ev.Origin, out) {
-			b.controller.Alter(ev.To, ev.Resources, ev.ValidateOnly, out)
-		}
+		b.directed(ev.To, &ev.Origin, out, func(out *effect.Set) { b.controller.Alter(ev.To, ev.Resources, ev.ValidateOnly, out) })
 	case *ReassignPartitions:
-		if !b.forwarded(ev.To, &ev.Origin, out) {
-			b.controller.Reassign(ev.To, ev.Topics, ev.FactorMayChange, out)
-		}
+		b.directed(ev.To, &ev.Origin, out, func(out *effect.Set) { b.controller.Reassign(ev.To, ev.Topics, ev.FactorMayChange, out) })
 	case *ListReassignments:
-		if !b.forwarded(ev.To, &ev.Origin, out) {
-			b.controller.ListReassignments(ev.To, ev.All, ev.Topics, out)
-		}
+		b.directed(ev.To, &ev.Origin, out, func(out *effect.Set) { b.controller.ListReassignments(ev.To, ev.All, ev.Topics, out) })
 	case *ElectLeaders:
-		if !b.forwarded(ev.To, &ev.Origin, out) {
-			b.controller.ElectLeaders(ev.To, ev.Unclean, ev.All, ev.Topics, out)
-		}
+		b.directed(ev.To, &ev.Origin, out, func(out *effect.Set) { b.controller.ElectLeaders(ev.To, ev.Unclean, ev.All, ev.Topics, out) })
 	case *AddVoter:
-		b.addVoter(ev, out)
+		b.directed(ev.To, &ev.Origin, out, func(out *effect.Set) { b.addVoter(ev, out) })
 	case *RemoveVoter:
-		b.removeVoter(ev, out)
+		b.directed(ev.To, &ev.Origin, out, func(out *effect.Set) { b.removeVoter(ev, out) })
 	case *DescribeQuorum:
-		b.describeQuorum(ev, out)
+		b.directed(ev.To, &ev.Origin, out, func(out *effect.Set) { b.describeQuorum(ev, out) })
 	case *UnregisterBroker:
-		if !b.forwarded(ev.To, &ev.Origin, out) {
-			b.controller.Unregister(ev.To, ev.Node, out)
-		}
+		b.directed(ev.To, &ev.Origin, out, func(out *effect.Set) { b.controller.Unregister(ev.To, ev.Node, out) })
 	case *DeleteRecords:
 		b.deleteRecords(ev, out)
 	case *EpochEnds:

@@ -1,7 +1,10 @@
 package broker
 
 import (
+	"slices"
+
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 )
 
@@ -24,31 +27,36 @@ func (b *Broker) allocateProducerIDs(ev *AllocateProducerIDs, out *effect.Set) {
 }
 
 func (b *Broker) createMissing(to effect.RequestID, in *effect.CreateMissing, out *effect.Set) {
+	if to.Conn != localConn && b.controller.Active() && slices.ContainsFunc(in.Names, metadata.Internal) {
+		out.Marks.Set(effect.MarkInternalEnsured)
+	}
 	b.controller.Ensure(to, in.Names, out)
 }
 
 const forwardTimeout model.Time = 30e9
 
-// forwarded passes a client's request to the controller, if that is another node. What was forwarded to this node is
-// decided here or not at all.
-func (b *Broker) forwarded(to effect.RequestID, origin *Origin, out *effect.Set) bool {
+// directed has the controller decide a client's request: here, if the controller is here, was not reached, or is not the controller, for then nobody decides
+// it, and the controller of this node says so. What another node forwarded is decided here or not at all.
+func (b *Broker) directed(to effect.RequestID, origin *Origin, out *effect.Set, here func(out *effect.Set)) {
 	node, ok := b.controllerNode()
-	if origin.Forwarded() || !ok || node == b.config.Advertised.ID {
-		return false
-	}
 	address, known := b.controllerAddress(node)
-	if !known {
-		return false
+	if origin.Forwarded() || !ok || node == b.config.Advertised.ID || !known {
+		here(out)
+		return
 	}
 	body := &effect.Forward{Request: origin.Frame, Principal: origin.Principal, ClientAddress: origin.ClientAddress}
 	b.call(node, address, effect.LaneForward, forwardTimeout, body, out, func(a *effect.Answer, out *effect.Set) {
 		answer, _ := a.Body.(*effect.Forwarded)
-		if a.Failure != effect.CallOK || answer.Code != 0 {
+		switch {
+		case a.Failure == effect.CallOK && answer.Code == 0:
+			out.Replies = append(out.Replies, effect.Reply{To: to, Body: answer})
+		case a.Failure == effect.CallOK || a.Failure == effect.CallUnreachable:
+			b.controllerUnknown()
+			here(out)
+		default:
+			// It may have been decided, and an answer would say that it was not.
 			b.controllerUnknown()
 			out.Replies = append(out.Replies, effect.Reply{To: to, Body: &effect.Forwarded{}})
-			return
 		}
-		out.Replies = append(out.Replies, effect.Reply{To: to, Body: answer})
 	})
-	return true
 }

@@ -49,9 +49,6 @@ func (v *voter) hearVoter(id model.VoterID, now model.Time) {
 
 // describeQuorum tells what the leader of the quorum knows. Others do not know how far each is.
 func (b *Broker) describeQuorum(ev *DescribeQuorum, out *effect.Set) {
-	if b.forwarded(ev.To, &ev.Origin, out) {
-		return
-	}
 	answer := &effect.QuorumDescribed{Leader: model.NoNode, LeaderEpoch: model.NoLeaderEpoch, HighWatermark: model.NoOffset}
 	defer func() { out.Replies = append(out.Replies, effect.Reply{To: ev.To, Body: answer}) }()
 	v := b.voter

@@ -3,6 +3,8 @@ package broker
 import (
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
 )
@@ -26,8 +28,11 @@ func (b *Broker) ensure(names []string, out *effect.Set, then func(out *effect.S
 		var made []string
 		if a.Failure == effect.CallOK {
 			for _, t := range body.Topics {
-				if t.Code == 0 {
+				switch t.Code {
+				case 0:
 					made = append(made, t.Name)
+				case kerr.NotController.Code:
+					b.controllerUnknown()
 				}
 			}
 		} else {

@@ -29,6 +29,13 @@ type AllocateProducerIDs struct {
 	Ask effect.AllocateProducerIDs
 }
 
+// CreateMissing asks the controller for topics that clients of another broker want, those of the cluster's own among them. It is answered by
+// one effect.TopicsCreated.
+type CreateMissing struct {
+	To  effect.RequestID
+	Ask effect.CreateMissing
+}
+
 // ReportDamaged tells the controller which replicas a broker cannot serve. It is answered by one effect.DamagedReported.
 type ReportDamaged struct {
 	To  effect.RequestID
@@ -58,6 +65,7 @@ func (*AlterPartition) event()      {}
 func (*RegisterBroker) event()      {}
 func (*BrokerHeartbeat) event()     {}
 func (*AllocateProducerIDs) event() {}
+func (*CreateMissing) event()       {}
 func (*ReportDamaged) event()       {}
 func (*QuorumMessages) event()      {}
 func (*FetchImage) event()          {}

@@ -60,9 +60,6 @@ const (
 
 // addVoter begins to add a voter.
 func (b *Broker) addVoter(ev *AddVoter, out *effect.Set) {
-	if b.forwarded(ev.To, &ev.Origin, out) {
-		return
-	}
 	v, target := b.voter, VoterOf(ev.Node, ev.Directory)
 	r := b.view.Broker(ev.Node)
 	switch code, why := b.mayChange(ev.ClusterID); {
@@ -81,9 +78,6 @@ func (b *Broker) addVoter(ev *AddVoter, out *effect.Set) {
 
 // removeVoter begins to remove a voter.
 func (b *Broker) removeVoter(ev *RemoveVoter, out *effect.Set) {
-	if b.forwarded(ev.To, &ev.Origin, out) {
-		return
-	}
 	code, why := b.mayChange(ev.ClusterID)
 	if code != 0 {
 		b.refuseChange(ev.To, code, why, out)

@@ -51,6 +51,7 @@ const (
 	MarkReplicaGivenUp                      // a damaged replica was taken out of the ISR or the ELR
 	MarkReplicaAlone                        // a damaged replica was left as it is: nobody else could lead
 	MarkReplicaDropped                      // a damaged replica was dropped, to be filled anew
+	MarkInternalEnsured                     // a broker had the controller, elsewhere, make a topic of the cluster's own
 	MarkCount                               // how many there are; not a mark
 )
 
@@ -60,7 +61,7 @@ var markNames = [MarkCount]string{
 	MarkProduceUnknownProducer: "produce.unknown_producer", MarkProduceParkedTwice: "produce.parked_twice",
 	MarkFetchParked: "fetch.parked", MarkFetchWoken: "fetch.woken",
 	MarkFetchTimedOut: "fetch.timed_out", MarkFetchOutOfRange: "fetch.out_of_range",
-	MarkAutoCreated:     "topic.auto_created",
+	MarkAutoCreated: "topic.auto_created", MarkInternalEnsured: "topic.internal_ensured",
 	MarkDiskFullRefused: "disk.full_refused", MarkPartitionOffline: "partition.offline",
 	MarkRetentionAdvanced: "retention.advanced",
 	MarkRebalance:         "group.rebalance", MarkMemberExpired: "group.member_expired", MarkStaticRejoin: "group.static_rejoin",

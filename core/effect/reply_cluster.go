@@ -11,5 +11,5 @@ func (*QuorumMessagesTaken) body()     {}
 func (*ImageFetched) body()            {}
 
 // Forwarded as a reply is the controller's own answer to a client's request that was forwarded: its Response goes to
-// the client as it is. It has no Code then: who cannot forward answers for itself.
+// the client as it is. It has no Code then: who cannot forward answers for itself. Without a Response the controller may have decided.
 func (*Forwarded) body() {}

@@ -212,15 +212,8 @@ func askedOf(ev broker.Event) (to effect.RequestID, ask effect.CallBody) {
 		return ev.To, &ev.Ask
 	case *broker.FetchImage:
 		return ev.To, &ev.Ask
-	case *broker.CreateTopics:
-		m := &effect.CreateMissing{Timeout: 5e9}
-		for i := range ev.Topics {
-			if ev.Topics[i].PartitionCount != -1 || ev.Topics[i].ReplicationFactor != -1 {
-				return ev.To, nil
-			}
-			m.Names = append(m.Names, ev.Topics[i].Name)
-		}
-		return ev.To, m
+	case *broker.CreateMissing:
+		return ev.To, &ev.Ask
 	}
 	return effect.RequestID{}, nil
 }

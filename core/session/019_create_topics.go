@@ -14,6 +14,15 @@ func (s *Session) receiveCreateTopics(rq *request, out *Out) {
 	if !s.decode(rq, &in, out) {
 		return
 	}
+	if s.peer != model.NoNode && !rq.slot.envelope.is {
+		// What a client asks of another node comes in an envelope: this is what the node itself wants for its clients.
+		ev := &broker.CreateMissing{To: rq.id, Ask: effect.CreateMissing{Timeout: model.Time(in.TimeoutMs) * 1e6}}
+		for i := range in.Topics {
+			ev.Ask.Names = append(ev.Ask.Names, in.Topics[i].Name)
+		}
+		out.Events = append(out.Events, ev)
+		return
+	}
 	ev := &broker.CreateTopics{To: rq.id, Origin: s.origin(rq), ValidateOnly: in.ValidateOnly}
 	for i := range in.Topics {
 		t := &in.Topics[i]

@@ -87,6 +87,10 @@ func (s *Session) origin(rq *request) broker.Origin {
 
 // forwarded gives a client the controller's answer, header and all.
 func (s *Session) forwarded(sl *slot, in *effect.Forwarded, out *Out) {
+	if in.Response == nil {
+		s.closeFor(CloseUndecided, out, "the controller was asked for a %v, and whether it has decided is not known", sl.key)
+		return
+	}
 	var r protocol.Reader
 	r.Reset(in.Response, s.config.Budget)
 	if id := protocol.ReadResponseHeader(&r, sl.key, sl.version); r.Err() != nil || id != sl.correlation {

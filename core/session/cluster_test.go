@@ -11,6 +11,7 @@ import (
 
 	"github.com/weirmq/weir/core/broker"
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/metadata"
 	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/protocol"
 )
@@ -99,6 +100,12 @@ func answerOf(ev broker.Event, code int16) (effect.RequestID, effect.Body) {
 		return ev.To, &effect.QuorumMessagesTaken{Code: code}
 	case *broker.FetchImage:
 		return ev.To, &effect.ImageFetched{Code: code, ID: ev.Ask.ID, Leader: model.NoNode, LeaderEpoch: -1, Bytes: []byte("image")}
+	case *broker.CreateMissing:
+		a := &effect.TopicsCreated{}
+		for _, name := range ev.Ask.Names {
+			a.Topics = append(a.Topics, effect.TopicCreated{Name: name, Code: code})
+		}
+		return ev.To, a
 	case *broker.CreateTopics:
 		a := &effect.TopicsCreated{}
 		for i := range ev.Topics {
@@ -258,6 +265,33 @@ func TestAReplicasFetchSaysWhoseItIs(t *testing.T) {
 	s.Receive(1000, frame(kmsg.NewPtrFetchRequest(), 12, 5), &out)
 	if ev := out.Events[0].(*broker.Fetch); ev.Replica != model.NoNode {
 		t.Errorf("a client's fetch is of replica %d", ev.Replica)
+	}
+}
+
+// What clients of another node ask for comes in an envelope. What the node wants for them it asks for itself, and may have
+// topics of the cluster's own.
+func TestTopicsThatANodeAsksForAreEnsured(t *testing.T) {
+	s, out := newSession(), Out{}
+	s.peer = 2
+	s.Receive(1000, frame(createTopics("orders", metadata.OffsetsTopic), 7, 5), &out)
+	ev, is := out.Events[0].(*broker.CreateMissing)
+	if !is || !slices.Equal(ev.Ask.Names, []string{"orders", metadata.OffsetsTopic}) {
+		t.Fatalf("%+v", out.Events[0])
+	}
+	s, out = newSession(), Out{}
+	s.Receive(1000, frame(createTopics(metadata.OffsetsTopic), 7, 5), &out)
+	if _, is := out.Events[0].(*broker.CreateTopics); !is {
+		t.Errorf("a client's: %+v", out.Events[0])
+	}
+}
+
+// It may have been decided. The client is not blamed for it, and finds out by asking again.
+func TestAClientWhoseRequestTheControllerDoesNotAnswerIsLeft(t *testing.T) {
+	s, out := newSession(), Out{}
+	s.Receive(1000, frame(createTopics("orders"), 7, 5), &out)
+	s.Replied(effect.Reply{To: out.Events[0].(*broker.CreateTopics).To, Body: &effect.Forwarded{}}, &out)
+	if out.Close == "" || out.CloseKind != CloseUndecided || len(out.Frames) > 0 {
+		t.Errorf("closed for %q, of kind %d", out.Close, out.CloseKind)
 	}
 }
 

@@ -109,7 +109,7 @@ type Out struct {
 	CloseKind CloseKind
 }
 
-// CloseKind is what a client did to have its connection closed.
+// CloseKind is why a connection is closed.
 type CloseKind uint8
 
 // The kinds of reasons.
@@ -117,6 +117,7 @@ const (
 	CloseMalformed CloseKind = iota // it sent what cannot be understood
 	CloseUnserved                   // it asked for a key or version that is not served
 	CloseRefused                    // it was refused something and wants no answers: it is told like this
+	CloseUndecided                  // nobody knows whether the controller has decided its request: it is to ask again
 )
 
 // Reset empties the Out and keeps its memory.

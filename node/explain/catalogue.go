@@ -89,7 +89,7 @@ var clustering = []Entry{
 	{
 		NoController, "the cluster has no controller that answers",
 		"A majority of the voters does not run or cannot reach each other, or an election is under way, which takes a second.",
-		"Start the voters of controller.quorum.voters that are down. Records are still written and read where a leader is in place; nothing else changes.", inCLI,
+		"Start the voters of controller.quorum.voters that are down. Without a majority of them leaders stop serving, too, after some seconds: another could lead by then.", inBoth,
 	},
 	{
 		NotDrained, "the node still holds replicas",

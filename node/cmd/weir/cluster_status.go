@@ -136,9 +136,12 @@ func (a *app) printStatus(s *survey) error {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "cluster %s: %s\n", s.cluster.ID, health)
-	if s.quorum != nil {
+	switch {
+	case s.isLost:
+		b.WriteString("controller: none answers; what follows is what the nodes that do knew last\n")
+	case s.quorum != nil:
 		fmt.Fprintf(&b, "controller: node %d, epoch %d, of %s\n", s.quorum.Leader, s.quorum.LeaderEpoch, amount(len(s.quorum.Voters), "voter"))
-	} else {
+	default:
 		fmt.Fprintf(&b, "controller: node %d\n", s.controller())
 	}
 	fmt.Fprintf(&b, "partitions: %d of %s; %d without a leader, %d under-replicated, %d under min.insync.replicas, %d being moved\n\n",

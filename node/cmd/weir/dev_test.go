@@ -87,6 +87,10 @@ func TestDevRunsNodesThatDoNotVote(t *testing.T) {
 	if code, out, errs := weir(t, "", "consume", "orders", "-e", "--offset", "start", "-b", addrs[0]); code != 0 || out != "1\n2\n3\n" {
 		t.Errorf("%q %s", out, errs)
 	}
+	// It is no controller: it has that make the topic which keeps groups' offsets.
+	if code, out, errs := weir(t, "", "consume", "orders", "--group", "first", "--offset", "start", "--until", "end", "--timeout", "30s", "-b", addrs[3]); code != 0 || out != "1\n2\n3\n" {
+		t.Errorf("%q %s", out, errs)
+	}
 	_, out, _ := weir(t, "", "topic", "describe", "orders", "-b", addrs[0])
 	leads := false
 	for _, line := range strings.Split(out, "\n")[2:] {

@@ -261,6 +261,30 @@ func TestASmallLimitOfRequestsDoesNotKeepNodesFromEachOther(t *testing.T) {
 	c.eventually("all of it is known", func(s statusJSON) bool { return s.Partitions == 1000 && s.Healthy })
 }
 
+// Who asks what is wrong is told while it lasts, by the nodes that are left.
+func TestALostQuorumIsSaidToBeLost(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 3)
+	c.do("", "topic", "create", "orders", "--partitions", "3")
+	c.stop(2)
+	c.stop(3)
+	for begin := time.Now(); ; {
+		code, out, errs := c.run("", "cluster", "health", "--timeout", "60s")
+		if code != 1 || errs != "" {
+			t.Errorf("exit code %d\n%s%s", code, out, errs)
+		}
+		if strings.HasPrefix(out, "no-controller: ") {
+			break
+		}
+		if time.Since(begin) > 30*time.Second { // the controller finds out by itself that it is none
+			t.Fatal(out)
+		}
+	}
+	if out := c.do("", "cluster", "status", "--timeout", "60s"); !strings.Contains(out, "controller: none answers") {
+		t.Error(out)
+	}
+}
+
 func TestHealthSaysWhatIsWrongAndWhy(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3)

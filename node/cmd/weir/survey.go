@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -19,6 +20,7 @@ import (
 type survey struct {
 	cluster admin.Cluster
 	quorum  *admin.Quorum // nil: the cluster does not tell
+	isLost  bool          // there is no controller: what nodes say is what they knew last
 	topics  []admin.TopicDescription
 	moves   []admin.Move
 	// inSyncMin is min.insync.replicas of the topics that have fewer replicas in sync than they have, as far as it is told.
@@ -26,23 +28,56 @@ type survey struct {
 	moving    map[admin.Partition]*admin.Move // moves by partition, once one was asked for
 }
 
-// look takes a survey. What a cluster of another kind cannot tell is left out.
+// controllerPatience is how long a controller is waited for: longer than it takes to elect another. Who asks what is wrong with a cluster
+// is not to wait for as long as it is.
+const controllerPatience = 4 * time.Second
+
+// errNoController says that nobody answers for the controller.
+var errNoController = errors.New("no controller answers")
+
+// ofController asks what only the controller can answer.
+func ofController(ctx context.Context, ask func(ctx context.Context) error) error {
+	patient, cancel := context.WithTimeout(ctx, controllerPatience)
+	defer cancel()
+	err := ask(patient)
+	if err != nil && patient.Err() != nil && ctx.Err() == nil {
+		return errNoController
+	}
+	return err
+}
+
+// look takes a survey. What a cluster of another kind cannot tell is left out, and what only a controller knows, if there is none.
 func look(ctx context.Context, ad *admin.Admin) (*survey, error) {
 	s := &survey{inSyncMin: map[string]int{}}
 	var err error
 	if s.cluster, err = describeBrokers(ctx, ad); err != nil {
 		return nil, err
 	}
-	if q, err := ad.DescribeQuorum(ctx); err == nil {
-		s.quorum = &q
-	} else if !untold(err) && !errors.Is(err, kerr.NotController) {
+	err = ofController(ctx, func(ctx context.Context) error {
+		q, err := ad.DescribeQuorum(ctx)
+		if err == nil {
+			s.quorum = &q
+		}
+		return err
+	})
+	switch {
+	case err == nil, untold(err), errors.Is(err, kerr.NotController):
+	case errors.Is(err, errNoController):
+		s.isLost = true
+	default:
 		return nil, err
 	}
 	if s.topics, err = describePartitions(ctx, ad); err != nil {
 		return nil, err
 	}
-	if s.moves, err = ad.ListReassignments(ctx); err != nil && !untold(err) && !errors.Is(err, kerr.NotController) {
-		return nil, err
+	if !s.isLost {
+		err = ofController(ctx, func(ctx context.Context) (err error) {
+			s.moves, err = ad.ListReassignments(ctx)
+			return err
+		})
+		if err != nil && !untold(err) && !errors.Is(err, kerr.NotController) && !errors.Is(err, errNoController) {
+			return nil, err
+		}
 	}
 	for i := range s.topics {
 		t := &s.topics[i]
@@ -131,6 +166,9 @@ func (s *survey) votes(id int32) *admin.QuorumMember {
 
 // controller is the node that decides; -1 if nobody is known.
 func (s *survey) controller() int32 {
+	if s.isLost {
+		return -1
+	}
 	if s.quorum != nil {
 		return s.quorum.Leader
 	}
