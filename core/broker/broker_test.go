@@ -248,13 +248,17 @@ func (w *world) event(t *testing.T, d *datadriven.TestData, lookup effect.Lookup
 		d.MaybeScanArgs(t, "acks", &acks)
 		at := 1000
 		d.MaybeScanArgs(t, "time", &at)
+		id, epoch, seq := model.NoProducerID, model.NoProducerEpoch, int(model.NoSequence)
+		if d.MaybeScanArgs(t, "seq", &seq) {
+			id, epoch = 7, 0
+		}
 		name, partition := target(t, d)
 		return &Produce{To: to, Acks: int16(acks), Wall: 1000, Parts: []ProducePart{{
 			Topic: TopicRef{Name: name}, Partition: partition, Batch: make([]byte, bytes),
 			Header: record.Header{
 				RecordCount: int32(count), LastOffsetDelta: int32(count - 1), SizeBytes: bytes,
 				MinTimestamp: model.Timestamp(at), MaxTimestamp: model.Timestamp(at),
-				ProducerID: model.NoProducerID, ProducerEpoch: model.NoProducerEpoch, BaseSequence: model.NoSequence,
+				ProducerID: id, ProducerEpoch: epoch, BaseSequence: model.Sequence(seq),
 			},
 		}}}
 	case "fetch":

@@ -75,7 +75,9 @@ type Produce struct {
 	Deadline   model.Time      // when the client waits no longer; 0: it waits for ever
 	Header     record.Header
 	Batch      []byte
-	own        bool // the node's own: nobody is answered
+	// IsDoubted says that another may lead by now, who has more of the log: what is final, unless it is right whoever leads, is not said then.
+	IsDoubted bool
+	own       bool // the node's own: nobody is answered
 }
 
 // Produce decides about a batch: refused, a duplicate, or appended. With acks=all the answer comes when the high watermark
@@ -93,6 +95,10 @@ func (r *Replica) Produce(in Produce, now model.Time, out *effect.Set) {
 		r.refuse(in, kerr.InvalidProducerEpoch.Code, fmt.Sprintf("producer %d has a newer epoch than %d", in.Header.ProducerID, in.Header.ProducerEpoch), out)
 		return
 	case log.OutOfOrder:
+		if in.IsDoubted {
+			r.refuse(in, kerr.NotLeaderForPartition.Code, "the sequence does not follow here, and another node may lead by now", out)
+			return
+		}
 		out.Marks.Set(effect.MarkProduceOutOfOrder)
 		why := fmt.Sprintf("producer %d epoch %d: sequence %d, expected %d",
 			in.Header.ProducerID, in.Header.ProducerEpoch, in.Header.BaseSequence, verdict.Expected)

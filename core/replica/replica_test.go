@@ -53,7 +53,7 @@ func TestScenarios(t *testing.T) {
 						LastOffsetDelta: int32(count - 1), RecordCount: int32(count), SizeBytes: bytes,
 						ProducerID: model.ProducerID(id), ProducerEpoch: model.ProducerEpoch(epoch), BaseSequence: model.Sequence(seq),
 					},
-					Batch: make([]byte, bytes),
+					Batch: make([]byte, bytes), IsDoubted: d.HasArg("doubted"),
 				}, now, &out)
 				requests++
 			case "durable":
