@@ -281,6 +281,7 @@ func (a *app) groupLagCommand(k *connection) *cobra.Command {
   weir group lag billing --output json | jq .lag`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return k.withAdmin(cmd.Context(), func(ctx context.Context, ad *admin.Admin) error {
+				asked := names
 				if len(names) == 0 {
 					groups, err := ad.ListGroups(ctx)
 					if err != nil {
@@ -300,7 +301,10 @@ func (a *app) groupLagCommand(k *connection) *cobra.Command {
 					}
 					lines = append(lines, d.lag()...)
 				}
-				return errors.Join(a.printLag(lines), errors.Join(errs...))
+				if err := errors.Join(errs...); err != nil && len(lines) == 0 {
+					return err // nothing can be said of the groups that there are
+				}
+				return errors.Join(a.printLag(lines, asked), errors.Join(errs...))
 			})
 		},
 	}
@@ -325,12 +329,17 @@ func (d *groupDescription) lag() []lagLine {
 	return lines
 }
 
-func (a *app) printLag(lines []lagLine) error {
+// printLag prints the lag of the groups that were asked for; none is all.
+func (a *app) printLag(lines []lagLine, asked []string) error {
 	if a.json() {
 		return a.printLines(len(lines), func(i int) any { return &lines[i] })
 	}
 	if len(lines) == 0 {
-		a.say("no group has committed anything")
+		if len(asked) > 0 {
+			a.say("%s: nothing has been committed", strings.Join(asked, ", "))
+		} else {
+			a.say("no group has committed anything")
+		}
 		return nil
 	}
 	rows := make([][]string, len(lines))

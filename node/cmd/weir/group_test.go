@@ -50,6 +50,9 @@ func TestGroupsAreDescribedMovedAndDeleted(t *testing.T) {
 	do("", "topic", "create", "t", "--partitions", "2")
 	do("a\nb\nc\n", "produce", "t", "-p", "0")
 	do("d\ne\n", "produce", "t", "-p", "1")
+	if code, _, errs := weir(t, "", "group", "lag", "billing", "-b", b.Addr()); code != 1 || !strings.HasPrefix(errs, "error group-not-found:") {
+		t.Errorf("the lag of nobody: exit code %d: %s", code, errs)
+	}
 	c := member(t, b.Addr(), "billing", "t", 5)
 	do("f\n", "produce", "t", "-p", "1")
 
@@ -71,6 +74,17 @@ func TestGroupsAreDescribedMovedAndDeleted(t *testing.T) {
 	}
 	fails("error group-not-empty:", "group", "seek", "billing", "--to", "start", "--execute")
 	fails("error group-not-empty:", "group", "delete", "billing")
+	// Reads what is there and says nothing of it.
+	busy, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()), kgo.ConsumerGroup("busy"), kgo.ConsumeTopics("t"), kgo.DisableAutoCommit())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	for !strings.Contains(do("", "group", "ls", "busy"), "Stable") {
+		time.Sleep(20 * time.Millisecond)
+	}
+	fails("error group-not-empty: group \"busy\" has 1 member,", "group", "seek", "busy", "--to", "start", "--execute")
+	busy.Close()
 	fails("did you mean billing?", "group", "describe", "biling")
 	fails("where to?", "group", "seek", "billing")
 	c.Close()
@@ -154,7 +168,7 @@ func TestWhyNamesTheCause(t *testing.T) {
 		"slow":        {func(b, a *groupDescription) { set(b, 10, 20); set(a, 20, 120) }, "problem group g: it falls behind: 10 records a second are written, 1 are read"},
 		"catching up": {func(b, a *groupDescription) { set(b, 10, 1000); set(a, 510, 1010) }, "which takes about 10s"},
 		"keeping up":  {func(b, a *groupDescription) { set(b, 100, 110); set(a, 200, 210) }, "it keeps up"},
-		"retention":   {func(b, a *groupDescription) { set(b, 10, 90); set(a, 10, 90); a.Partitions[0].Start = 50 }, "retention has removed what is before 50"},
+		"retention":   {func(b, a *groupDescription) { set(b, 10, 90); set(a, 10, 90); a.Partitions[0].Start = 50 }, "retention or DeleteRecords has removed what is before 50"},
 		"recreated":   {func(_, a *groupDescription) { set(a, 10, 4) }, "past the end at 4"},
 		"topic gone":  {func(_, a *groupDescription) { a.Partitions[0].Error = "there is no such topic" }, "problem t/0: there is no such topic"},
 		"rebalancing": {func(b, a *groupDescription) { b.State, a.State = "PreparingRebalance", "CompletingRebalance" }, "dividing its partitions anew at both looks"},

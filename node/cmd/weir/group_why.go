@@ -125,7 +125,7 @@ func examine(before, after *groupDescription, between time.Duration) []finding {
 			continue
 		}
 		if l.Committed >= 0 && l.Start > l.Committed {
-			problem(subject, fmt.Sprintf("it is to go on at %d, but retention has removed what is before %d", l.Committed, l.Start),
+			problem(subject, fmt.Sprintf("it is to go on at %d, but retention or DeleteRecords has removed what is before %d", l.Committed, l.Start),
 				"records were missed; the members' auto.offset.reset says where they go on")
 		}
 		if l.Committed > l.End && l.End >= 0 {
