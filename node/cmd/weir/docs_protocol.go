@@ -123,7 +123,7 @@ in the metadata log, and wins over the file.
 		if limits == "" {
 			limits = s.Range
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", p.Name, strings.ReplaceAll(p.Type, "|", "or"), shownDefault(p.Default), limits, yesNo(yes), p.Doc)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", p.Name, strings.ReplaceAll(p.Type, "|", "or"), shownDefault(p.Default), limits, yesNo(yes), propertyDoc(&p))
 	}
 	b.WriteString("\nThese are changed while the node runs only; a file does not take them.\n\n| name | type | default | range | meaning |\n|---|---|---|---|---|\n")
 	for _, s := range metadata.Settings() {

@@ -89,11 +89,19 @@ func propertyHelp() string {
 			value = `""`
 		}
 		fmt.Fprintf(&b, "  %s (%s, default %s)\n", p.Name, p.Type, value)
-		for _, line := range wrap(p.Doc, 100) {
+		for _, line := range wrap(propertyDoc(&p), 100) {
 			fmt.Fprintf(&b, "      %s\n", line)
 		}
 	}
 	return strings.TrimRight(b.String(), "\n")
+}
+
+// propertyDoc is what a property does, and how else it may be spelt.
+func propertyDoc(p *config.Property) string {
+	if also := p.Spellings(); len(also) > 0 {
+		return p.Doc + " Taken as well: " + strings.Join(also, ", ") + "."
+	}
+	return p.Doc
 }
 
 // wrap breaks text into lines of at most width characters.
