@@ -17,6 +17,7 @@ func (a *app) nodeCommand() *cobra.Command {
 	var set []string
 	c := &cobra.Command{
 		Use: "node", Short: "Start a node, or list, drain, add and remove the nodes of a cluster", Args: cobra.NoArgs,
+		Annotations: map[string]string{aloneKey: "starts a node"},
 		Long: `Start a broker as configured by a file in Kafka's server.properties form, by environment variables
 (WEIR_NUM_PARTITIONS for num.partitions) and by flags; later ones win.
 
