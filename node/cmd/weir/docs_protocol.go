@@ -102,6 +102,9 @@ under the name in the last column: set for this broker, else for all brokers, el
 		}
 	}
 	b.WriteString(`
+min.insync.replicas counts as at most the number of replicas that a partition has, as in Kafka: set to 2, it asks for one
+replica where there is one, and for two where there are two or more.
+
 ## Nodes
 
 In the node's file, in an environment variable (WEIR_NUM_PARTITIONS for num.partitions) or by a flag, ` + "`--set name=value`" + `.
