@@ -67,10 +67,10 @@ func TestOldRecordsAreTrimmed(t *testing.T) {
 	do("", "topic", "create", "t", "--partitions", "2")
 	do("0\n1\n2\n3\n4\n", "produce", "t", "-p", "0")
 	do("0\n1\n2\n", "produce", "t", "-p", "1")
-	if out := do("", "topic", "trim", "t", "--before", "4", "--dry-run"); out != "PARTITION  BEFORE  WOULD-DELETE\n0          4       4\n1          3       3\n" {
+	if out := do("", "topic", "trim", "t", "--before", "4", "--dry-run"); out != "PARTITION  BEFORE  WOULD-DELETE  NOTE\n0          4       4             -\n1          3       3             4-is-beyond-the-end:-all-of-it\n" {
 		t.Errorf("a dry run says\n%s", out)
 	}
-	if out := do("", "topic", "trim", "t", "--before", "2", "-p", "0"); out != "PARTITION  START  DELETED\n0          2      2\n" {
+	if out := do("", "topic", "trim", "t", "--before", "2", "-p", "0"); out != "PARTITION  START  DELETED  NOTE\n0          2      2        -\n" {
 		t.Errorf("trimming says\n%s", out)
 	}
 	if out := do("", "consume", "t", "-e", "-p", "0"); out != "2\n3\n4\n" {
@@ -83,6 +83,22 @@ func TestOldRecordsAreTrimmed(t *testing.T) {
 	}
 	if out := do("", "consume", "t", "--offset", "0", "--until", "end"); out != "2\n3\n4\n" {
 		t.Errorf("what is left: %q", out)
+	}
+	if out := do("", "topic", "trim", "t", "--before", "+3", "--dry-run"); strings.Contains(out, "0          5       3             5") || !strings.Contains(out, "6-is-beyond-the-end") {
+		t.Errorf("three more, where there are three and none: %s", out)
+	}
+	if out := do("", "topic", "trim", "t", "--before", "1000", "-p", "0"); out != "PARTITION  START  DELETED  NOTE\n0          5      3        1000-is-beyond-the-end:-all-of-it\n" {
+		t.Errorf("trimming all says\n%s", out)
+	}
+}
+
+func TestTheQuestionNamesPartitionsOfWhichNothingIsLeft(t *testing.T) {
+	lines := []trimLine{{Topic: "t", Deleted: 1}, {Topic: "t", Partition: 1, Deleted: 1, Note: "9 is beyond the end: all of it"}, {Topic: "t", Partition: 2, Note: "there is nothing"}}
+	if got := emptied(lines); got != ", everything in t/1 (9 is beyond the end: all of it)" {
+		t.Errorf("it asks with %q", got)
+	}
+	if got := emptied(lines[:1]); got != "" {
+		t.Errorf("where something is left it asks with %q", got)
 	}
 }
 
