@@ -241,7 +241,7 @@ func (a *app) printGroup(d *groupDescription) error {
 	if d.Strategy != "" {
 		strategy = ", strategy " + d.Strategy
 	}
-	if _, err := fmt.Fprintf(a.stdout, "group %s, %s%s, %d members, lag %d\n", d.Group, d.State, strategy, len(d.Members), d.Lag); err != nil {
+	if _, err := fmt.Fprintf(a.stdout, "group %s, %s%s, %s, lag %d\n", d.Group, d.State, strategy, amount(len(d.Members), "member"), d.Lag); err != nil {
 		return err
 	}
 	if len(d.Members) > 0 {
@@ -446,7 +446,7 @@ func (a *app) groupDeleteOffsetsCommand(k *connection) *cobra.Command {
 				if err := ad.DeleteGroupOffsets(ctx, names[0], gone); err != nil {
 					return err
 				}
-				return a.print(map[string]any{"group": names[0], "forgotten": len(gone)}, "%s forgot %d partitions\n", names[0], len(gone))
+				return a.print(map[string]any{"group": names[0], "forgotten": len(gone)}, "%s forgot %s\n", names[0], amount(len(gone), "partition"))
 			})
 		},
 	}

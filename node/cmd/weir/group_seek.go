@@ -337,9 +337,9 @@ func (a *app) printSeek(group string, lines []seekLine, executed bool) error {
 		return err
 	}
 	if executed {
-		a.say("%s moved in %d partitions", group, changed)
+		a.say("%s moved in %s", group, amount(changed, "partition"))
 	} else {
-		a.say("nothing was changed; --execute moves %s in %d partitions", group, changed)
+		a.say("nothing was changed; --execute moves %s in %s", group, amount(changed, "partition"))
 	}
 	return nil
 }

@@ -119,7 +119,7 @@ partitions from then on.`,
 					}
 					err := ad.CreatePartitions(ctx, t.Name, count)
 					if err == nil {
-						err = a.print(map[string]any{"altered": t.Name, "partitions": count}, "%s has %d partitions now\n", t.Name, count)
+						err = a.print(map[string]any{"altered": t.Name, "partitions": count}, "%s has %s now\n", t.Name, amount(int(count), "partition"))
 					}
 					errs = append(errs, err)
 				}

@@ -52,6 +52,10 @@ func TestReadmeWorks(t *testing.T) {
 	do := on(t, weirtest.Start(t))
 	do("", "topic", "create", "greetings", "--partitions", "3")
 	do("hello, weir\n", "produce", "greetings")
+	do("", "topic", "create", "small")
+	if out := do("", "topic", "describe", "small"); !strings.Contains(out, ", 1 partition\n") {
+		t.Errorf("one partition is described as %s", out)
+	}
 	if out := do("", "consume", "greetings", "--from", "beginning", "--stop-at-end"); out != "hello, weir\n" {
 		t.Errorf("consumed %q", out)
 	}
