@@ -39,12 +39,7 @@ func resource(ctx context.Context, ad *admin.Admin, args []string) (admin.Resour
 	case "broker":
 		if len(args) > 1 {
 			if id, err := strconv.ParseInt(args[1], 10, 32); err == nil {
-				// The clients would wait for a broker that does not exist as for one that is starting.
-				s := &survey{}
-				if s.cluster, err = describeBrokers(ctx, ad); err == nil {
-					_, err = s.mustNode(int32(id))
-				}
-				return admin.OfBroker(int32(id)), args[2:], err
+				return admin.OfBroker(int32(id)), args[2:], answers(ctx, ad, int32(id))
 			}
 		}
 		c, err := ad.DescribeCluster(ctx)
@@ -65,6 +60,20 @@ func resource(ctx context.Context, ad *admin.Admin, args []string) (admin.Resour
 		return admin.OfTopic(args[1]), args[2:], nil
 	}
 	return admin.Resource{}, nil, usage("%q has no settings: topic NAME, broker [ID], cluster and group NAME have", args[0])
+}
+
+// answers fails for a broker that nobody can ask: the clients would wait for it as for one that is starting.
+func answers(ctx context.Context, ad *admin.Admin, id int32) error {
+	s := &survey{}
+	var err error
+	if s.cluster, err = describeBrokers(ctx, ad); err != nil {
+		return err
+	}
+	n, err := s.mustNode(id)
+	if err == nil && n.Fenced {
+		err = fail(explain.NodeDown, "", fmt.Errorf("node %d is not counted on, and its settings are its own to tell and to change", id))
+	}
+	return err
 }
 
 // completeResource completes KIND NAME.
