@@ -94,13 +94,13 @@ func newIdentity(node model.NodeID, cluster string) storage.Identity {
 	return made
 }
 
-// fits refuses the data of another node or cluster than are configured.
+// fits refuses the data of another node or cluster than are configured, with the error that the engine would refuse it with.
 func fits(path string, id storage.Identity, node model.NodeID, cluster string) error {
 	if cluster != "" && id.ClusterID != cluster {
-		return fmt.Errorf("%s: the data is of cluster %s, and this node is configured to be of %s (cluster.id)", path, id.ClusterID, cluster)
+		return fmt.Errorf("%s: %w: the data is of cluster %s, and this node is configured to be of %s (cluster.id)", path, storage.ErrIdentity, id.ClusterID, cluster)
 	}
 	if id.NodeID != node {
-		return fmt.Errorf("%s: the data is of node %d, and this node is configured to be %d (node.id)", path, id.NodeID, node)
+		return fmt.Errorf("%s: %w: the data is of node %d, and this node is configured to be %d (node.id)", path, storage.ErrIdentity, id.NodeID, node)
 	}
 	return nil
 }

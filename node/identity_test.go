@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/weirmq/weir/core/effect"
+	"github.com/weirmq/weir/core/model"
 	"github.com/weirmq/weir/core/storage"
 	"github.com/weirmq/weir/node/disk"
 )
@@ -34,11 +35,10 @@ func TestIdentityIsMadeOnceAndKept(t *testing.T) {
 
 func TestIdentityThatDoesNotFitIsRefused(t *testing.T) {
 	for content, says := range map[string]string{
-		"version=1\ncluster.id=abc\nnode.id=4\n":    "the data is of node 4",
-		"version=1\nnode.id=3\n":                    "no cluster.id",
-		"version=1\ncluster.id=abc\nnode.id=3\n":    "no directory.id",
-		"":                                          "no cluster.id",
-		"cluster.id=abc\nnode.id=three\n":           "not a number",
+		"version=1\nnode.id=3\n":                 "no cluster.id",
+		"version=1\ncluster.id=abc\nnode.id=3\n": "no directory.id",
+		"":                                       "no cluster.id",
+		"cluster.id=abc\nnode.id=three\n":        "not a number",
 		"cluster.id=abc\nnode.id=99999999999999999": "not a number",
 	} {
 		dir := t.TempDir()
@@ -47,6 +47,24 @@ func TestIdentityThatDoesNotFitIsRefused(t *testing.T) {
 		}
 		if _, err := loadIdentity(dir, 3, ""); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", content, err)
+		}
+	}
+}
+
+func TestTheDataOfAnotherNodeOrClusterIsRefusedAsTheEngineRefusesIt(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := loadIdentity(dir, 3, "one"); err != nil {
+		t.Fatal(err)
+	}
+	for says, of := range map[string]struct {
+		node    model.NodeID
+		cluster string
+	}{
+		"the data is of node 3":      {4, "one"},
+		"the data is of cluster one": {3, "another"},
+	} {
+		if _, err := loadIdentity(dir, of.node, of.cluster); !errors.Is(err, storage.ErrIdentity) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%+v: %v", of, err)
 		}
 	}
 }

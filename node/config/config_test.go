@@ -23,6 +23,25 @@ func load(t *testing.T, file string, environ []string, settings ...Setting) (Con
 	return Load(path, environ, settings)
 }
 
+func TestEverySpellingIsOfAPropertyThatTakesIt(t *testing.T) {
+	for _, p := range Properties() {
+		for _, name := range append(p.Spellings(), p.Name) {
+			c := Default()
+			if known, err := c.Set(name, p.Default); !known && err != nil || Spelt(name) != p.Name {
+				t.Errorf("%s is said to be %q, not %s: %v", name, Spelt(name), p.Name, err)
+			}
+		}
+	}
+	for _, name := range []string{"log.retention.hours", "log.retention.minutes"} {
+		if Spelt(name) != "log.retention.ms" {
+			t.Errorf("%s is %q", name, Spelt(name))
+		}
+	}
+	if other := Spelt("zookeeper.connect"); other != "" {
+		t.Errorf("what means nothing here is said to be %q", other)
+	}
+}
+
 func TestFileOfKafkaIsUnderstood(t *testing.T) {
 	c, ignored, err := load(t, strings.Join([]string{
 		"# a broker", "! of ours", "broker.id=7", "listeners=PLAINTEXT://0.0.0.0:19092",

@@ -125,10 +125,7 @@ func fromEnviron(environ []string) []Setting {
 func names() []string {
 	var out []string
 	for i := range properties {
-		out = append(append(out, properties[i].Name), properties[i].Aliases...)
-		for name := range properties[i].scales {
-			out = append(out, name)
-		}
+		out = append(append(out, properties[i].Name), properties[i].Spellings()...)
 	}
 	slices.Sort(out)
 	return out

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"net"
 	"slices"
@@ -25,6 +26,21 @@ type Property struct {
 
 // Value is what the property is set to in a configuration.
 func (p *Property) Value(c *Config) string { return p.get(c) }
+
+// Spellings are the other names under which the property is taken, in its own unit or in another.
+func (p *Property) Spellings() []string {
+	return slices.Sorted(slices.Values(slices.AppendSeq(slices.Clone(p.Aliases), maps.Keys(p.scales))))
+}
+
+// Spelt is the name of the property that a name sets, be it its own or another spelling; "" if there is none.
+func Spelt(name string) string {
+	for i := range properties {
+		if p := &properties[i]; p.Name == name || slices.Contains(p.Spellings(), name) {
+			return p.Name
+		}
+	}
+	return ""
+}
 
 // Properties lists every property, by name.
 func Properties() []Property { return slices.Clone(properties) }

@@ -163,7 +163,7 @@ func (a *app) printFigures(f *figures) error {
 		return a.printJSON(f)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %d records, %s in %.2f s\n", f.Work, f.Records, size(f.Bytes), f.Seconds)
+	fmt.Fprintf(&b, "%s %s, %s in %.2f s\n", f.Work, amount(f.Records, "record"), size(f.Bytes), f.Seconds)
 	fmt.Fprintf(&b, "throughput  %.0f records/s, %.1f MB/s\n", f.RecordsPerSecond, f.MBPerSecond)
 	line := func(name string, l *report.Latency) {
 		if l != nil {
@@ -180,7 +180,7 @@ func (a *app) printFigures(f *figures) error {
 	fmt.Fprintf(&b, "setting     %s\n", pairs(f.Setting))
 	fmt.Fprintf(&b, "machine     %s\n", f.facts)
 	if f.Failed > 0 {
-		fmt.Fprintf(&b, "failed      %d records\n", f.Failed)
+		fmt.Fprintf(&b, "failed      %s\n", amount(f.Failed, "record"))
 	}
 	_, err := fmt.Fprint(a.stdout, b.String())
 	return err

@@ -61,7 +61,7 @@ func (a *app) runBenchConsume(ctx context.Context, k *connection, settings *meas
 	all.Wait()
 	f := m.stop("consumed", map[string]any{"transport": k.transport, "consumers": consumers, "topic": topic})
 	if f.Records < records && ctx.Err() == nil {
-		a.say("the topic held only %d records for these consumers", f.Records)
+		a.say("the topic held only %s for these consumers", amount(f.Records, "record"))
 	}
 	return errors.Join(a.show(f, settings.html), clientError(errors.Join(errs...)))
 }

@@ -161,7 +161,7 @@ func (a *app) printStatus(s *survey) error {
 }
 
 // amount is "1 voter" or "3 voters".
-func amount(n int, noun string) string {
+func amount[N int | int64](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

@@ -9,8 +9,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/clients/admin"
+	"github.com/weirmq/weir/node/config"
 	"github.com/weirmq/weir/node/explain"
 )
 
@@ -37,7 +39,7 @@ func resource(ctx context.Context, ad *admin.Admin, args []string) (admin.Resour
 	case "broker":
 		if len(args) > 1 {
 			if id, err := strconv.ParseInt(args[1], 10, 32); err == nil {
-				return admin.OfBroker(int32(id)), args[2:], nil
+				return admin.OfBroker(int32(id)), args[2:], answers(ctx, ad, int32(id))
 			}
 		}
 		c, err := ad.DescribeCluster(ctx)
@@ -58,6 +60,20 @@ func resource(ctx context.Context, ad *admin.Admin, args []string) (admin.Resour
 		return admin.OfTopic(args[1]), args[2:], nil
 	}
 	return admin.Resource{}, nil, usage("%q has no settings: topic NAME, broker [ID], cluster and group NAME have", args[0])
+}
+
+// answers fails for a broker that nobody can ask: the clients would wait for it as for one that is starting.
+func answers(ctx context.Context, ad *admin.Admin, id int32) error {
+	s := &survey{}
+	var err error
+	if s.cluster, err = describeBrokers(ctx, ad); err != nil {
+		return err
+	}
+	n, err := s.mustNode(id)
+	if err == nil && n.Fenced {
+		err = fail(explain.NodeDown, "", fmt.Errorf("node %d is not counted on, and its settings are its own to tell and to change", id))
+	}
+	return err
 }
 
 // completeResource completes KIND NAME.
@@ -186,7 +202,8 @@ func (a *app) configGetCommand(k *connection) *cobra.Command {
 				for _, name := range names {
 					i := slices.IndexFunc(settings, func(s admin.Setting) bool { return s.Name == name })
 					if i < 0 {
-						return unknownSetting(ctx, ad, r, name)
+						all, _ := ad.DescribeConfigs(ctx, r) // without it there is nothing to suggest
+						return fail(explain.InvalidConfig, suggestSetting(name, all, r), fmt.Errorf("%s has no setting %q", r, name))
 					}
 					s := &settings[i]
 					switch {
@@ -207,19 +224,54 @@ func (a *app) configGetCommand(k *connection) *cobra.Command {
 	}
 }
 
-// unknownSetting suggests the one that was perhaps meant.
-func unknownSetting(ctx context.Context, ad *admin.Admin, r admin.Resource, name string) error {
-	hint := ""
-	if all, err := ad.DescribeConfigs(ctx, r); err == nil {
-		var names []string
-		for _, s := range all {
-			names = append(names, s.Name)
-		}
-		if near := explain.Nearest(name, names); near != "" {
-			hint = fmt.Sprintf("did you mean %s? `weir config ls %s` lists all", near, r)
+// suggestSetting names the setting of a resource that was perhaps meant, "" if it knows none.
+func suggestSetting(name string, all []admin.Setting, r admin.Resource) string {
+	var names []string
+	for _, s := range all {
+		names = append(names, s.Name)
+	}
+	if own := config.Spelt(name); slices.Contains(names, own) {
+		return fmt.Sprintf("a node's file takes %s as another spelling of %s, which is its name here", name, own)
+	}
+	if near := explain.Nearest(name, names); near != "" {
+		return fmt.Sprintf("did you mean %s? `weir config ls %s` lists all", near, r)
+	}
+	return ""
+}
+
+// whyRefused says of a change that the broker refused what is wrong with the names, as far as the broker's own list of
+// settings tells. It is asked only then: what a broker takes without listing it is not for this command to refuse.
+func whyRefused(ctx context.Context, ad *admin.Admin, r admin.Resource, rest []string, refusal error) error {
+	if !errors.Is(refusal, kerr.InvalidRequest) && !errors.Is(refusal, kerr.InvalidConfig) {
+		return refusal
+	}
+	of := r
+	if r == admin.OfCluster() { // it lists what is set, and any broker what could be
+		var err error
+		if of, _, err = resource(ctx, ad, []string{"broker"}); err != nil {
+			return refusal
 		}
 	}
-	return fail(explain.InvalidConfig, hint, fmt.Errorf("%s has no setting %q", r, name))
+	all, err := ad.DescribeConfigs(ctx, of)
+	if err != nil {
+		return refusal
+	}
+	for _, change := range rest {
+		name, _, _ := strings.Cut(change, "=")
+		name = strings.TrimRight(name, "+-")
+		i := slices.IndexFunc(all, func(s admin.Setting) bool { return s.Name == name })
+		switch {
+		case i < 0:
+			return fail(explain.InvalidConfig, suggestSetting(name, all, of), fmt.Errorf("%s has no setting %q: %w", r, name, refusal))
+		case all[i].ReadOnly:
+			fix := "set it in the node's file, its environment or its flags, and start the node again"
+			if name == "node.id" || name == "cluster.id" {
+				fix = "a data directory keeps it for life: start a node with another and with an empty data directory"
+			}
+			return fail(explain.InvalidConfig, fix, fmt.Errorf("%s is read-only, it cannot be changed while a node runs: %w", name, refusal))
+		}
+	}
+	return fail(explain.InvalidConfig, "", refusal) // it is the value
 }
 
 func (a *app) configSetCommand(k *connection) *cobra.Command {
@@ -278,7 +330,7 @@ func (a *app) alterConfigs(ctx context.Context, ad *admin.Admin, args []string, 
 		alter, done = ad.ValidateConfigs, "valid"
 	}
 	if err := alter(ctx, r, changes...); err != nil {
-		return err
+		return whyRefused(ctx, ad, r, rest, err)
 	}
 	return a.print(map[string]any{done: r.String(), "settings": rest}, "%s %s: %s\n", done, r, strings.Join(rest, " "))
 }

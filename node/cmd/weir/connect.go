@@ -91,6 +91,14 @@ func (k *connection) resolve() error {
 			return usage("%s: %v", from, err)
 		}
 	}
+	return k.check()
+}
+
+// check refuses values that a flag's own parser takes and that no command can do anything with.
+func (k *connection) check() error {
+	if k.timeout <= 0 {
+		return usage("--timeout is more than 0, not %s", k.timeout)
+	}
 	return nil
 }
 

@@ -112,6 +112,8 @@ func TestWhyABrokerCannotBeReachedIsSaid(t *testing.T) {
 		"--tls --cert x":                      "--cert-key",
 		"--tls --ca /does/not/exist":          "--ca",
 		"--timeout yesterday":                 "--timeout",
+		"--timeout 0":                         "error usage: --timeout is more than 0",
+		"--timeout -5s":                       "error usage: --timeout is more than 0",
 		"--tls --cert /no/such --cert-key /x": "--cert",
 	} {
 		if code, _, errs := weir(t, "", append([]string{"topic", "ls"}, strings.Fields(args)...)...); code == 0 || !strings.Contains(errs, says) {
@@ -152,6 +154,7 @@ func TestProfilesAndVariablesCountInOrder(t *testing.T) {
 		}
 	}
 	ok("profile", "create", "here", "--brokers", b.Addr(), "--timeout", "17s", "--use")
+	fails("--timeout is more than 0", "profile", "create", "hasty", "--timeout", "0")
 	ok("profile", "create", "gone", "--brokers", "127.0.0.1:1,127.0.0.1:2")
 	ok("topic", "create", "t")
 	ok("profile", "use", "gone")
@@ -188,6 +191,8 @@ func TestProfilesAndVariablesCountInOrder(t *testing.T) {
 	ok("profile", "delete", "here")
 	t.Setenv("WEIR_TIMEOUT", "soon")
 	fails("WEIR_TIMEOUT", "topic", "ls")
+	t.Setenv("WEIR_TIMEOUT", "0")
+	fails("--timeout is more than 0", "topic", "ls")
 	t.Setenv("WEIR_TIMEOUT", "")
 	if err := os.WriteFile(os.Getenv("WEIR_CONFIG"), []byte(`{"profiles":{"x":{"broker":"y"}}}`), 0o600); err != nil {
 		t.Fatal(err)

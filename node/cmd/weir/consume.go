@@ -157,7 +157,7 @@ type source interface {
 
 // tooFew says that fewer records came than were asked for.
 func tooFew(n, wanted int64, why string) error {
-	return fail("too-few-records", "", fmt.Errorf("%d records came, not %d: %s", n, wanted, why))
+	return fail("too-few-records", "", fmt.Errorf("%s came, not %d: %s", amount(n, "record"), wanted, why))
 }
 
 // errLimit is the cause of a context that ended because --timeout was over.

@@ -106,7 +106,7 @@ func (r *consumption) runGroup(ctx context.Context, names []string) error {
 			r.quiet.Reset(r.flags.idle)
 		}
 		if isTerminal(r.app.stderr) {
-			r.app.say("%s: %d partitions", c, len(p))
+			r.app.say("%s: %s", c, amount(len(p), "partition"))
 		}
 	}))
 	co, err := consumer.New(r.client, options...)

@@ -378,7 +378,7 @@ func (r *consumption) pump(parent context.Context, from source) error {
 		}
 	}
 	if !isTerminal(r.app.stdout) {
-		stop := r.app.progress(func() string { return fmt.Sprintf("%d records", r.written.Load()) })
+		stop := r.app.progress(func() string { return amount(r.written.Load(), "record") })
 		defer stop()
 	}
 	out := bufio.NewWriterSize(r.app.stdout, 256<<10)
@@ -447,7 +447,7 @@ func (r *consumption) ended(parent, ctx context.Context, err error) error {
 			return tooFew(n, r.flags.count, "--timeout is over")
 		}
 		return fail(explain.TimedOut, "allow more with --timeout, or use --for if the end of the time is a good end",
-			fmt.Errorf("--timeout was over before the end had come; %d records came", n))
+			fmt.Errorf("--timeout was over before the end had come; %s came", amount(n, "record")))
 	default:
 		if _, ok := errors.AsType[*machine.DecodeError](err); ok {
 			return fail(explain.RecordDamaged, "", err)

@@ -102,6 +102,9 @@ under the name in the last column: set for this broker, else for all brokers, el
 		}
 	}
 	b.WriteString(`
+min.insync.replicas counts as at most the number of replicas that a partition has, as in Kafka: set to 2, it asks for one
+replica where there is one, and for two where there are two or more.
+
 ## Nodes
 
 In the node's file, in an environment variable (WEIR_NUM_PARTITIONS for num.partitions) or by a flag, ` + "`--set name=value`" + `.
@@ -123,7 +126,7 @@ in the metadata log, and wins over the file.
 		if limits == "" {
 			limits = s.Range
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", p.Name, strings.ReplaceAll(p.Type, "|", "or"), shownDefault(p.Default), limits, yesNo(yes), p.Doc)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", p.Name, strings.ReplaceAll(p.Type, "|", "or"), shownDefault(p.Default), limits, yesNo(yes), propertyDoc(&p))
 	}
 	b.WriteString("\nThese are changed while the node runs only; a file does not take them.\n\n| name | type | default | range | meaning |\n|---|---|---|---|---|\n")
 	for _, s := range metadata.Settings() {

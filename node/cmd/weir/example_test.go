@@ -220,7 +220,7 @@ func TestCtrlCIsAnOrderlyEnd(t *testing.T) {
 		if strings.HasPrefix(args, "consume") && out.String() != "1\n2\n" {
 			t.Errorf("%s printed %q", args, out.String())
 		}
-		if strings.HasPrefix(args, "produce") && !strings.Contains(errs.String(), "produced 1 records") {
+		if strings.HasPrefix(args, "produce") && !strings.Contains(errs.String(), "produced 1 record, ") {
 			t.Errorf("%s said %q", args, errs.String())
 		}
 		_ = in.Close() // or closed by Wait

@@ -241,7 +241,7 @@ func (a *app) printGroup(d *groupDescription) error {
 	if d.Strategy != "" {
 		strategy = ", strategy " + d.Strategy
 	}
-	if _, err := fmt.Fprintf(a.stdout, "group %s, %s%s, %d members, lag %d\n", d.Group, d.State, strategy, len(d.Members), d.Lag); err != nil {
+	if _, err := fmt.Fprintf(a.stdout, "group %s, %s%s, %s, lag %d\n", d.Group, d.State, strategy, amount(len(d.Members), "member"), d.Lag); err != nil {
 		return err
 	}
 	if len(d.Members) > 0 {
@@ -281,6 +281,7 @@ func (a *app) groupLagCommand(k *connection) *cobra.Command {
   weir group lag billing --output json | jq .lag`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return k.withAdmin(cmd.Context(), func(ctx context.Context, ad *admin.Admin) error {
+				asked := names
 				if len(names) == 0 {
 					groups, err := ad.ListGroups(ctx)
 					if err != nil {
@@ -300,7 +301,10 @@ func (a *app) groupLagCommand(k *connection) *cobra.Command {
 					}
 					lines = append(lines, d.lag()...)
 				}
-				return errors.Join(a.printLag(lines), errors.Join(errs...))
+				if err := errors.Join(errs...); err != nil && len(lines) == 0 {
+					return err // nothing can be said of the groups that there are
+				}
+				return errors.Join(a.printLag(lines, asked), errors.Join(errs...))
 			})
 		},
 	}
@@ -325,12 +329,17 @@ func (d *groupDescription) lag() []lagLine {
 	return lines
 }
 
-func (a *app) printLag(lines []lagLine) error {
+// printLag prints the lag of the groups that were asked for; none is all.
+func (a *app) printLag(lines []lagLine, asked []string) error {
 	if a.json() {
 		return a.printLines(len(lines), func(i int) any { return &lines[i] })
 	}
 	if len(lines) == 0 {
-		a.say("no group has committed anything")
+		if len(asked) > 0 {
+			a.say("%s: nothing has been committed", strings.Join(asked, ", "))
+		} else {
+			a.say("no group has committed anything")
+		}
 		return nil
 	}
 	rows := make([][]string, len(lines))
@@ -437,7 +446,7 @@ func (a *app) groupDeleteOffsetsCommand(k *connection) *cobra.Command {
 				if err := ad.DeleteGroupOffsets(ctx, names[0], gone); err != nil {
 					return err
 				}
-				return a.print(map[string]any{"group": names[0], "forgotten": len(gone)}, "%s forgot %d partitions\n", names[0], len(gone))
+				return a.print(map[string]any{"group": names[0], "forgotten": len(gone)}, "%s forgot %s\n", names[0], amount(len(gone), "partition"))
 			})
 		},
 	}

@@ -142,6 +142,10 @@ func (s *seeking) plan(ctx context.Context, ad *admin.Admin, group string, chose
 		return nil, err
 	}
 	if len(targets) == 0 {
+		// Of a group that runs, its members are what is in the way: it may have committed the next moment.
+		if g, err := ad.DescribeGroup(ctx, group); err == nil && len(g.Members) > 0 {
+			return nil, fail(explain.GroupNotEmpty, "", fmt.Errorf("group %q has %s, and has committed nothing yet", group, amount(len(g.Members), "member")))
+		}
 		return nil, fail(explain.GroupNotFound, "name the topics with --topic, or look for the group with `weir group ls`",
 			fmt.Errorf("group %q has committed nothing, so there is nothing to move", group))
 	}
@@ -333,9 +337,9 @@ func (a *app) printSeek(group string, lines []seekLine, executed bool) error {
 		return err
 	}
 	if executed {
-		a.say("%s moved in %d partitions", group, changed)
+		a.say("%s moved in %s", group, amount(changed, "partition"))
 	} else {
-		a.say("nothing was changed; --execute moves %s in %d partitions", group, changed)
+		a.say("nothing was changed; --execute moves %s in %s", group, amount(changed, "partition"))
 	}
 	return nil
 }

@@ -50,6 +50,9 @@ func TestGroupsAreDescribedMovedAndDeleted(t *testing.T) {
 	do("", "topic", "create", "t", "--partitions", "2")
 	do("a\nb\nc\n", "produce", "t", "-p", "0")
 	do("d\ne\n", "produce", "t", "-p", "1")
+	if code, _, errs := weir(t, "", "group", "lag", "billing", "-b", b.Addr()); code != 1 || !strings.HasPrefix(errs, "error group-not-found:") {
+		t.Errorf("the lag of nobody: exit code %d: %s", code, errs)
+	}
 	c := member(t, b.Addr(), "billing", "t", 5)
 	do("f\n", "produce", "t", "-p", "1")
 
@@ -71,7 +74,21 @@ func TestGroupsAreDescribedMovedAndDeleted(t *testing.T) {
 	}
 	fails("error group-not-empty:", "group", "seek", "billing", "--to", "start", "--execute")
 	fails("error group-not-empty:", "group", "delete", "billing")
+	// Reads what is there and says nothing of it.
+	busy, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()), kgo.ConsumerGroup("busy"), kgo.ConsumeTopics("t"), kgo.DisableAutoCommit())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	for !strings.Contains(do("", "group", "ls", "busy"), "Stable") {
+		time.Sleep(20 * time.Millisecond)
+	}
+	fails("error group-not-empty: group \"busy\" has 1 member,", "group", "seek", "busy", "--to", "start", "--execute")
+	busy.Close()
 	fails("did you mean billing?", "group", "describe", "biling")
+	if out := do("", "group", "describe", "billing"); !strings.Contains(out, ", 1 member, lag 1\n") {
+		t.Errorf("described as\n%s", out)
+	}
 	fails("where to?", "group", "seek", "billing")
 	c.Close()
 	deadline := time.Now().Add(30 * time.Second)
@@ -115,7 +132,7 @@ func TestGroupsAreDescribedMovedAndDeleted(t *testing.T) {
 	}
 	fails("has committed nothing", "group", "seek", "nobody", "--to", "start")
 	code, out, _ := weir(t, "", "group", "why", "billing", "--watch", "10ms", "-b", b.Addr())
-	if code != 1 || !strings.Contains(out, "problem group billing: it has no members, and 1 records wait") {
+	if code != 1 || !strings.Contains(out, "problem group billing: it has no members, and has not read 1 record\n") {
 		t.Errorf("why: exit code %d: %s", code, out)
 	}
 	do("", "group", "delete-offsets", "billing", "--topic", "t:0")
@@ -149,12 +166,12 @@ func TestWhyNamesTheCause(t *testing.T) {
 		says string
 	}{
 		"all read":    {func(_, _ *groupDescription) {}, "fine group g: it has read everything"},
-		"nobody":      {func(_, a *groupDescription) { a.Members, a.Lag = nil, 5 }, "problem group g: it has no members, and 5 records wait"},
-		"stuck":       {func(b, a *groupDescription) { set(b, 10, 20); set(a, 10, 30) }, "problem t/0: 20 records wait, and m1"},
+		"nobody":      {func(_, a *groupDescription) { a.Members, a.Lag = nil, 5 }, "problem group g: it has no members, and has not read 5 records"},
+		"stuck":       {func(b, a *groupDescription) { set(b, 10, 20); set(a, 10, 30) }, "problem t/0: of 20 records to read, m1"},
 		"slow":        {func(b, a *groupDescription) { set(b, 10, 20); set(a, 20, 120) }, "problem group g: it falls behind: 10 records a second are written, 1 are read"},
 		"catching up": {func(b, a *groupDescription) { set(b, 10, 1000); set(a, 510, 1010) }, "which takes about 10s"},
 		"keeping up":  {func(b, a *groupDescription) { set(b, 100, 110); set(a, 200, 210) }, "it keeps up"},
-		"retention":   {func(b, a *groupDescription) { set(b, 10, 90); set(a, 10, 90); a.Partitions[0].Start = 50 }, "retention has removed what is before 50"},
+		"retention":   {func(b, a *groupDescription) { set(b, 10, 90); set(a, 10, 90); a.Partitions[0].Start = 50 }, "retention or DeleteRecords has removed what is before 50"},
 		"recreated":   {func(_, a *groupDescription) { set(a, 10, 4) }, "past the end at 4"},
 		"topic gone":  {func(_, a *groupDescription) { a.Partitions[0].Error = "there is no such topic" }, "problem t/0: there is no such topic"},
 		"rebalancing": {func(b, a *groupDescription) { b.State, a.State = "PreparingRebalance", "CompletingRebalance" }, "dividing its partitions anew at both looks"},
@@ -162,9 +179,9 @@ func TestWhyNamesTheCause(t *testing.T) {
 			m := memberJSON{ID: "m2"}
 			b.Members = append(b.Members, m)
 			a.Members = append(a.Members, m)
-		}, "1 of 2 members have no partition"},
-		"coming":     {func(_, a *groupDescription) { a.Members[0].ID = "m9" }, "1 members joined and 1 left"},
-		"unassigned": {func(b, a *groupDescription) { set(b, 10, 20); set(a, 10, 20); a.Partitions[0].Member = "" }, "no member has it, and 10 records wait"},
+		}, "there are fewer partitions than members: 1 of 2 members without any"},
+		"coming":     {func(_, a *groupDescription) { a.Members[0].ID = "m9" }, "1 member joined and 1 left"},
+		"unassigned": {func(b, a *groupDescription) { set(b, 10, 20); set(a, 10, 20); a.Partitions[0].Member = "" }, "no member has it, with 10 records to read"},
 		"unsubscribed": {func(_, a *groupDescription) {
 			set(a, 10, 20)
 			a.Partitions[0].Member, a.Members[0].Topics = "", []string{"u"}

@@ -76,7 +76,7 @@ func examine(before, after *groupDescription, between time.Duration) []finding {
 
 	switch {
 	case len(g.Members) == 0 && g.Lag > 0:
-		problem(group, fmt.Sprintf("it has no members, and %d records wait", g.Lag), "start its consumers; `weir consume TOPIC --group "+g.Group+"` is one")
+		problem(group, fmt.Sprintf("it has no members, and has not read %s", amount(g.Lag, "record")), "start its consumers; `weir consume TOPIC --group "+g.Group+"` is one")
 	case len(g.Members) == 0:
 		hint(group, "it has no members", "start its consumers if it should be reading")
 	case strings.HasSuffix(g.State, "Rebalance") && strings.HasSuffix(before.State, "Rebalance"):
@@ -95,7 +95,7 @@ func examine(before, after *groupDescription, between time.Duration) []finding {
 		}
 	}
 	if joined > 0 || left > 0 {
-		hint(group, fmt.Sprintf("while we watched %d members joined and %d left: every change stops reading for a moment", joined, left),
+		hint(group, fmt.Sprintf("while we watched %s joined and %d left: every change stops reading for a moment", amount(joined, "member"), left),
 			"if it goes on like that, look at the members' logs for why they end")
 	}
 	idle, subscribed := 0, map[string]bool{}
@@ -108,7 +108,7 @@ func examine(before, after *groupDescription, between time.Duration) []finding {
 		}
 	}
 	if idle > 0 {
-		hint(group, fmt.Sprintf("%d of %d members have no partition: there are fewer partitions than members", idle, len(g.Members)),
+		hint(group, fmt.Sprintf("there are fewer partitions than members: %d of %s without any", idle, amount(len(g.Members), "member")),
 			"`weir topic add-partitions`, or fewer members")
 	}
 	for _, topic := range slices.Sorted(maps.Keys(subscribed)) {
@@ -125,7 +125,7 @@ func examine(before, after *groupDescription, between time.Duration) []finding {
 			continue
 		}
 		if l.Committed >= 0 && l.Start > l.Committed {
-			problem(subject, fmt.Sprintf("it is to go on at %d, but retention has removed what is before %d", l.Committed, l.Start),
+			problem(subject, fmt.Sprintf("it is to go on at %d, but retention or DeleteRecords has removed what is before %d", l.Committed, l.Start),
 				"records were missed; the members' auto.offset.reset says where they go on")
 		}
 		if l.Committed > l.End && l.End >= 0 {
@@ -133,7 +133,7 @@ func examine(before, after *groupDescription, between time.Duration) []finding {
 				"`weir group seek "+g.Group+" --to start --topic "+l.Topic+"`")
 		}
 		if l.Member == "" && len(g.Members) > 0 && g.State == "Stable" && l.Lag > 0 && subscribed[l.Topic] {
-			problem(subject, fmt.Sprintf("no member has it, and %d records wait", l.Lag), "")
+			problem(subject, fmt.Sprintf("no member has it, with %s to read", amount(l.Lag, "record")), "")
 		}
 		if len(g.Members) > 0 && !subscribed[l.Topic] && l.Lag > 0 && l.Member == "" {
 			hint(subject, "no member subscribes to the topic any more", "`weir group delete-offsets "+g.Group+" --topic "+l.Topic+"` so that its lag is not counted")
@@ -146,7 +146,7 @@ func examine(before, after *groupDescription, between time.Duration) []finding {
 		grown += max(0, l.End-b.End)
 		read += max(0, l.Committed-b.Committed)
 		if l.Member != "" && b.Member == l.Member && l.Lag > 0 && l.Committed == b.Committed && b.Lag > 0 {
-			problem(subject, fmt.Sprintf("%d records wait, and %s (%s at %s) committed nothing while we watched", l.Lag, l.Member, l.ClientID, l.Host),
+			problem(subject, fmt.Sprintf("of %s to read, %s (%s at %s) committed nothing while we watched", amount(l.Lag, "record"), l.Member, l.ClientID, l.Host),
 				"it hangs, is paused, fails at the record at "+known(max(l.Committed, l.Start))+", or commits seldom: look at it with `weir consume "+l.Topic+
 					" -p "+fmt.Sprint(l.Partition)+" -o "+known(max(l.Committed, l.Start))+" -n 1`, and watch longer (--watch 30s)")
 		}

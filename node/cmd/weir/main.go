@@ -6,7 +6,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,6 +123,9 @@ func finish(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
+				if c.HasSubCommands() && len(args) > 0 {
+					return noCommand(c, args[0])
+				}
 				return usage("%v; it is `%s`", err, c.UseLine())
 			}
 			return nil
@@ -133,15 +135,7 @@ func finish(c *cobra.Command) {
 		c.Args = cobra.ArbitraryArgs
 		c.RunE = func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				hint := ""
-				var names []string
-				for _, sub := range c.Commands() {
-					names = append(append(names, sub.Name()), sub.Aliases...)
-				}
-				if near := explain.Nearest(args[0], names); near != "" {
-					hint = "; did you mean " + near + "?"
-				}
-				return usage("there is no command `%s %s`%s `%s --help` lists them", c.CommandPath(), args[0], cmp.Or(hint, ";"), c.CommandPath())
+				return noCommand(c, args[0])
 			}
 			return c.Help()
 		}
@@ -149,6 +143,24 @@ func finish(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		finish(sub)
 	}
+}
+
+// aloneKey is the annotation of a command that has subcommands and does something without one: what it does.
+const aloneKey = "alone"
+
+// noCommand says that a command has no such subcommand, and suggests the one that was perhaps meant.
+func noCommand(c *cobra.Command, name string) error {
+	hint := ";"
+	var names []string
+	for _, sub := range c.Commands() {
+		names = append(append(names, sub.Name()), sub.Aliases...)
+	}
+	if near := explain.Nearest(name, names); near != "" {
+		hint = "; did you mean " + near + "?"
+	} else if does := c.Annotations[aloneKey]; does != "" {
+		hint = fmt.Sprintf("; `%s` alone %s;", c.CommandPath(), does)
+	}
+	return usage("there is no command `%s %s`%s `%s --help` lists them", c.CommandPath(), name, hint, c.CommandPath())
 }
 
 // usageError is a mistake in how a command was called.

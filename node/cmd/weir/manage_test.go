@@ -353,7 +353,10 @@ func TestHealthSaysWhatIsWrongAndWhy(t *testing.T) {
 			}
 		}
 	}
+	c.fails("node-down", "node 2 is not counted on", "config", "get", "broker", "2", "num.partitions")
+	c.fails("node-down", "node 2 is not counted on", "config", "set", "broker", "2", "num.partitions=3")
 	c.fails("too-few-nodes", "without node 2 there is no node for a replica of", "node", "drain", "2")
+	c.fails("too-few-nodes", "fix: Start the nodes that are down, or add one first.", "node", "drain", "2")
 
 	c.start(2)
 	c.eventually("healthy again", func(s statusJSON) bool { return s.Healthy })

@@ -17,6 +17,7 @@ func (a *app) nodeCommand() *cobra.Command {
 	var set []string
 	c := &cobra.Command{
 		Use: "node", Short: "Start a node, or list, drain, add and remove the nodes of a cluster", Args: cobra.NoArgs,
+		Annotations: map[string]string{aloneKey: "starts a node"},
 		Long: `Start a broker as configured by a file in Kafka's server.properties form, by environment variables
 (WEIR_NUM_PARTITIONS for num.partitions) and by flags; later ones win.
 
@@ -89,11 +90,19 @@ func propertyHelp() string {
 			value = `""`
 		}
 		fmt.Fprintf(&b, "  %s (%s, default %s)\n", p.Name, p.Type, value)
-		for _, line := range wrap(p.Doc, 100) {
+		for _, line := range wrap(propertyDoc(&p), 100) {
 			fmt.Fprintf(&b, "      %s\n", line)
 		}
 	}
 	return strings.TrimRight(b.String(), "\n")
+}
+
+// propertyDoc is what a property does, and how else it may be spelt.
+func propertyDoc(p *config.Property) string {
+	if also := p.Spellings(); len(also) > 0 {
+		return p.Doc + " Taken as well: " + strings.Join(also, ", ") + "."
+	}
+	return p.Doc
 }
 
 // wrap breaks text into lines of at most width characters.

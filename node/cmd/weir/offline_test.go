@@ -33,6 +33,18 @@ func damage(t *testing.T, dir, value string) {
 	t.Fatalf("%q is in none of %q", value, logs)
 }
 
+func TestTheDataOfAnotherNodeIsWrongData(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	weirtest.Start(t, weirtest.Property("log.dirs", dir)).Stop()
+	for _, other := range []string{"node.id=7", "cluster.id=another"} {
+		code, _, errs := weir(t, "", "node", "--data", dir, "--listen", "127.0.0.1:0", "--http", "", "--set", other)
+		if code != 1 || !strings.Contains(errs, "error wrong-data:") || !strings.Contains(errs, "fix: Give the directory of this node") {
+			t.Errorf("%s: exit code %d\n%s", other, code, errs)
+		}
+	}
+}
+
 func TestAnOfflinePartitionIsShownAtOnce(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")

@@ -63,7 +63,7 @@ func (x *production) run(ctx context.Context, from recordReader) error {
 		stop = x.app.progress(func() string {
 			x.written.mu.Lock()
 			defer x.written.mu.Unlock()
-			return fmt.Sprintf("%d records, %s", x.written.records, size(x.written.bytes))
+			return fmt.Sprintf("%s, %s", amount(x.written.records, "record"), size(x.written.bytes))
 		})
 	}
 	err := func() error {
@@ -186,12 +186,12 @@ func (x *production) conclude(err error, took time.Duration) error {
 		}
 		return errors.Join(err, x.app.printJSON(out))
 	}
-	x.app.say("produced %d records, %s, to %s in %s", w.records, size(w.bytes), w.where(), elapsed(took))
+	x.app.say("produced %s, %s, to %s in %s", amount(w.records, "record"), size(w.bytes), w.where(), elapsed(took))
 	if w.failed > 0 {
-		x.app.say("failed   %d records", w.failed)
+		x.app.say("failed   %s", amount(w.failed, "record"))
 	}
 	if w.misplaced > 0 {
-		x.app.say("not at the offset that they had: %d records", w.misplaced)
+		x.app.say("not at the offset that they had: %s", amount(w.misplaced, "record"))
 	}
 	return err
 }

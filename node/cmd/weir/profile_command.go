@@ -47,6 +47,9 @@ func (a *app) profileCreateCommand() *cobra.Command {
 			if name == "-" || strings.ContainsAny(name, " \t\n") || name == "" {
 				return usage("%q is no name for a profile", name)
 			}
+			if err := k.check(); err != nil {
+				return err
+			}
 			all, err := readProfiles()
 			if err != nil {
 				return err

@@ -119,7 +119,7 @@ partitions from then on.`,
 					}
 					err := ad.CreatePartitions(ctx, t.Name, count)
 					if err == nil {
-						err = a.print(map[string]any{"altered": t.Name, "partitions": count}, "%s has %d partitions now\n", t.Name, count)
+						err = a.print(map[string]any{"altered": t.Name, "partitions": count}, "%s has %s now\n", t.Name, amount(int(count), "partition"))
 					}
 					errs = append(errs, err)
 				}
@@ -139,6 +139,7 @@ type trimLine struct {
 	Before    int64  `json:"before"`       // records below it are to be deleted
 	Start     int64  `json:"start_offset"` // where the partition starts then
 	Deleted   int64  `json:"deleted"`
+	Note      string `json:"note,omitempty"`
 	Error     string `json:"error,omitempty"`
 }
 
@@ -173,7 +174,7 @@ func (a *app) topicTrimCommand(k *connection) *cobra.Command {
 					for _, l := range lines {
 						total += l.Deleted
 					}
-					if err := a.confirm(yes, "delete %d records of %s", total, names[0]); err != nil {
+					if err := a.confirm(yes, "delete %s of %s%s", amount(total, "record"), names[0], emptied(lines)); err != nil {
 						return err
 					}
 					err = trim(ctx, ad, lines)
@@ -211,9 +212,30 @@ func trimPlan(ctx context.Context, ad *admin.Admin, topic string, at place, part
 		}
 		l := trimLine{Topic: topic, Partition: p.Partition, Before: before[p.Partition], Start: starts[p.Partition]}
 		l.Deleted = max(0, l.Before-l.Start)
+		wanted := at.offset
+		if at.kind == fromStart {
+			wanted += l.Start
+		}
+		if (at.kind == atOffset || at.kind == fromStart) && wanted > l.Before {
+			l.Note = fmt.Sprintf("%d is beyond the end: all of it", wanted)
+		}
 		lines = append(lines, l)
 	}
 	return lines, nil
+}
+
+// emptied names, in a question, the partitions of which more is to be deleted than there is: perhaps another was meant.
+func emptied(lines []trimLine) string {
+	var all []string
+	for _, l := range lines {
+		if l.Note != "" && l.Deleted > 0 {
+			all = append(all, fmt.Sprintf("%s/%d (%s)", l.Topic, l.Partition, l.Note))
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return ", everything in " + some(all)
 }
 
 // trim deletes what the plan says, and notes where partitions start then.
@@ -243,9 +265,9 @@ func (a *app) printTrim(lines []trimLine, dryRun bool) error {
 	if a.json() {
 		return a.printLines(len(lines), func(i int) any { return &lines[i] })
 	}
-	heading := "PARTITION START DELETED"
+	heading := "PARTITION START DELETED NOTE"
 	if dryRun {
-		heading = "PARTITION BEFORE WOULD-DELETE"
+		heading = "PARTITION BEFORE WOULD-DELETE NOTE"
 	}
 	rows := make([][]string, len(lines))
 	for i, l := range lines {
@@ -253,7 +275,7 @@ func (a *app) printTrim(lines []trimLine, dryRun bool) error {
 		if dryRun {
 			start = l.Before
 		}
-		rows[i] = []string{fmt.Sprint(l.Partition), fmt.Sprint(start), fmt.Sprint(l.Deleted)}
+		rows[i] = []string{fmt.Sprint(l.Partition), fmt.Sprint(start), fmt.Sprint(l.Deleted), strings.ReplaceAll(l.Note, " ", "-")}
 	}
 	return a.table(heading, rows)
 }

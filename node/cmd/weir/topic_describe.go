@@ -146,7 +146,7 @@ func (a *app) describe(ctx context.Context, ad *admin.Admin, t *admin.TopicDescr
 	if a.json() {
 		return a.printJSON(&d)
 	}
-	if _, err := fmt.Fprintf(a.stdout, "topic %s, id %s, %d partitions\n", d.Name, d.ID, len(d.Partitions)); err != nil {
+	if _, err := fmt.Fprintf(a.stdout, "topic %s, id %s, %s\n", d.Name, d.ID, amount(len(d.Partitions), "partition")); err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Configs)) {
@@ -279,7 +279,7 @@ func (v *replicaView) why(topic string, p *admin.PartitionDescription) (why []st
 		case !v.survey.runs(r):
 			return fmt.Sprintf("node %d is down", r)
 		case told && n > 0:
-			return fmt.Sprintf("node %d lacks %d records", r, n)
+			return fmt.Sprintf("node %d lacks %s", r, amount(n, "record"))
 		case told:
 			return fmt.Sprintf("node %d has everything and is about to join", r)
 		}

@@ -48,7 +48,7 @@ also when the others come back. At a terminal it asks first.`,
 				elect, heard := ad.ElectPreferredLeaders, preferredLeads
 				if unclean && leaderless > 0 {
 					elect, heard = ad.ElectUncleanLeaders, somebodyLeads
-					if err := a.confirm(yes, "give up what the replicas that run lack, in %d partitions without a leader", leaderless); err != nil {
+					if err := a.confirm(yes, "give up what the replicas that run lack, in %s without a leader", amount(leaderless, "partition")); err != nil {
 						return err
 					}
 				}

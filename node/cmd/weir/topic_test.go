@@ -67,10 +67,10 @@ func TestOldRecordsAreTrimmed(t *testing.T) {
 	do("", "topic", "create", "t", "--partitions", "2")
 	do("0\n1\n2\n3\n4\n", "produce", "t", "-p", "0")
 	do("0\n1\n2\n", "produce", "t", "-p", "1")
-	if out := do("", "topic", "trim", "t", "--before", "4", "--dry-run"); out != "PARTITION  BEFORE  WOULD-DELETE\n0          4       4\n1          3       3\n" {
+	if out := do("", "topic", "trim", "t", "--before", "4", "--dry-run"); out != "PARTITION  BEFORE  WOULD-DELETE  NOTE\n0          4       4             -\n1          3       3             4-is-beyond-the-end:-all-of-it\n" {
 		t.Errorf("a dry run says\n%s", out)
 	}
-	if out := do("", "topic", "trim", "t", "--before", "2", "-p", "0"); out != "PARTITION  START  DELETED\n0          2      2\n" {
+	if out := do("", "topic", "trim", "t", "--before", "2", "-p", "0"); out != "PARTITION  START  DELETED  NOTE\n0          2      2        -\n" {
 		t.Errorf("trimming says\n%s", out)
 	}
 	if out := do("", "consume", "t", "-e", "-p", "0"); out != "2\n3\n4\n" {
@@ -83,6 +83,22 @@ func TestOldRecordsAreTrimmed(t *testing.T) {
 	}
 	if out := do("", "consume", "t", "--offset", "0", "--until", "end"); out != "2\n3\n4\n" {
 		t.Errorf("what is left: %q", out)
+	}
+	if out := do("", "topic", "trim", "t", "--before", "+3", "--dry-run"); strings.Contains(out, "0          5       3             5") || !strings.Contains(out, "6-is-beyond-the-end") {
+		t.Errorf("three more, where there are three and none: %s", out)
+	}
+	if out := do("", "topic", "trim", "t", "--before", "1000", "-p", "0"); out != "PARTITION  START  DELETED  NOTE\n0          5      3        1000-is-beyond-the-end:-all-of-it\n" {
+		t.Errorf("trimming all says\n%s", out)
+	}
+}
+
+func TestTheQuestionNamesPartitionsOfWhichNothingIsLeft(t *testing.T) {
+	lines := []trimLine{{Topic: "t", Deleted: 1}, {Topic: "t", Partition: 1, Deleted: 1, Note: "9 is beyond the end: all of it"}, {Topic: "t", Partition: 2, Note: "there is nothing"}}
+	if got := emptied(lines); got != ", everything in t/1 (9 is beyond the end: all of it)" {
+		t.Errorf("it asks with %q", got)
+	}
+	if got := emptied(lines[:1]); got != "" {
+		t.Errorf("where something is left it asks with %q", got)
 	}
 }
 
@@ -119,6 +135,18 @@ func TestSettingsAreShownAndChanged(t *testing.T) {
 		{"get topic t retention.mss", "did you mean retention.ms?", 1},
 		{"get topic missing retention.ms", "topic-not-found", 1},
 		{"set topic t retention.ms=-7", "invalid-config", 1},
+		{"set topic t retention.mss=1", "did you mean retention.ms?", 1},
+		{"set broker num.partitons=3", "did you mean num.partitions?", 1},
+		{"unset broker num.partitons", "did you mean num.partitions?", 1},
+		{"set cluster num.partitions=3 num.partitons=3", "error invalid-config: cluster has no setting \"num.partitons\"", 1},
+		{"set broker num.partitions=abc", "error invalid-config: alter settings of broker 1: refused by the broker: INVALID_REQUEST: configuration num.partitions: it is a whole number", 1},
+		{"set broker partitions.max=9", "fix: set it in the node's file", 1},
+		{"set cluster node.id=3", "fix: a data directory keeps it for life", 1},
+		{"get broker log.retention.hours", "takes log.retention.hours as another spelling of log.retention.ms", 1},
+		{"set broker log.retention.hours=1", "takes log.retention.hours as another spelling of log.retention.ms", 1},
+		{"get broker 7 num.partitions", "error node-not-found: no node 7 has registered", 1},
+		{"set broker 7 num.partitions=3", "error node-not-found: no node 7 has registered", 1},
+		{"ls broker 7", "error node-not-found: no node 7 has registered", 1},
 		{"set topic t nonsense", "NAME=VALUE", 2},
 		{"ls pigeon", "pigeon", 2},
 		{"ls topic", "topic NAME", 2},

@@ -52,6 +52,10 @@ func TestReadmeWorks(t *testing.T) {
 	do := on(t, weirtest.Start(t))
 	do("", "topic", "create", "greetings", "--partitions", "3")
 	do("hello, weir\n", "produce", "greetings")
+	do("", "topic", "create", "small")
+	if out := do("", "topic", "describe", "small"); !strings.Contains(out, ", 1 partition\n") {
+		t.Errorf("one partition is described as %s", out)
+	}
 	if out := do("", "consume", "greetings", "--from", "beginning", "--stop-at-end"); out != "hello, weir\n" {
 		t.Errorf("consumed %q", out)
 	}
@@ -182,6 +186,8 @@ func TestFailuresHaveACodeACauseAndACure(t *testing.T) {
 		{[]string{"topic"}, 0, nil},
 		{[]string{"topic", "frob"}, 2, []string{"weir topic --help"}},
 		{[]string{"topic", "descibe"}, 2, []string{"did you mean describe?"}},
+		{[]string{"node", "strat"}, 2, []string{"there is no command `weir node strat`; `weir node` alone starts a node; `weir node --help` lists them"}},
+		{[]string{"node", "drian", "3"}, 2, []string{"did you mean drain?"}},
 		{[]string{"frob"}, 2, []string{"weir --help"}},
 		{[]string{"consume", "t", "--ofset", "start"}, 2, []string{"unknown flag: --ofset; did you mean --offset?"}},
 		{[]string{"errors", "xyzzy"}, 2, []string{"\"xyzzy\"; `weir errors`"}},
