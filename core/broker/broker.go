@@ -404,7 +404,7 @@ func (b *Broker) produce(ev *Produce, out *effect.Set) {
 		}
 		in := replica.Produce{
 			To: ev.To, Index: part.Index, Acks: ev.Acks, AppendTime: model.NoTimestamp, Header: part.Header, Batch: part.Batch,
-			IsDoubted: b.doubted(),
+			IsDoubted: b.doubted(p),
 		}
 		if ev.Wait > 0 {
 			in.Deadline = b.now + ev.Wait

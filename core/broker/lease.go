@@ -54,9 +54,11 @@ func (b *Broker) cutOff() bool {
 	return b.self.lease.heardAt != 0 && b.leases() && b.now-b.self.lease.heardAt > b.leaseMax()
 }
 
-// doubted reports whether the controller may take this broker for silent. What it leads may be led by others until it is cut off.
-func (b *Broker) doubted() bool {
-	return b.self.lease.heardAt != 0 && b.leases() && b.now-b.self.lease.heardAt > b.config.Controller.SessionTimeout
+// doubted reports whether another may lead a partition that is led here: the controller may have taken this broker for silent since it
+// was heard, or gave it the partition.
+func (b *Broker) doubted(p *partition) bool {
+	heardAt := b.self.lease.heardAt
+	return heardAt != 0 && b.leases() && b.now-max(heardAt, p.toldAt) > b.config.Controller.SessionTimeout
 }
 
 // vouches reports whether what this node says as the controller counts: no others can have elected another yet. It is itself the

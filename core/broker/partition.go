@@ -30,6 +30,7 @@ type partition struct {
 	readAway    bool       // clients were sent to followers to read
 	following   *following // while another node leads
 	proposing   bool       // a change of who is in sync is on its way to the controller
+	toldAt      model.Time // when the metadata said last that it is led here
 	proposeAt   model.Time // when to look again who is in sync; 0 if there is nothing to wait for
 }
 

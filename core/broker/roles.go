@@ -148,6 +148,7 @@ func (b *Broker) assign(p *partition, state *metadata.Partition, out *effect.Set
 	before := p.replica.Bounds().HighWatermark
 	if state.Leader == b.config.Advertised.ID && (len(state.Replicas) == 1 || b.isRegistered()) {
 		b.unfollow(p)
+		p.toldAt = b.now
 		advanced := p.replica.Lead(b.leadership(p.topic, state), b.now, out)
 		for _, node := range state.Replicas {
 			if r := b.view.Broker(node); r != nil {
