@@ -364,22 +364,24 @@ func (c *connection) drain() {
 	}
 	if c.out.Close != "" {
 		c.closing = true
-		why := explain.MalformedRequest
 		switch c.out.CloseKind {
-		case session.CloseMalformed, session.CloseUndecided:
-		case session.CloseUnserved:
-			why = explain.UnknownRequest
-		case session.CloseRefused:
-			why = explain.RefusedUnanswered
-		}
-		if c.out.CloseKind == session.CloseUndecided {
+		case session.CloseUndecided: // the client has done nothing wrong
 			c.node.log.Debug("a connection is closed", zap.String("client", c.peer), zap.String("reason", c.out.Close))
-		} else {
-			c.node.metrics.Malformed.Add(1)
-			c.complainLocked(why, c.out.Close, "")
+		case session.CloseMalformed:
+			c.blame(explain.MalformedRequest)
+		case session.CloseUnserved:
+			c.blame(explain.UnknownRequest)
+		case session.CloseRefused:
+			c.blame(explain.RefusedUnanswered)
 		}
 	}
 	c.out.Reset()
+}
+
+// blame says what the client did that its connection is closed for. mu is held.
+func (c *connection) blame(why explain.Code) {
+	c.node.metrics.Malformed.Add(1)
+	c.complainLocked(why, c.out.Close, "")
 }
 
 // ready accounts for responses that were made: from now on a request holds what its response does. mu is held.

@@ -105,7 +105,7 @@ and 1 otherwise, so that a script or a rolling restart can wait for health.`,
   weir cluster health --output json | jq -r '.problems[].code'`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return k.withAdmin(cmd.Context(), func(ctx context.Context, ad *admin.Admin) error {
-				s, err := look(ctx, ad)
+				s, err := lookAnyway(ctx, ad)
 				if err != nil {
 					return err
 				}

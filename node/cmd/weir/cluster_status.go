@@ -109,7 +109,7 @@ func (a *app) clusterStatusCommand(k *connection) *cobra.Command {
 		Example: "  weir cluster status\n  weir cluster status --output json | jq .under_replicated",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return k.withAdmin(cmd.Context(), func(ctx context.Context, ad *admin.Admin) error {
-				s, err := look(ctx, ad)
+				s, err := lookAnyway(ctx, ad)
 				if err != nil {
 					return err
 				}

@@ -55,7 +55,7 @@ func (a *app) nodeListCommand(k *connection) *cobra.Command {
 		Example: "  weir node ls\n  weir node ls --output json | jq 'select(.down) | .node'",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return k.withAdmin(cmd.Context(), func(ctx context.Context, ad *admin.Admin) error {
-				s, err := look(ctx, ad)
+				s, err := lookAnyway(ctx, ad)
 				if err != nil {
 					return err
 				}

@@ -35,9 +35,12 @@ const controllerPatience = 4 * time.Second
 // errNoController says that nobody answers for the controller.
 var errNoController = errors.New("no controller answers")
 
-// ofController asks what only the controller can answer.
-func ofController(ctx context.Context, ask func(ctx context.Context) error) error {
-	patient, cancel := context.WithTimeout(ctx, controllerPatience)
+// ofController asks what only the controller can answer, for so long at most; 0: for as long as there is time.
+func ofController(ctx context.Context, patience time.Duration, ask func(ctx context.Context) error) error {
+	if patience == 0 {
+		return ask(ctx)
+	}
+	patient, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := ask(patient)
 	if err != nil && patient.Err() != nil && ctx.Err() == nil {
@@ -46,14 +49,21 @@ func ofController(ctx context.Context, ask func(ctx context.Context) error) erro
 	return err
 }
 
-// look takes a survey. What a cluster of another kind cannot tell is left out, and what only a controller knows, if there is none.
-func look(ctx context.Context, ad *admin.Admin) (*survey, error) {
+// look takes a survey, for those who change something by it. What a cluster of another kind cannot tell is left out.
+func look(ctx context.Context, ad *admin.Admin) (*survey, error) { return takeSurvey(ctx, ad, 0) }
+
+// lookAnyway is look for those who only show what there is: what only a controller knows is left out if there is none.
+func lookAnyway(ctx context.Context, ad *admin.Admin) (*survey, error) {
+	return takeSurvey(ctx, ad, controllerPatience)
+}
+
+func takeSurvey(ctx context.Context, ad *admin.Admin, patience time.Duration) (*survey, error) {
 	s := &survey{inSyncMin: map[string]int{}}
 	var err error
 	if s.cluster, err = describeBrokers(ctx, ad); err != nil {
 		return nil, err
 	}
-	err = ofController(ctx, func(ctx context.Context) error {
+	err = ofController(ctx, patience, func(ctx context.Context) error {
 		q, err := ad.DescribeQuorum(ctx)
 		if err == nil {
 			s.quorum = &q
@@ -71,11 +81,15 @@ func look(ctx context.Context, ad *admin.Admin) (*survey, error) {
 		return nil, err
 	}
 	if !s.isLost {
-		err = ofController(ctx, func(ctx context.Context) (err error) {
+		err = ofController(ctx, patience, func(ctx context.Context) (err error) {
 			s.moves, err = ad.ListReassignments(ctx)
 			return err
 		})
-		if err != nil && !untold(err) && !errors.Is(err, kerr.NotController) && !errors.Is(err, errNoController) {
+		switch {
+		case err == nil, untold(err), errors.Is(err, kerr.NotController):
+		case errors.Is(err, errNoController):
+			s.isLost = true
+		default:
 			return nil, err
 		}
 	}
