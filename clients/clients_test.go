@@ -462,50 +462,6 @@ func TestBreakingOffSkipsNothing(t *testing.T) {
 	})
 }
 
-func TestStopAtEndReadsWhatWasAcknowledgedBeforeTheLeaderChanged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := serve(t, 1)
-		defer s.close()
-		s.with(func(c *clienttest.Cluster) { c.Create("t", 1) })
-		c := s.client(t)
-		ctx := t.Context()
-		p, err := producer.New(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range 20 {
-			if err := p.ProduceAsync(ctx, producer.Record{Topic: "t", Value: fmt.Append(nil, i)}, nil); err != nil {
-				t.Fatal(err)
-			}
-			if err := p.Flush(ctx); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := p.Close(ctx); err != nil {
-			t.Fatal(err)
-		}
-		s.with(func(c *clienttest.Cluster) { c.Topic("t").Partitions[0].HighWatermark = 15 })
-		time.AfterFunc(time.Second, func() {
-			s.with(func(c *clienttest.Cluster) { c.Topic("t").Partitions[0].HighWatermark = -1 })
-		})
-		k, err := consumer.New(c, consumer.WithTopics("t"), consumer.WithStopAtEnd())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer k.Close()
-		n := 0
-		for _, err := range k.Records(ctx) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			n++
-		}
-		if n != 20 {
-			t.Errorf("%d records came, not 20", n)
-		}
-	})
-}
-
 func TestFlushWaitsForWhatWasTakenBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, 1)

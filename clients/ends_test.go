@@ -136,8 +136,19 @@ func TestStopAtEndGoesByTheTopicThatWasMadeAnew(t *testing.T) {
 			}
 			if former++; r.Offset == 3 {
 				anew = 0
-				s.with(func(c *clienttest.Cluster) { c.Delete("t"); c.Create("t", 1) })
+				// Where it ends is asked meanwhile, and is to be told when all five are there.
+				s.with(func(c *clienttest.Cluster) {
+					c.Delete("t")
+					c.Create("t", 1)
+					c.Script = func(_ model.NodeID, key protocol.Key, _ string, _ model.Partition) clienttest.Verdict {
+						if key == protocol.KeyListOffsets {
+							return clienttest.Verdict{Code: kerr.LeaderNotAvailable.Code}
+						}
+						return clienttest.Verdict{}
+					}
+				})
 				put(t, c, "t", 0, 5)
+				s.with(func(c *clienttest.Cluster) { c.Script = nil })
 			}
 		})
 		if err != nil || anew != 5 {
@@ -171,6 +182,28 @@ func TestStopAtEndWaitsForTopicsThatAreNotKnownYet(t *testing.T) {
 		defer k.Close()
 		if n, err := drain(t, k, nil); n != 8 || err != nil {
 			t.Errorf("%d records, not 8; %v", n, err)
+		}
+	})
+}
+
+func TestStopAtEndReadsWhatWasAcknowledgedBeforeTheLeaderChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, 1)
+		defer s.close()
+		s.with(func(c *clienttest.Cluster) { c.Create("t", 1) })
+		c := s.client(t)
+		put(t, c, "t", 0, 20)
+		s.with(func(c *clienttest.Cluster) { c.Topic("t").Partitions[0].HighWatermark = 15 })
+		time.AfterFunc(time.Second, func() {
+			s.with(func(c *clienttest.Cluster) { c.Topic("t").Partitions[0].HighWatermark = -1 })
+		})
+		k, err := consumer.New(c, consumer.WithTopics("t"), consumer.WithStopAtEnd())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer k.Close()
+		if n, err := drain(t, k, nil); n != 20 || err != nil {
+			t.Errorf("%d records, not 20; %v", n, err)
 		}
 	})
 }

@@ -337,10 +337,9 @@ func (c *Consumer) Seek(now model.Time, topic string, partition model.Partition,
 }
 
 func (c *Consumer) seek(x *part, start Start) {
-	c.discard(x)
+	c.forget(x)
 	x.state, x.start, x.resetting = locating, start, false
-	x.fetchOffset, x.position, x.end, x.logStart = model.NoOffset, model.NoOffset, model.NoOffset, model.NoOffset
-	x.retryAt, x.failures, x.endSaid = 0, 0, false
+	x.retryAt, x.failures = 0, 0
 	if start.Kind == StartOffset && !c.notes(x) {
 		c.locate(x, start.Offset)
 	}
@@ -356,6 +355,14 @@ func (c *Consumer) locate(x *part, offset model.Offset) {
 	x.fetchOffset = max(offset, 0)
 	// What was fetched before a reset is still good; the position moves when it has been taken.
 	c.queue(x, Chunk{Topic: x.topic.name, Partition: x.partition, From: x.fetchOffset, Next: x.fetchOffset})
+}
+
+// forget leaves a place for another: of the same topic, or of one that was made anew under its name. The former's offsets mean nothing in that
+// one, so its records are not given any more: who was given them would go on, commit and end by them.
+func (c *Consumer) forget(x *part) {
+	c.discard(x)
+	x.fetchOffset, x.position, x.end, x.logStart = model.NoOffset, model.NoOffset, model.NoOffset, model.NoOffset
+	x.endSaid = false
 }
 
 // discard drops what was fetched, and makes answers under way worthless.
@@ -545,12 +552,12 @@ func (c *Consumer) metadataUpdated(now model.Time, out *Out) {
 			c.halt(x, code, out)
 		}
 		if x.incarnation != x.topic.incarnation {
-			x.incarnation, x.endNoted = x.topic.incarnation, model.NoOffset // another topic's end is none of this
-			if x.state == locating {
-				c.discard(x)
-			}
+			x.incarnation, x.endNoted = x.topic.incarnation, model.NoOffset
 			if x.state == fetching {
 				c.outOfRange(x, out)
+			}
+			if x.state == locating {
+				c.forget(x)
 			}
 		}
 	}

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/weirmq/weir/core/client"
 	"github.com/weirmq/weir/core/client/clienttest"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/protocol"
 	"github.com/weirmq/weir/core/record"
 )
 
@@ -164,5 +167,39 @@ func TestConsumerNotesTheEndThatTheLeaderLists(t *testing.T) {
 				t.Errorf("%d records from %d on, not %d", len(got), test.first, 25-test.first)
 			}
 		})
+	}
+}
+
+func TestConsumerForgetsTheTopicThatWasMadeAnew(t *testing.T) {
+	c := clienttest.New(1)
+	fill(c.Create("t", 1).Partitions[0], 10, 5, record.CodecNone)
+	w := newWorld(t, c)
+	m := consumerFor(c, func(cfg *client.ConsumerConfig) { cfg.NotingEnds, cfg.FetchBytesMax = true, 200 })
+	w.step(m, func(out *client.Out) { m.Assign(w.now, []client.Assignment{{Topic: "t"}}, out) })
+	w.run(2000*ms, m.Available, m)
+	w.step(m, func(out *client.Out) { m.Poll(w.now, 1, out) })
+	w.run(500*ms, func() bool { return false }, m) // more is fetched that nobody takes
+	if at, _ := m.Position("t", 0); !m.Available() || at.Offset <= 0 || at.EndNoted != 50 {
+		t.Fatalf("offset %d, end %d, records wait: %v", at.Offset, at.EndNoted, m.Available())
+	}
+	w.chunks = w.chunks[:0]
+	c.Delete("t")
+	anew := c.Create("t", 1).Partitions[0]
+	fill(anew, 1, 5, record.CodecNone)
+	mute := true // nobody says where the new one begins
+	c.Script = func(_ model.NodeID, key protocol.Key, _ string, _ model.Partition) clienttest.Verdict {
+		if mute && key == protocol.KeyListOffsets {
+			return clienttest.Verdict{Code: kerr.LeaderNotAvailable.Code}
+		}
+		return clienttest.Verdict{}
+	}
+	w.run(3000*ms, func() bool { return !m.Available() }, m)
+	if at, _ := m.Position("t", 0); m.Available() || at.Offset != model.NoOffset || at.HighWatermark != model.NoOffset || at.EndNoted != model.NoOffset {
+		t.Errorf("of the former topic: records %v, %+v", m.Available(), at)
+	}
+	mute = false
+	got := w.drain(m, 3000*ms, func(n int) bool { return n >= 5 })
+	if at, _ := m.Position("t", 0); len(got) != 5 || got[0].Offset != 0 || at.Offset != 5 || at.EndNoted != 5 {
+		t.Errorf("%d records of the new topic, %+v", len(got), at)
 	}
 }
