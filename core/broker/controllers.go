@@ -35,8 +35,9 @@ func (b *Broker) createMissing(to effect.RequestID, in *effect.CreateMissing, ou
 
 const forwardTimeout model.Time = 30e9
 
-// directed has the controller decide a client's request: here, if the controller is here, was not reached, or is not the controller, for then nobody decides
-// it, and the controller of this node says so. What another node forwarded is decided here or not at all.
+// directed has the controller decide a client's request. It is decided here if the controller is here, and what another node forwarded is
+// decided here or not at all. It is refused here, by a controller that is not active, if the one that is certainly did not decide it: it is not
+// known, it was not reached, or it is another by now.
 func (b *Broker) directed(to effect.RequestID, origin *Origin, out *effect.Set, here func(out *effect.Set)) {
 	node, ok := b.controllerNode()
 	address, known := b.controllerAddress(node)

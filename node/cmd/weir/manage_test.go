@@ -283,6 +283,10 @@ func TestALostQuorumIsSaidToBeLost(t *testing.T) {
 	if out := c.do("", "cluster", "status", "--timeout", "60s"); !strings.Contains(out, "controller: none answers") {
 		t.Error(out)
 	}
+	// Who would change something does not go by what is left: nobody tells it what is being moved.
+	if code, out, errs := c.run("", "cluster", "balance", "--timeout", "6s"); code != 1 || !strings.Contains(errs, "error timed-out: ") && !strings.Contains(errs, "NOT_CONTROLLER") {
+		t.Errorf("balance: exit code %d\n%s%s", code, out, errs)
+	}
 }
 
 func TestHealthSaysWhatIsWrongAndWhy(t *testing.T) {
