@@ -103,8 +103,8 @@ var clustering = []Entry{
 	},
 	{
 		TooFewNodes, "there are not enough nodes for the copies",
-		"A partition has its replicas on different nodes, and fewer nodes that run would be left than it has replicas.",
-		"Start the nodes that are down, or add one first. To restart or upgrade a node, `weir node drain N --leaders-only` is enough: it copies nothing. Where a partition that the message names has several replicas it can also have fewer: weir has no command for that, Kafka's kafka-reassign-partitions has (AlterPartitionReassignments).", inCLI,
+		"A partition has its replicas on different nodes, and fewer nodes run and take new ones than it is to have replicas.",
+		"Start the nodes that are down, or add one first. To restart or upgrade a node, `weir node drain N --leaders-only` is enough: it copies nothing. Where a partition that the message names has several replicas it can also have fewer: `weir topic move NAME -p P --replication-factor N`.", inCLI,
 	},
 }
 

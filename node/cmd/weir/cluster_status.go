@@ -152,11 +152,15 @@ func (a *app) printStatus(s *survey) error {
 	if err := a.nodeTable(s.nodeLines()); err != nil || len(s.moves) == 0 {
 		return err
 	}
+	_, _ = fmt.Fprintln(a.stdout) // the error is the table's
+	return a.moveTable(s.moveLines())
+}
+
+func (a *app) moveTable(moves []moveLine) error {
 	var rows [][]string
-	for _, m := range s.moveLines() {
+	for _, m := range moves {
 		rows = append(rows, []string{m.Topic, fmt.Sprint(m.Partition), numbers(m.Replicas), numbers(m.Adding), numbers(m.Removing)})
 	}
-	_, _ = fmt.Fprintln(a.stdout) // the error is the table's
 	return a.table("MOVING PARTITION REPLICAS ADDING REMOVING", rows)
 }
 

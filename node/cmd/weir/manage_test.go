@@ -218,6 +218,80 @@ func TestANodeIsDrainedTakenBackAndRemoved(t *testing.T) {
 	}
 }
 
+func TestATopicIsMovedAndMovesAreGivenUp(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 4)
+	c.do("", "topic", "create", "orders", "--partitions", "3", "--replication-factor", "1")
+	c.do(strings.Repeat(strings.Repeat("x", 1000)+"\n", 3000), "produce", "orders", "--compression", "none", "--batch-bytes", "100000")
+	c.eventually("the topic is known", func(s statusJSON) bool { return s.Partitions == 3 && s.Healthy })
+	replicas := func() (all [][]int32) {
+		var d topicDescription
+		if err := json.Unmarshal([]byte(c.do("", "topic", "describe", "orders", "--output", "json")), &d); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range d.Partitions {
+			all = append(all, p.Replicas)
+		}
+		return all
+	}
+	// Whichever node is asked may not have heard yet.
+	become := func(what string, is func(p int, replicas []int32) bool) {
+		t.Helper()
+		c.eventually(what, func(s statusJSON) bool {
+			ok := s.Healthy && s.Moving == 0
+			for p, r := range replicas() {
+				ok = ok && is(p, r)
+			}
+			return ok
+		})
+	}
+	before := replicas()
+	if plan := c.do("", "topic", "move", "ord*", "--replication-factor", "3", "--dry-run"); strings.Count(plan, "copy") != 3 || !slices.EqualFunc(before, replicas(), slices.Equal[[]int32]) {
+		t.Errorf("planned:\n%s", plan)
+	}
+	if out := c.do("", "topic", "move", "orders", "--replication-factor", "3"); !strings.Contains(out, "3 partitions moved") {
+		t.Error(out)
+	}
+	become("three copies, led by who had the first", func(p int, r []int32) bool { return len(r) == 3 && r[0] == before[p][0] })
+	if out := c.do("", "topic", "move", "orders", "--replication-factor", "3"); !strings.Contains(out, "0 partitions moved") {
+		t.Error(out)
+	}
+	c.do("", "topic", "move", "orders", "--replication-factor", "2")
+	become("two copies", func(p int, r []int32) bool { return len(r) == 2 && r[0] == before[p][0] })
+	c.do("", "topic", "move", "orders", "-p", "1", "--to", "4,2")
+	become("one partition where it is to be", func(p int, r []int32) bool { return len(r) == 2 && (p != 1 || slices.Equal(r, []int32{4, 2})) })
+
+	// What takes minutes is given up.
+	before = replicas()
+	c.do("", "config", "set", "cluster", "follower.replication.throttled.rate=1000")
+	if out := c.do("", "topic", "move", "orders", "--replication-factor", "4", "--wait=false"); !strings.Contains(out, "3 partitions are being moved") {
+		t.Error(out)
+	}
+	c.eventually("it is being moved", func(s statusJSON) bool { return s.Moving == 3 })
+	if out := c.do("", "topic", "move", "orders", "--cancel", "-p", "0", "--dry-run"); !strings.HasPrefix(out, "MOVING") || strings.Count(out, "\n") != 2 {
+		t.Error(out)
+	}
+	if out := c.do("", "topic", "move", "orders", "--cancel"); !strings.Contains(out, "3 moves given up") {
+		t.Error(out)
+	}
+	become("where it was", func(p int, r []int32) bool { return slices.Equal(r, before[p]) })
+	if out := c.do("", "topic", "move", "orders", "--cancel"); !strings.Contains(out, "none of them") {
+		t.Error(out)
+	}
+	if n := len(c.records("orders")); n != 3000 {
+		t.Errorf("%d records of 3000 after everything was moved", n)
+	}
+	c.fails("too-few-nodes", "5 replicas", "topic", "move", "orders", "--replication-factor", "5")
+	c.fails("node-not-found", "no node 9", "topic", "move", "orders", "--to", "9")
+	c.fails("topic-not-found", "weir topic ls", "topic", "move", "order", "--cancel")
+	c.fails("partition-not-found", "0 to 2", "topic", "move", "orders", "-p", "3", "--cancel")
+	for _, args := range [][]string{{}, {"--cancel", "--to", "1"}, {"--to", "1,1"}, {"--replication-factor", "-1"}} {
+		if code, _, errs := c.run("", append([]string{"topic", "move", "orders"}, args...)...); code != 2 {
+			t.Errorf("%v: exit code %d: %s", args, code, errs)
+		}
+	}
+}
+
 // A throttled move takes its time, and clients that produce meanwhile are not held up by it.
 func TestAMoveIsThrottled(t *testing.T) {
 	t.Parallel()

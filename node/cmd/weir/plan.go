@@ -32,11 +32,12 @@ type planner struct {
 	leads    map[int32]int // preferred leaders
 	at       map[admin.Partition][]int32
 	parts    []admin.Partition // in order
+	is       map[admin.Partition]*admin.PartitionDescription
 }
 
 // newPlanner begins with what the moves under way lead to. Nodes that are down, and those that are closed, get nothing.
 func newPlanner(s *survey, closed ...int32) *planner {
-	p := &planner{s: s, rack: map[int32]string{}, replicas: map[int32]int{}, leads: map[int32]int{}, at: map[admin.Partition][]int32{}}
+	p := &planner{s: s, rack: map[int32]string{}, replicas: map[int32]int{}, leads: map[int32]int{}, at: map[admin.Partition][]int32{}, is: map[admin.Partition]*admin.PartitionDescription{}}
 	for _, b := range s.cluster.Brokers {
 		p.rack[b.ID] = b.Rack
 		if !b.Fenced && !slices.Contains(closed, b.ID) {
@@ -50,7 +51,7 @@ func newPlanner(s *survey, closed ...int32) *planner {
 		if m := s.move(t.Name, d.Partition); m != nil {
 			target = without(m.Replicas, m.Removing...)
 		}
-		p.at[tp], p.parts = target, append(p.parts, tp)
+		p.at[tp], p.is[tp], p.parts = target, d, append(p.parts, tp)
 		p.count(target, 1)
 	})
 	return p
@@ -123,6 +124,77 @@ func (p *planner) empty(node int32) error {
 	}
 	if len(stuck) > 0 {
 		return fail(explain.TooFewNodes, "", fmt.Errorf("without node %d there is no node for a replica of %s: %s", node, amount(len(stuck), "partition"), some(stuck)))
+	}
+	return nil
+}
+
+// replicate has another number of nodes hold partitions. The failure says which have nowhere to go.
+func (p *planner) replicate(parts map[admin.Partition]bool, factor int) error {
+	var stuck []string
+	for _, tp := range p.parts {
+		if !parts[tp] {
+			continue
+		}
+		replicas := slices.Clone(p.at[tp])
+		for len(replicas) > factor {
+			replicas = without(replicas, p.leastNeeded(tp, replicas))
+		}
+		for len(replicas) < factor {
+			to, ok := p.best(replicas)
+			if !ok {
+				stuck = append(stuck, fmt.Sprintf("%s/%d", tp.Topic, tp.Partition))
+				break
+			}
+			replicas = append(replicas, to)
+		}
+		p.set(tp, replicas)
+	}
+	if len(stuck) > 0 {
+		return fail(explain.TooFewNodes, "", fmt.Errorf("%d replicas are on as many nodes, and of those that run %d may get new ones: %s stay below", factor, len(p.open), some(stuck)))
+	}
+	return nil
+}
+
+// leastNeeded is the replica to give up first: one that is down or not in sync, then one whose rack has another, then one that does
+// not lead, then the one of the node that holds most.
+func (p *planner) leastNeeded(tp admin.Partition, replicas []int32) int32 {
+	d := p.is[tp]
+	rank := func(n int32) (r [4]int) {
+		if p.s.runs(n) && slices.Contains(d.ISR, n) {
+			r[0] = 1
+		}
+		if p.rack[n] == "" || !slices.ContainsFunc(without(replicas, n), func(o int32) bool { return p.rack[o] == p.rack[n] }) {
+			r[1] = 1
+		}
+		if n == d.Leader || n == replicas[0] {
+			r[2] = 1
+		}
+		r[3] = -p.replicas[n]
+		return r
+	}
+	return slices.MinFunc(replicas, func(a, b int32) int {
+		x, y := rank(a), rank(b)
+		return cmp.Or(slices.Compare(x[:], y[:]), cmp.Compare(b, a))
+	})
+}
+
+// place has nodes hold partitions. A node that is down gets none that it does not have.
+func (p *planner) place(parts map[admin.Partition]bool, nodes []int32) error {
+	for _, n := range nodes {
+		if _, err := p.s.mustNode(n); err != nil {
+			return err
+		}
+	}
+	for _, tp := range p.parts {
+		if !parts[tp] {
+			continue
+		}
+		for _, n := range nodes {
+			if !p.s.runs(n) && !slices.Contains(p.at[tp], n) {
+				return fail(explain.NodeDown, "", fmt.Errorf("node %d is not counted on: %s/%d cannot be moved onto it", n, tp.Topic, tp.Partition))
+			}
+		}
+		p.set(tp, slices.Clone(nodes))
 	}
 	return nil
 }

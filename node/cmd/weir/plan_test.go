@@ -122,6 +122,61 @@ func TestANodeThatIsRelievedLeadsNothingThatOthersCould(t *testing.T) {
 	})
 }
 
+func TestCopiesAreAddedApartAndThoseThatLackSomethingGoFirst(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		s := drawSurvey(r)
+		s.partitions(func(_ *admin.TopicDescription, d *admin.PartitionDescription) {
+			if len(d.ISR) > 1 && rapid.Bool().Draw(r, "one lags") {
+				d.ISR = without(d.ISR, d.ISR[len(d.ISR)-1])
+			}
+		})
+		p := newPlanner(s)
+		chosen := map[admin.Partition]bool{}
+		for _, tp := range p.parts {
+			chosen[tp] = rapid.IntRange(0, 3).Draw(r, "chosen") > 0
+		}
+		factor := rapid.IntRange(1, 5).Draw(r, "factor")
+		err := p.replicate(chosen, factor)
+		s.partitions(func(t *admin.TopicDescription, d *admin.PartitionDescription) {
+			tp := admin.Partition{Topic: t.Name, Partition: d.Partition}
+			to := p.at[tp]
+			gone, added := without(d.Replicas, to...), without(to, d.Replicas...)
+			switch {
+			case !chosen[tp]:
+				if !slices.Equal(to, d.Replicas) {
+					r.Fatalf("%v was not meant, and goes from %v to %v", tp, d.Replicas, to)
+				}
+				return
+			case len(to) > factor, len(gone) > 0 && len(added) > 0:
+				r.Fatalf("%v goes from %v to %v for %d", tp, d.Replicas, to, factor)
+			case len(to) < factor:
+				var f *failure
+				if others := without(p.open, to...); !errors.As(err, &f) || f.code != explain.TooFewNodes || len(others) > 0 {
+					r.Fatalf("%v has %v, could have %v, and %v is said", tp, to, others, err)
+				}
+			}
+			for i, n := range to {
+				if slices.Contains(to[:i], n) || slices.Contains(added, n) && !slices.Contains(p.open, n) {
+					r.Fatalf("%v goes to %v", tp, to)
+				}
+				for _, g := range gone {
+					if slices.Contains(d.ISR, g) && !slices.Contains(d.ISR, n) {
+						r.Fatalf("%v: %d has everything and goes, %d does not and stays", tp, g, n)
+					}
+				}
+			}
+			for _, n := range added {
+				others := without(to, n)
+				for _, m := range without(p.open, to...) {
+					if p.racks(append(slices.Clone(others), m)) > p.racks(to) {
+						r.Fatalf("%v: node %d would be in another rack than %v, and %d is not", tp, m, others, n)
+					}
+				}
+			}
+		})
+	})
+}
+
 func TestABalancedClusterIsEven(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		s := drawSurvey(r)

@@ -164,12 +164,15 @@ func (a *app) shift(ctx context.Context, ad *admin.Admin, shifts []shift, o *shi
 }
 
 // isGone reports whether nothing is wrong but that partitions are not there: topics may be deleted meanwhile.
-func isGone(err error) bool {
+func isGone(err error) bool { return isOnly(err, kerr.UnknownTopicOrPartition) }
+
+// isOnly reports whether each of the errors that one joins is one of some.
+func isOnly(err error, some ...error) bool {
 	var joined interface{ Unwrap() []error }
 	if errors.As(err, &joined) {
-		return !slices.ContainsFunc(joined.Unwrap(), func(err error) bool { return !isGone(err) })
+		return !slices.ContainsFunc(joined.Unwrap(), func(err error) bool { return !isOnly(err, some...) })
 	}
-	return errors.Is(err, kerr.UnknownTopicOrPartition)
+	return slices.ContainsFunc(some, func(one error) bool { return errors.Is(err, one) })
 }
 
 // lead lets the replicas lead that shifts prefer.

@@ -18,7 +18,7 @@ func (a *app) topicCommand() *cobra.Command {
 	c := &cobra.Command{Use: "topic", Aliases: []string{"topics"}, Short: "Create, list, describe, change and delete topics"}
 	k.flags(c)
 	c.AddCommand(a.topicCreateCommand(k), a.topicListCommand(k), a.topicDescribeCommand(k), a.topicAlterCommand(k),
-		a.topicAddPartitionsCommand(k), a.topicElectCommand(k), a.topicTrimCommand(k), a.topicDeleteCommand(k))
+		a.topicAddPartitionsCommand(k), a.topicElectCommand(k), a.topicMoveCommand(k), a.topicTrimCommand(k), a.topicDeleteCommand(k))
 	return c
 }
 
