@@ -243,7 +243,7 @@ func (c *cluster) send(now model.Time, k *conn, q call, timeout model.Time, out 
 }
 
 // submit sends a control request to a node (or anyNode) as soon as there is a connection, and fails it
-// when there is none in time.
+// when there is none in time. One to a node fails when that cannot be reached: whoever asks it finds out whether another should be asked.
 func (c *cluster) submit(now model.Time, node model.NodeID, q call, out *Out) {
 	if c.closed {
 		q.failed(now, Closed, false, out)
@@ -261,6 +261,7 @@ func (c *cluster) route(now model.Time, node model.NodeID, out *Out) *conn {
 	if node != anyNode {
 		e := c.endpointOf(node)
 		if e == nil {
+			c.wantRefresh()
 			return nil
 		}
 		if e.conns[control] == nil && now < e.retryAt {
@@ -374,9 +375,26 @@ func (c *cluster) lose(now model.Time, k *conn, detail string, why Reason, hangU
 	for i := range failed {
 		failed[i].call.failed(now, why, true, out)
 	}
+	if k.traffic == control {
+		c.disappoint(now, e.node, why, out)
+	}
 	// Whoever led here may lead no more.
 	if e.node >= 0 {
 		c.wantRefresh()
+	}
+}
+
+// disappoint fails the calls that wait for a connection to a node.
+func (c *cluster) disappoint(now model.Time, node model.NodeID, why Reason, out *Out) {
+	var failed []waitingCall
+	c.waiting = slices.DeleteFunc(c.waiting, func(w waitingCall) bool {
+		if w.node == node {
+			failed = append(failed, w)
+		}
+		return w.node == node
+	})
+	for _, w := range failed {
+		w.call.failed(now, why, false, out)
 	}
 }
 
@@ -432,7 +450,11 @@ func (c *cluster) tick(now model.Time, out *Out) {
 		}
 		if k.isDoubtful() && now >= k.doubtAt {
 			k.doubtAt = now + slowAgain
-			c.doubt(k.endpoint.addr)
+			if k.traffic == data {
+				c.doubt(k.endpoint.addr)
+			} else {
+				c.disappoint(now, k.endpoint.node, Lost, out)
+			}
 		}
 		if len(k.pending) > 0 && now >= k.pending[0].slowAt && k.state == ready {
 			p := &k.pending[0]
@@ -444,7 +466,7 @@ func (c *cluster) tick(now model.Time, out *Out) {
 				i = 0
 				continue
 			}
-			if k.traffic == data && p.call.misplaced() {
+			if k.traffic != control && p.call.misplaced() {
 				c.lose(now, k, "no answer so far, and others lead", Lost, true, out)
 				i = 0
 				continue

@@ -88,10 +88,8 @@ func (k *conn) version(q call) (int16, bool) {
 	return v, v >= max(k.versions[i].min, protocol.MinVersion(key), low)
 }
 
-// isDoubtful reports whether a broker that data is for may not be there: it was dialled, and has not said what it speaks.
-func (k *conn) isDoubtful() bool {
-	return k.traffic == data && (k.state == dialing || k.state == negotiating)
-}
+// isDoubtful reports whether the broker may not be there: it was dialled, and has not said what it speaks.
+func (k *conn) isDoubtful() bool { return k.state == dialing || k.state == negotiating }
 
 // expiry is when the connection is given up; 0 is never.
 func (k *conn) expiry() model.Time {

@@ -13,6 +13,7 @@ import (
 // groupCall is a request of a member to its coordinator.
 type groupCall struct {
 	g        *GroupConsumer
+	node     model.NodeID // who was the coordinator, anyNode if anybody will do
 	which    protocol.Key
 	low      int16
 	high     int16
@@ -24,7 +25,11 @@ type groupCall struct {
 func (q *groupCall) key() protocol.Key                        { return q.which }
 func (q *groupCall) versions() (int16, int16)                 { return q.low, q.high }
 func (q *groupCall) encode(w *protocol.Writer, version int16) { q.body(w, version) }
-func (q *groupCall) misplaced() bool                          { return false }
+
+// misplaced: another coordinates by now, or anybody can say who does.
+func (q *groupCall) misplaced() bool {
+	return q.node == anyNode || q.g.coordinator != anyNode && q.g.coordinator != q.node
+}
 
 func (q *groupCall) answered(now model.Time, version int16, r *protocol.Reader, out *Out) error {
 	return q.response(now, version, r, out)
@@ -43,7 +48,7 @@ func (g *GroupConsumer) find(now model.Time, out *Out) {
 	}
 	g.finding = true
 	g.c.cl.submit(now, anyNode, &groupCall{
-		g: g, which: protocol.KeyFindCoordinator, high: math.MaxInt16,
+		g: g, node: anyNode, which: protocol.KeyFindCoordinator, high: math.MaxInt16,
 		body: func(w *protocol.Writer, version int16) { encodeFindCoordinator(w, version, g.cfg.Group) },
 		response: func(now model.Time, version int16, r *protocol.Reader, out *Out) error {
 			g.finding = false
@@ -69,6 +74,20 @@ func (g *GroupConsumer) find(now model.Time, out *Out) {
 	}, out)
 }
 
+// confirm asks whether a coordinator that says nothing still is one. Until then it is taken for it: it may just be slow.
+func (g *GroupConsumer) confirm(now model.Time, out *Out) {
+	e := g.c.cl.endpointOf(g.coordinator)
+	if e == nil || !g.c.cl.silent(now, e.addr) {
+		return
+	}
+	if now < g.confirmAt {
+		g.wakeAt = soonest(g.wakeAt, g.confirmAt)
+		return
+	}
+	g.confirmAt = now + slowAfter
+	g.find(now, out)
+}
+
 // missed deals with a request that got no answer.
 func (g *GroupConsumer) missed(now model.Time, why Reason, out *Out) {
 	switch why {
@@ -86,14 +105,15 @@ func (g *GroupConsumer) ask(now model.Time, q *groupCall, timeout model.Time, ou
 	e := g.c.cl.endpointOf(g.coordinator)
 	k := g.c.cl.open(now, e, coordination, out)
 	if k == nil {
-		if e.conns[coordination] == nil {
-			g.wakeAt = soonest(g.wakeAt, max(e.retryAt, now+millisecond))
+		if e.conns[coordination] == nil { // it was gone a moment ago
+			g.missed(now, Lost, out)
+			g.wakeAt = soonest(g.wakeAt, g.retryAt)
 		}
 		return
 	}
 	response, lost := q.response, q.lost
 	g.asked = true
-	q.g, q.high = g, math.MaxInt16
+	q.g, q.node, q.high = g, g.coordinator, math.MaxInt16
 	q.response = func(now model.Time, version int16, r *protocol.Reader, out *Out) error {
 		g.asked = false
 		if err := response(now, version, r, out); err != nil {
@@ -283,7 +303,7 @@ func (g *GroupConsumer) leave(now model.Time, out *Out) {
 	// Not behind a JoinGroup, which may wait for long.
 	g.goodbye = true
 	g.c.cl.submit(now, g.coordinator, &groupCall{
-		g: g, which: protocol.KeyLeaveGroup, high: math.MaxInt16,
+		g: g, node: g.coordinator, which: protocol.KeyLeaveGroup, high: math.MaxInt16,
 		body: func(w *protocol.Writer, version int16) {
 			var m protocol.LeaveGroupRequest
 			m.Default()
@@ -331,7 +351,7 @@ func (g *GroupConsumer) locate(now model.Time, out *Out) {
 	asked := slices.Clone(g.locating)
 	generation := g.generation
 	g.c.cl.submit(now, g.coordinator, &groupCall{
-		g: g, which: protocol.KeyOffsetFetch, low: 1, high: offsetsByNameMax,
+		g: g, node: g.coordinator, which: protocol.KeyOffsetFetch, low: 1, high: offsetsByNameMax,
 		body: func(w *protocol.Writer, version int16) { encodeOffsetFetch(w, version, g.cfg.Group, asked) },
 		response: func(now model.Time, version int16, r *protocol.Reader, out *Out) error {
 			g.fetching = false
@@ -452,7 +472,7 @@ func (g *GroupConsumer) sendCommits(now model.Time, out *Out) {
 
 func (g *GroupConsumer) commitCall(x *commit) *groupCall {
 	return &groupCall{
-		g: g, which: protocol.KeyOffsetCommit, low: max(2, g.static(7)), high: offsetsByNameMax,
+		g: g, node: g.coordinator, which: protocol.KeyOffsetCommit, low: max(2, g.static(7)), high: offsetsByNameMax,
 		body: func(w *protocol.Writer, version int16) { encodeOffsetCommit(w, version, g.cfg.Group, x.who, x.offsets) },
 		response: func(now model.Time, version int16, r *protocol.Reader, out *Out) error {
 			done, code := decodeOffsetCommit(nil, r, version)

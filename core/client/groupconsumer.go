@@ -87,8 +87,9 @@ type GroupConsumer struct {
 	state       memberState
 	topics      []string // subscribed to, ordered
 	coordinator model.NodeID
-	finding     bool // a FindCoordinator is under way
-	asked       bool // a JoinGroup, SyncGroup, Heartbeat or LeaveGroup is under way
+	finding     bool       // a FindCoordinator is under way
+	confirmAt   model.Time // when one that says nothing may be asked about again
+	asked       bool       // a JoinGroup, SyncGroup, Heartbeat or LeaveGroup is under way
 	retryAt     model.Time
 	failures    int
 	wakeAt      model.Time // when settle has something to do if nothing else happens; 0 is never
@@ -308,6 +309,7 @@ func (g *GroupConsumer) settle(now model.Time, out *Out) {
 		g.find(now, out)
 		return
 	}
+	g.confirm(now, out)
 	g.locate(now, out)
 	if now < g.retryAt {
 		g.wakeAt = soonest(g.wakeAt, g.retryAt)

@@ -44,7 +44,7 @@ func newCrew(t tester, brokers int) (*crew, *clienttest.Cluster) {
 }
 
 func (c *crew) hire(edit func(*client.GroupConfig), topics ...string) *hand {
-	cfg := client.NewGroupConfig("g", c.w.cluster.Addr(c.w.cluster.Brokers[0]))
+	cfg := client.NewGroupConfig("g", c.w.cluster.Addr(c.w.cluster.Brokers[0]), c.w.cluster.Addr(c.w.cluster.Brokers[len(c.w.cluster.Brokers)-1]))
 	cfg.Seed = uint64(len(c.members) + 1)
 	cfg.SessionTimeout, cfg.RebalanceTimeout, cfg.HeartbeatInterval = 6000*ms, 5000*ms, 300*ms
 	cfg.RequestTimeout = 2000 * ms
@@ -403,7 +403,7 @@ func TestStaticMembersComeBackToTheirPlace(t *testing.T) {
 }
 
 // TestGroupsSurviveFaults: requests are lost, answers are lost, members come, go and crash, the coordinator
-// moves. Nobody ever reads what is another's, and in the end all is divided and read.
+// moves, brokers are gone and named still. Nobody ever reads what is another's, and in the end all is divided and read.
 func TestGroupsSurviveFaults(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c, cluster := newCrew(t, 3)
@@ -427,7 +427,7 @@ func TestGroupsSurviveFaults(t *testing.T) {
 					live = append(live, h)
 				}
 			}
-			switch what := rapid.IntRange(0, 5).Draw(t, "step"); {
+			switch what := rapid.IntRange(0, 6).Draw(t, "step"); {
 			case what < 2 || len(live) == 0:
 				if len(live) < 4 {
 					c.hire(edit, "t")
@@ -438,7 +438,21 @@ func TestGroupsSurviveFaults(t *testing.T) {
 			case what == 3:
 				c.kill(rapid.SampledFrom(live).Draw(t, "victim"))
 			case what == 4:
-				cluster.Controller = rapid.SampledFrom(cluster.Brokers).Draw(t, "coordinator")
+				cluster.Controller = c.running(rapid.SampledFrom(cluster.Brokers).Draw(t, "coordinator"))
+			case what == 5:
+				// One at a time: the one before is back, or stays away if it is the last.
+				clear(c.w.down)
+				clear(c.w.unreachable)
+				gone := rapid.SampledFrom(cluster.Brokers).Draw(t, "gone")
+				c.w.down[gone], c.w.unreachable[gone] = true, rapid.Bool().Draw(t, "unreachable")
+				c.w.after(goneFor, func() {
+					cluster.Controller = c.running(cluster.Controller)
+					for _, p := range topic.Partitions {
+						if to := c.running(p.Leader); to != p.Leader {
+							p.Leader, p.Epoch = to, p.Epoch+1
+						}
+					}
+				})
 			default:
 				for _, p := range topic.Partitions {
 					fill(p, 1, 2, record.CodecNone)
@@ -471,6 +485,15 @@ func TestGroupsSurviveFaults(t *testing.T) {
 			t.Fatalf("they did not settle: %+v\n%s", c.group, names)
 		}
 	})
+}
+
+// running is a broker, or the next if that one is gone.
+func (c *crew) running(id model.NodeID) model.NodeID {
+	all := c.w.cluster.Brokers
+	for c.w.down[id] {
+		id = all[(slices.Index(all, id)+1)%len(all)]
+	}
+	return id
 }
 
 // kill ends a member's process without a word.

@@ -29,6 +29,8 @@ type world struct {
 	killed map[client.Machine]bool
 	// down are nodes that cannot be reached.
 	down map[model.NodeID]bool
+	// unreachable are nodes from whose addresses nothing comes back.
+	unreachable map[model.NodeID]bool
 	// fault decides what happens to a request frame; nil is nothing.
 	fault func(conn client.ConnID, node model.NodeID, key protocol.Key) fault
 
@@ -101,7 +103,10 @@ type tester interface {
 }
 
 func newWorld(t tester, c *clienttest.Cluster) *world {
-	return &world{t: t, cluster: c, now: 1000 * ms, links: make(map[link]*wire), down: make(map[model.NodeID]bool), killed: make(map[client.Machine]bool)}
+	return &world{
+		t: t, cluster: c, now: 1000 * ms, links: make(map[link]*wire), killed: make(map[client.Machine]bool),
+		down: make(map[model.NodeID]bool), unreachable: make(map[model.NodeID]bool),
+	}
 }
 
 func (w *world) after(d model.Time, do func()) {
@@ -174,6 +179,9 @@ func (w *world) dial(m client.Machine, d client.Dial) {
 		}
 	}
 	w.after(ms, func() {
+		if w.unreachable[node] {
+			return
+		}
 		if node < 0 || w.down[node] {
 			w.step(m, func(out *client.Out) { m.Disconnected(w.now, d.Conn, "refused", out) })
 			return
@@ -237,6 +245,9 @@ func (w *world) send(m client.Machine, s client.Send) {
 
 func (w *world) handle(m client.Machine, k *wire, id client.ConnID, frame []byte, what fault, patience model.Time) {
 	if w.killed[m] {
+		return
+	}
+	if w.unreachable[k.node] {
 		return
 	}
 	if w.down[k.node] {

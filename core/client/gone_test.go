@@ -1,0 +1,131 @@
+package client_test
+
+import (
+	"testing"
+
+	"github.com/weirmq/weir/core/client"
+	"github.com/weirmq/weir/core/client/clienttest"
+	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/record"
+)
+
+// goneFor is how long brokers name a node that is gone already: until the controller gives it up, and has told them.
+const goneFor = 700 * ms
+
+// eachWay runs a test with a node that refuses connections, and with one whose address answers nothing.
+func eachWay(t *testing.T, f func(t *testing.T, vanish func(w *world, id model.NodeID))) {
+	t.Run("refused", func(t *testing.T) {
+		f(t, func(w *world, id model.NodeID) { w.down[id] = true })
+	})
+	t.Run("no answer", func(t *testing.T) {
+		f(t, func(w *world, id model.NodeID) { w.down[id], w.unreachable[id] = true, true })
+	})
+}
+
+// leaves has node 1 vanish, and node 2 take over what it led a while later.
+func leaves(w *world, c *clienttest.Cluster, vanish func(w *world, id model.NodeID)) {
+	vanish(w, 1)
+	w.after(goneFor, func() {
+		c.Controller = 2
+		for _, t := range c.Topics {
+			for _, p := range t.Partitions {
+				if p.Leader == 1 {
+					p.Leader, p.Epoch = 2, p.Epoch+1
+				}
+			}
+		}
+	})
+}
+
+// Who begins to read asks the leader where, and that one may be gone.
+func TestALeaderThatIsGoneIsNotWaitedForToBegin(t *testing.T) {
+	eachWay(t, func(t *testing.T, vanish func(*world, model.NodeID)) {
+		c := clienttest.New(3)
+		fill(c.Create("t", 1).Partitions[0], 5, 5, record.CodecNone)
+		w := newWorld(t, c)
+		leaves(w, c, vanish)
+		m := consumerFor(c, func(cfg *client.ConsumerConfig) {
+			cfg.Bootstrap = []string{c.Addr(2)}
+		})
+		w.step(m, func(out *client.Out) { m.Assign(w.now, []client.Assignment{{Topic: "t"}}, out) })
+		if got := w.drain(m, 3000*ms, func(n int) bool { return n == 25 }); len(got) != 25 {
+			t.Errorf("%d of 25 records came in 3 s", len(got))
+		}
+	})
+}
+
+func TestALeaderThatIsGoneIsNotWaitedForByAdmins(t *testing.T) {
+	eachWay(t, func(t *testing.T, vanish func(*world, model.NodeID)) {
+		c := clienttest.New(3)
+		fill(c.Create("t", 2).Partitions[0], 5, 5, record.CodecNone)
+		w := newWorld(t, c)
+		leaves(w, c, vanish)
+		a := client.NewAdmin(client.NewAdminConfig(c.Addr(2)))
+		begin := w.now
+		ans := w.ask(a, func(out *client.Out) client.OpID {
+			return a.ListOffsets(w.now, []client.OffsetQuery{
+				{Topic: "t", Timestamp: client.LatestTimestamp}, {Topic: "t", Partition: 1, Timestamp: client.LatestTimestamp},
+			}, out)
+		})
+		if took := w.now - begin; !ans.OK() || ans.Offsets[0].Offset != 25 || ans.Offsets[1].Offset != 0 || took > 3000*ms {
+			t.Errorf("after %d ms: %+v", took/ms, ans)
+		}
+	})
+}
+
+func TestACoordinatorThatIsGoneIsLookedForAgain(t *testing.T) {
+	eachWay(t, func(t *testing.T, vanish func(*world, model.NodeID)) {
+		t.Run("admin", func(t *testing.T) {
+			c := clienttest.New(3)
+			w := newWorld(t, c)
+			a := client.NewAdmin(client.NewAdminConfig(c.Addr(2)))
+			leaves(w, c, vanish)
+			begin := w.now
+			ans := w.ask(a, func(out *client.Out) client.OpID { return a.GroupOffsets(w.now, "g", out) })
+			if took := w.now - begin; !ans.OK() || took > 3000*ms {
+				t.Errorf("after %d ms: %+v", took/ms, ans)
+			}
+		})
+		long := func(cfg *client.GroupConfig) {
+			cfg.Bootstrap, cfg.RequestTimeout, cfg.SessionTimeout = []string{"b2:9092"}, 30_000*ms, 10_000*ms
+		}
+		t.Run("to join", func(t *testing.T) {
+			k, c := newCrew(t, 3)
+			c.Create("t", 3)
+			leaves(k.w, c, vanish)
+			k.hire(func(cfg *client.GroupConfig) { long(cfg); cfg.Bootstrap = []string{c.Addr(2)} }, "t")
+			if !k.run(5000*ms, func() bool { return k.settled("t", 3) }) {
+				t.Errorf("it did not join in 5 s: %+v", k.group)
+			}
+		})
+		t.Run("of a member", func(t *testing.T) {
+			k, c := newCrew(t, 3)
+			topic := c.Create("t", 3)
+			h := k.hire(func(cfg *client.GroupConfig) { long(cfg); cfg.Bootstrap = []string{c.Addr(2)} }, "t")
+			if !k.run(5000*ms, func() bool { return k.settled("t", 3) }) {
+				t.Fatal("it did not join")
+			}
+			fill(topic.Partitions[2], 1, 5, record.CodecNone)
+			if !k.run(5000*ms, func() bool { return k.readAll("t", 2, 5) }) {
+				t.Fatal("it did not read")
+			}
+			leaves(k.w, c, vanish)
+			begin := k.w.now
+			var ans []client.Answer
+			k.w.answers = nil
+			k.w.step(h.m, func(out *client.Out) { h.m.Commit(k.w.now, nil, out) })
+			heard := func() bool { return h.m.Generation() >= 0 && len(k.w.answers) > 0 }
+			if !k.run(4000*ms, heard) {
+				t.Fatalf("the commit got no answer in 4 s")
+			}
+			if ans = k.w.answers; !ans[0].OK() {
+				t.Errorf("the commit ended as %+v", ans[0])
+			}
+			// It stays a member: its session would be over by now.
+			k.run(begin+12_000*ms-k.w.now, func() bool { return false })
+			if !k.settled("t", 3) || h.m.Generation() < 0 {
+				t.Errorf("it is a member no more: %+v", k.group)
+			}
+		})
+	})
+}
