@@ -90,6 +90,9 @@ func (r *runner) run(class, only string, parallel int) error {
 	if err := r.sane(selected); err != nil {
 		return fmt.Errorf("the tree without any mutant: %w", err)
 	}
+	if err := r.current(); err != nil {
+		return err
+	}
 	outcomes := make([]outcome, len(selected))
 	slots := make(chan struct{}, max(1, parallel))
 	var wg sync.WaitGroup
@@ -108,6 +111,26 @@ func (r *runner) run(class, only string, parallel int) error {
 	}
 	wg.Wait()
 	return report(outcomes)
+}
+
+// current refuses a tree that a mutant of any class does not fit: those of the others are run less often, and would be found out late.
+func (r *runner) current() error {
+	all, err := load(filepath.Join(r.root, "sim", "mutants"), "all", "")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(r.temp, "current")
+	if err := r.copyTree(dir); err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	var errs []error
+	for _, m := range all {
+		if err := r.apply(dir, m.file, "--check"); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", m.id, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // sane runs the tree as it is over every seed that a selected mutant will be run over.
@@ -154,18 +177,12 @@ func (r *runner) try(m mutant) outcome {
 
 // build copies the tree to dir, applies the patch unless it is "", and returns the binary.
 func (r *runner) build(dir, patch string) (string, error) {
-	for _, f := range r.files {
-		if err := copyFile(filepath.Join(r.root, f), filepath.Join(dir, f)); err != nil {
-			return "", err
-		}
+	if err := r.copyTree(dir); err != nil {
+		return "", err
 	}
 	if patch != "" {
-		cmd := exec.Command("git", "apply", "--whitespace=nowarn", patch)
-		cmd.Dir = dir
-		// The copy is no repository, and must not be taken for part of one above it.
-		cmd.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+r.temp)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("the patch does not apply: %s", oneLine(out))
+		if err := r.apply(dir, patch); err != nil {
+			return "", err
 		}
 	}
 	// -trimpath makes the build cache the same for every copy.
@@ -177,6 +194,27 @@ func (r *runner) build(dir, patch string) (string, error) {
 		return "", fmt.Errorf("the tree does not build: %s", oneLine(out))
 	}
 	return weir, nil
+}
+
+func (r *runner) copyTree(dir string) error {
+	for _, f := range r.files {
+		if err := copyFile(filepath.Join(r.root, f), filepath.Join(dir, f)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply puts a patch into a copy of the tree, or with --check says whether it could be.
+func (r *runner) apply(dir, patch string, flags ...string) error {
+	cmd := exec.Command("git", append(append([]string{"apply", "--whitespace=nowarn"}, flags...), patch)...)
+	cmd.Dir = dir
+	// The copy is no repository, and must not be taken for part of one above it.
+	cmd.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+r.temp)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("the patch does not apply: %s", oneLine(out))
+	}
+	return nil
 }
 
 var errSurvived = errors.New("survived every seed")

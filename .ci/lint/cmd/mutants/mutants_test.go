@@ -133,6 +133,15 @@ func TestSuiteFailsWhenTheTreeItselfIsBroken(t *testing.T) {
 	}
 }
 
+func TestMutantsOfOtherClassesFitTheTree(t *testing.T) {
+	other := strings.Replace(header("b", ""), "class: A", "class: B", 1)
+	dir := tree(t, map[string]string{"a.patch": patch(header("a", ""), line, "const limit = 1"), "b.patch": patch(other, "const limit = 9", "const limit = 1")})
+	r := &runner{root: dir, limit: time.Minute}
+	if err := r.run("A", "", 2); err == nil || !strings.Contains(err.Error(), "b: the patch does not apply") {
+		t.Fatalf("b fits no more: %v", err)
+	}
+}
+
 func TestHeadersAreChecked(t *testing.T) {
 	diff := "diff --git a/x b/x\n"
 	for name, text := range map[string]string{
