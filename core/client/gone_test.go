@@ -6,6 +6,7 @@ import (
 	"github.com/weirmq/weir/core/client"
 	"github.com/weirmq/weir/core/client/clienttest"
 	"github.com/weirmq/weir/core/model"
+	"github.com/weirmq/weir/core/protocol"
 	"github.com/weirmq/weir/core/record"
 )
 
@@ -128,4 +129,33 @@ func TestACoordinatorThatIsGoneIsLookedForAgain(t *testing.T) {
 			}
 		})
 	})
+}
+
+// A coordinator that the others are cut off from answers clients still: not what must be replicated, and that it is the coordinator.
+func TestACoordinatorThatIsCutOffIsNotAskedWhoCoordinates(t *testing.T) {
+	k, c := newCrew(t, 3)
+	topic := c.Create("t", 3)
+	h := k.hire(func(cfg *client.GroupConfig) {
+		cfg.Bootstrap, cfg.RequestTimeout, cfg.SessionTimeout = []string{c.Addr(1)}, 30_000*ms, 10_000*ms
+	}, "t")
+	if !k.run(5000*ms, func() bool { return k.settled("t", 3) }) {
+		t.Fatal("it did not join")
+	}
+	fill(topic.Partitions[2], 1, 5, record.CodecNone)
+	if !k.run(5000*ms, func() bool { return k.readAll("t", 2, 5) }) {
+		t.Fatal("it did not read")
+	}
+	c.Behind = []model.NodeID{1}
+	k.w.fault = func(_ client.ConnID, node model.NodeID, key protocol.Key) fault {
+		if node == 1 && (key == protocol.KeyOffsetCommit || key == protocol.KeyHeartbeat) {
+			return hang
+		}
+		return deliver
+	}
+	c.Controller = 2
+	k.w.answers = nil
+	k.w.step(h.m, func(out *client.Out) { h.m.Commit(k.w.now, nil, out) })
+	if !k.run(2000*ms, func() bool { return len(k.w.answers) > 0 }) || !k.w.answers[0].OK() {
+		t.Errorf("after 2 s the commit came to %+v", k.w.answers)
+	}
 }

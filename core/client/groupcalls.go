@@ -37,7 +37,8 @@ func (q *groupCall) answered(now model.Time, version int16, r *protocol.Reader, 
 
 func (q *groupCall) failed(now model.Time, why Reason, _ bool, out *Out) { q.lost(now, why, out) }
 
-// find asks who coordinates the group.
+// find asks who coordinates the group: not the last one that did if there is another to ask, for it may be cut off from the others and
+// think that it still does.
 func (g *GroupConsumer) find(now model.Time, out *Out) {
 	switch {
 	case g.finding:
@@ -46,8 +47,21 @@ func (g *GroupConsumer) find(now model.Time, out *Out) {
 		g.wakeAt = soonest(g.wakeAt, g.retryAt)
 		return
 	}
-	g.finding = true
-	g.c.cl.submit(now, anyNode, &groupCall{
+	var elsewhere *conn
+	if e := g.c.cl.endpointOf(g.last); e != nil {
+		var underway bool
+		if elsewhere, underway = g.c.cl.another(now, e.addr, out); underway && elsewhere == nil {
+			if g.heldTo == 0 {
+				g.heldTo = now + heldFor
+			}
+			if now < g.heldTo {
+				g.wakeAt = soonest(g.wakeAt, g.heldTo)
+				return
+			}
+		}
+	}
+	g.finding, g.heldTo = true, 0
+	q := &groupCall{
 		g: g, node: anyNode, which: protocol.KeyFindCoordinator, high: math.MaxInt16,
 		body: func(w *protocol.Writer, version int16) { encodeFindCoordinator(w, version, g.cfg.Group) },
 		response: func(now model.Time, version int16, r *protocol.Reader, out *Out) error {
@@ -59,7 +73,7 @@ func (g *GroupConsumer) find(now model.Time, out *Out) {
 				return err
 			case f.code == 0 && f.node >= 0:
 				g.c.cl.setEndpoint(f.node, f.addr)
-				g.coordinator = f.node
+				g.coordinator, g.last = f.node, f.node
 			case f.code == 0 || Retriable(f.code):
 				g.rest(now)
 			default:
@@ -71,7 +85,12 @@ func (g *GroupConsumer) find(now model.Time, out *Out) {
 			g.finding = false
 			g.missed(now, why, out)
 		},
-	}, out)
+	}
+	if elsewhere != nil {
+		g.c.cl.send(now, elsewhere, q, g.cfg.RequestTimeout, out)
+		return
+	}
+	g.c.cl.submit(now, anyNode, q, out)
 }
 
 // confirm asks whether a coordinator that says nothing still is one. Until then it is taken for it: it may just be slow.

@@ -87,9 +87,11 @@ type GroupConsumer struct {
 	state       memberState
 	topics      []string // subscribed to, ordered
 	coordinator model.NodeID
-	finding     bool       // a FindCoordinator is under way
-	confirmAt   model.Time // when one that says nothing may be asked about again
-	asked       bool       // a JoinGroup, SyncGroup, Heartbeat or LeaveGroup is under way
+	last        model.NodeID // that was the coordinator, anyNode before the first
+	finding     bool         // a FindCoordinator is under way
+	heldTo      model.Time   // not before: a connection to somebody else than the last is being made; 0 is no wait
+	confirmAt   model.Time   // when one that says nothing may be asked about again
+	asked       bool         // a JoinGroup, SyncGroup, Heartbeat or LeaveGroup is under way
 	retryAt     model.Time
 	failures    int
 	wakeAt      model.Time // when settle has something to do if nothing else happens; 0 is never
@@ -138,7 +140,7 @@ type planned struct {
 
 // NewGroupConsumer makes a member that is in no group yet. The configuration must be valid.
 func NewGroupConsumer(cfg GroupConfig) *GroupConsumer {
-	g := &GroupConsumer{cfg: cfg, coordinator: anyNode, generation: -1}
+	g := &GroupConsumer{cfg: cfg, coordinator: anyNode, last: anyNode, generation: -1}
 	g.c.cfg = cfg.ConsumerConfig
 	g.c.cl.init(cfg.Config, &g.c)
 	return g

@@ -45,7 +45,8 @@ type Cluster struct {
 	BatchBytesMax int
 	// ThrottleMs is what answers to Produce and Fetch ask clients to pause (KIP-219).
 	ThrottleMs int32
-	// Behind are brokers that are cut off from the others: in what they say of partitions, the last move has not happened.
+	// Behind are brokers that are cut off from the others: in what they say of partitions, the last move has not happened, and each takes
+	// itself for the coordinator.
 	Behind []model.NodeID
 	// Hints answers NOT_LEADER with the leader's name (KIP-951).
 	Hints bool

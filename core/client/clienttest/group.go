@@ -169,10 +169,14 @@ func (c *Cluster) findCoordinator(at model.NodeID, m *protocol.FindCoordinatorRe
 	if version < 4 {
 		keys = []string{m.CoordinatorKey}
 	}
+	who := c.Controller
+	if slices.Contains(c.Behind, at) {
+		who = at
+	}
 	for _, key := range keys {
 		x := protocol.Add(&a.Coordinators)
-		x.Key, x.NodeID = key, int32(c.Controller)
-		x.Host, x.Port = c.hostPort(c.Controller)
+		x.Key, x.NodeID = key, int32(who)
+		x.Host, x.Port = c.hostPort(who)
 		x.ErrorCode = c.script(at, protocol.KeyFindCoordinator, key, -1).Code
 	}
 	if version < 4 {
