@@ -46,6 +46,7 @@ type membership struct {
 
 	// Poll's:
 	committedAt time.Time
+	committing  *commitUnderway // of Poll's own; nil: none
 	releasing   bool
 	changes     []moves // not told yet
 
@@ -190,9 +191,8 @@ func (c *Consumer) beforePoll(ctx context.Context) error {
 	if g == nil || c.waiting != nil {
 		return nil // what an earlier Poll was given comes first: it may be news
 	}
-	if !g.notCommitting && (g.releasing || time.Since(g.committedAt) >= g.every) {
-		g.committedAt = time.Now()
-		if err := c.Commit(ctx); err != nil && ctx.Err() != nil {
+	if !g.notCommitting {
+		if err := c.commitNow(ctx); err != nil && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		// Otherwise another member reads again what was read here: that is what a group promises.
@@ -200,6 +200,31 @@ func (c *Consumer) beforePoll(ctx context.Context) error {
 	if g.releasing {
 		g.releasing = false
 		return c.do(func(now model.Time, out *machine.Out) { g.m.Release(now, out) })
+	}
+	return nil
+}
+
+// commitNow commits what Poll has returned if it is time to. Reading goes on meanwhile, and is not held up by a coordinator that is gone;
+// but partitions are let go of when their commit has an outcome.
+func (c *Consumer) commitNow(ctx context.Context) error {
+	g := c.g
+	if g.committing != nil {
+		select {
+		case ans := <-g.committing.came:
+			g.settled(g.committing.offsets, &ans)
+			g.committing = nil
+		default:
+		}
+	}
+	switch {
+	case g.releasing:
+		g.committedAt = time.Now()
+		return c.Commit(ctx)
+	case g.committing == nil && time.Since(g.committedAt) >= g.every:
+		g.committedAt = time.Now()
+		x, err := c.beginCommit(ctx, g.progress())
+		g.committing = x
+		return err
 	}
 	return nil
 }
@@ -229,10 +254,32 @@ func (c *Consumer) CommitRecords(ctx context.Context, records ...Record) error {
 	return c.commit(ctx, offsets)
 }
 
+// commitUnderway is a commit whose answer is to come.
+type commitUnderway struct {
+	offsets []machine.CommitOffset
+	came    chan machine.Answer
+}
+
 func (c *Consumer) commit(ctx context.Context, offsets []machine.CommitOffset) error {
 	if c.g == nil {
 		return errNoGroup
 	}
+	x, err := c.beginCommit(ctx, offsets)
+	if err != nil {
+		return err
+	}
+	select {
+	case ans := <-x.came:
+		c.g.settled(x.offsets, &ans)
+		return c.g.outcome(&ans, c.cfg.group.Group)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-c.d.Done():
+		return client.ErrClosed
+	}
+}
+
+func (c *Consumer) beginCommit(ctx context.Context, offsets []machine.CommitOffset) (*commitUnderway, error) {
 	came := make(chan machine.Answer, 1)
 	// The answer may come in the same turn, before anybody could wait for it: so the waiter is first.
 	if !c.d.Do(ctx, func(now model.Time, out *machine.Out) {
@@ -251,19 +298,11 @@ func (c *Consumer) commit(ctx context.Context, offsets []machine.CommitOffset) e
 		c.g.waiting[op] = came
 	}) {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
-		return client.ErrClosed
+		return nil, client.ErrClosed
 	}
-	select {
-	case ans := <-came:
-		c.g.settled(offsets, &ans)
-		return c.g.outcome(&ans, c.cfg.group.Group)
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-c.d.Done():
-		return client.ErrClosed
-	}
+	return &commitUnderway{offsets, came}, nil
 }
 
 // stillOurs leaves out partitions that the group took away, or that Poll has not heard the newest of: to
