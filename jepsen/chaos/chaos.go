@@ -47,6 +47,7 @@ type Run struct {
 	o       Options
 	cluster *cluster.Cluster
 	load    *load
+	member  *member
 	nemesis *nemesis
 	gaps    *gaps
 	zero    time.Time
@@ -128,6 +129,7 @@ func (r *Run) prepare(ctx context.Context) (err error) {
 	if theirs := r.o.Producer; theirs != nil {
 		r.load.newProducer = func() (Producer, error) { return theirs(r.cluster.Brokers()) }
 	}
+	r.member = newMember(r.load)
 	r.nemesis = &nemesis{
 		cluster: r.cluster, admin: asks, topic: topic, rand: rand.New(rand.NewPCG(r.o.Seed, 0)), gaps: r.gaps, tell: r.o.Tell, kinds: r.o.Kinds,
 	}
@@ -188,8 +190,9 @@ func (r *Run) Finish(ctx context.Context) *Report {
 	sending, endSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer endSending()
 	var readers, others sync.WaitGroup
-	var consumed, produced, broken error
+	var consumed, inGroup, produced, broken error
 	readers.Go(func() { consumed = r.load.consume(reading, r.load.ledger.Read) })
+	readers.Go(func() { inGroup = r.member.read(reading) })
 	sent := make(chan struct{})
 	others.Go(func() { produced = r.load.produce(sending, stop); close(sent) })
 	struck := make(chan struct{})
@@ -210,6 +213,7 @@ func (r *Run) Finish(ctx context.Context) *Report {
 	case <-sent:
 	}
 	took := time.Since(r.zero)
+	r.member.end()
 	close(stop)
 	<-struck
 	select {
@@ -224,7 +228,7 @@ func (r *Run) Finish(ctx context.Context) *Report {
 	ends, err := r.ends()
 	broken = errors.Join(broken, err)
 	if err == nil {
-		broken = errors.Join(broken, r.await("the consumer", ends, r.load.ledger.Positions))
+		broken = errors.Join(broken, r.await("the consumer", ends, r.load.ledger.Positions), r.await("the group's member", ends, r.member.positions))
 	}
 	endReading()
 	readers.Wait()
@@ -235,7 +239,7 @@ func (r *Run) Finish(ctx context.Context) *Report {
 	}
 	r.load.ledger.Close(wasReadAgain)
 	rep := r.report(took)
-	if err := errors.Join(broken, consumed, r.cluster.Close(), r.log.Close()); err != nil {
+	if err := errors.Join(broken, consumed, inGroup, r.cluster.Close(), r.log.Close()); err != nil {
 		rep.Failure = err.Error()
 	}
 	return rep

@@ -12,7 +12,8 @@
 // idempotent one, with acks=all; it and the consumer are weir's own Go client with its defaults.
 //
 // What is checked, by jepsen/ledger: every acknowledged record is read once, in order, at the offset acknowledged, by a
-// consumer that reads along, and again by one that begins anew in the end. Records hold what was sent.
+// consumer that reads along, and again by one that begins anew in the end. Records hold what was sent. A member of a group, which
+// commits, is given every one at least once, none again that it had and kept, and is never without any for long.
 //
 // A gap is the time between two acknowledgements in one partition. It is charged to the fault that began last before it
 // ended. Under a load of one record in some milliseconds a gap is what a client sees of a failover.

@@ -68,6 +68,13 @@ func (g *gaps) begun(fault int) {
 	g.fault = fault
 }
 
+// now is the fault that began last.
+func (g *gaps) now() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.fault
+}
+
 // acked takes in an acknowledgement of a record that was due at some time.
 func (g *gaps) acked(p int32, due time.Time) {
 	now := time.Now()

@@ -23,6 +23,7 @@ type Report struct {
 	GivenUp    int64           `json:"given_up"` // by the producer
 	WorstGapMs float64         `json:"worst_gap_ms"`
 	Latency    *report.Latency `json:"latency"` // to the acknowledgement
+	Group      MemberCounts    `json:"group"`
 	Kinds      []Kind          `json:"kinds"`
 	Faults     []Fault         `json:"faults"`
 	Gaps       []Gap           `json:"longest_gaps"`
@@ -44,8 +45,10 @@ type Kind struct {
 }
 
 func (r *Run) report(took time.Duration) *Report {
+	group := r.member.judged()
 	rep := &Report{
-		Seed: r.o.Seed, Nodes: len(r.cluster.Nodes), Rate: r.o.Rate, Seconds: took.Seconds(), Counts: r.load.ledger.Counts(),
+		Group: group,
+		Seed:  r.o.Seed, Nodes: len(r.cluster.Nodes), Rate: r.o.Rate, Seconds: took.Seconds(), Counts: r.load.ledger.Counts(),
 		GivenUp: r.load.failed.Load(), WorstGapMs: ms(r.gaps.worst), Latency: r.gaps.latency.Latency(), Faults: r.nemesis.list(), Gaps: r.gaps.longest(),
 		Findings: append(r.load.ledger.Findings(), r.load.found()...),
 	}
@@ -101,8 +104,10 @@ func (r *Report) Write(to io.Writer) error {
 	_, _ = fmt.Fprintf(to, "acked %d  read %d  lost %d  duplicated %d  reordered %d  changed %d  invented %d\n",
 		r.Acked, r.Read, r.Lost, r.Duplicated, r.Reordered, r.Changed, r.Invented)
 	if l := r.Latency; l != nil {
-		_, _ = fmt.Fprintf(to, "acknowledged after: p50 %.1f ms, p99 %.1f ms, max %.0f ms; worst gap of a partition %.2f s\n\n", l.P50, l.P99, l.Max, r.WorstGapMs/1000)
+		_, _ = fmt.Fprintf(to, "acknowledged after: p50 %.1f ms, p99 %.1f ms, max %.0f ms; worst gap of a partition %.2f s\n", l.P50, l.P99, l.Max, r.WorstGapMs/1000)
 	}
+	_, _ = fmt.Fprintf(to, "a member of a group read %d, %d of them again; it lost its partitions %s, and was given nothing for %.2f s at most (fault %d)\n\n",
+		r.Group.Read+r.Group.Repeated, r.Group.Repeated, times(r.Group.Lost), r.Group.SilenceMs/1000, r.Group.Fault)
 	_, _ = fmt.Fprintln(w, "fault\tcount\tgap p50\tgap max\tin sync again p50\tmax\t")
 	for _, k := range r.Kinds {
 		_, _ = fmt.Fprintf(w, "%s\t%d\t%.2f s\t%.2f s\t%.2f s\t%.2f s\t\n", k.Kind, k.Count, k.GapP50Ms/1000, k.GapMaxMs/1000, k.WholeP50Ms/1000, k.WholeMaxMs/1000)
@@ -123,4 +128,11 @@ func (r *Report) Write(to io.Writer) error {
 	}
 	_, err := fmt.Fprintf(to, "verdict: %s\n", verdict)
 	return err
+}
+
+func times(n int64) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
