@@ -40,9 +40,10 @@ With --chaos the nodes are processes of their own, and one of them at a time is 
   cut-link    two nodes do not hear each other, and the third hears both
 
 Every record that was acknowledged must be read once, in order, and a member of a group, which commits, must be given every one
-as well. Lines on stderr say what happens, and how it stands: lost and
-duplicated must be 0, and the worst gap is the longest time in which a partition acknowledged nothing. The report in the end
-has the gaps of each kind of fault; the exit code is 1 if any promise was broken, and then the directory is kept and named.
+as well. Lines on stderr say what happens, and how it stands: lost and duplicated must be 0, and the worst gap is the longest time
+in which a partition acknowledged nothing. The report in the end has the gaps of each kind of fault; the exit code is 1 if any
+promise was broken, and then the directory is kept and named.
+
 The data is in a temporary directory unless --data is given, the ports are any that are free unless --listen is, and there is no HTTP
 unless --http says where.
 
