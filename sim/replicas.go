@@ -126,6 +126,9 @@ func (w *world) spareVoter(id int64) bool {
 	if removals == 0 {
 		return true
 	}
+	if id == 0 {
+		return false // what hits every node leaves nobody
+	}
 	listed := w.node(int(id)).voters()
 	for _, n := range w.nodes {
 		state, voters, _ := n.process.broker.Vote()

@@ -215,7 +215,7 @@ func (t *turn) place(id model.TopicID, from, count, factor int) ([][]model.NodeI
 		}
 	}
 	if len(sites) < factor {
-		return nil, &refusal{kerr.InvalidReplicationFactor, fmt.Sprintf("replication factor %d, and %d brokers are running and take new partitions", factor, len(sites))}
+		return nil, &refusal{kerr.InvalidReplicationFactor, fmt.Sprintf("replication factor: %d, brokers that run and take new partitions: %d", factor, len(sites))}
 	}
 	r := ringOf(sites)
 	start := int(xxhash.Sum64(id[:]) % uint64(len(r)))

@@ -51,7 +51,7 @@ const (
 	MarkReplicaGivenUp                      // a damaged replica was taken out of the ISR or the ELR
 	MarkReplicaAlone                        // a damaged replica was left as it is: nobody else could lead
 	MarkReplicaDropped                      // a damaged replica was dropped, to be filled anew
-	MarkInternalEnsured                     // a broker had the controller, elsewhere, make a topic of the cluster's own
+	MarkInternalEnsured                     // a broker asked the controller, elsewhere, for a topic of the cluster's own
 	MarkCount                               // how many there are; not a mark
 )
 

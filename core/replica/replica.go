@@ -127,7 +127,7 @@ func (r *Replica) refusal(acks int16) (code int16, why string) {
 	case r.role != leading:
 		return kerr.NotLeaderForPartition.Code, ""
 	case acks == -1 && !r.followers.Enough():
-		return kerr.NotEnoughReplicas.Code, fmt.Sprintf("%d replicas are in sync, and min.insync.replicas is %d",
+		return kerr.NotEnoughReplicas.Code, fmt.Sprintf("in-sync replicas: %d, min.insync.replicas: %d",
 			r.followers.InSyncCount(), r.followers.config.InSyncMin)
 	}
 	return 0, ""
