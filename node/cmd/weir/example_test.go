@@ -105,7 +105,7 @@ func examples(c *cobra.Command) []string {
 	return lines
 }
 
-// TestExamplesInTheHelpWork runs each example in a shell, on a broker with some topics and groups. Those that
+// TestExamplesInTheHelpWork runs each example in a shell, on a broker, or several for what needs them, with some topics and groups. Those that
 // go on for ever are interrupted, and must end well.
 func TestExamplesInTheHelpWork(t *testing.T) {
 	bin := buildWeir(t)
@@ -131,8 +131,14 @@ func TestExamplesInTheHelpWork(t *testing.T) {
 
 func tryExample(t *testing.T, bin, line string) {
 	t.Helper()
-	b := weirtest.Start(t, weirtest.Property("group.initial.rebalance.delay.ms", "0"))
-	defer b.Stop()
+	var addr string
+	if strings.HasPrefix(line, "weir topic move") {
+		addr = startCluster(t, 5, "group.initial.rebalance.delay.ms=0").addrs()
+	} else {
+		b := weirtest.Start(t, weirtest.Property("group.initial.rebalance.delay.ms", "0"))
+		defer b.Stop()
+		addr = b.Addr()
+	}
 	dir := t.TempDir()
 	for name, content := range map[string]string{
 		"logo.png": "\x89PNG", "access.log": "a\nb\n", "billing.offsets": "orders 0 1\n", "profiles.json": `{"use":"local","previous":"prod","profiles":{"local":{"timeout":"20s"},"prod":{"timeout":"21s"}}}`,
@@ -148,7 +154,7 @@ func tryExample(t *testing.T, bin, line string) {
 	}
 	setup := func(stdin string, args ...string) {
 		t.Helper()
-		if code, _, errs := weir(t, stdin, append(args, "-b", b.Addr())...); code != 0 {
+		if code, _, errs := weir(t, stdin, append(args, "-b", addr)...); code != 0 {
 			t.Fatalf("%v: %s", args, errs)
 		}
 	}
@@ -165,7 +171,7 @@ func tryExample(t *testing.T, bin, line string) {
 	}
 	sh := child(t, 20*time.Second, "sh", "-c", line)
 	sh.Dir = dir
-	sh.Env = append(os.Environ(), "PATH="+filepath.Dir(bin)+":"+os.Getenv("PATH"), "WEIR_BROKERS="+b.Addr(), "WEIR_CONFIG="+filepath.Join(dir, "profiles.json"))
+	sh.Env = append(os.Environ(), "PATH="+filepath.Dir(bin)+":"+os.Getenv("PATH"), "WEIR_BROKERS="+addr, "WEIR_CONFIG="+filepath.Join(dir, "profiles.json"))
 	var out, errs bytes.Buffer
 	sh.Stdout, sh.Stderr = &out, &errs
 	if err := sh.Start(); err != nil {

@@ -75,16 +75,21 @@ func (c *smallCluster) stop(id int) {
 	}
 }
 
-// run runs a command, on the cluster by way of all of its nodes.
-func (c *smallCluster) run(stdin string, args ...string) (code int, out, errs string) {
-	c.t.Helper()
+// addrs are the addresses of the nodes that run.
+func (c *smallCluster) addrs() string {
 	var addrs []string
 	for _, n := range c.nodes {
 		if n != nil {
 			addrs = append(addrs, n.KafkaAddr())
 		}
 	}
-	return weir(c.t, stdin, append(args, "--brokers", strings.Join(addrs, ","))...)
+	return strings.Join(addrs, ",")
+}
+
+// run runs a command, on the cluster by way of all of its nodes.
+func (c *smallCluster) run(stdin string, args ...string) (code int, out, errs string) {
+	c.t.Helper()
+	return weir(c.t, stdin, append(args, "--brokers", c.addrs())...)
 }
 
 // do runs a command that must succeed.
