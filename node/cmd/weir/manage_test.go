@@ -362,6 +362,9 @@ func TestALostQuorumIsSaidToBeLost(t *testing.T) {
 	if out := c.do("", "cluster", "status", "--timeout", "60s"); !strings.Contains(out, "controller: none answers") {
 		t.Error(out)
 	}
+	if code, out, errs := c.run("", "topic", "describe", "orders", "--timeout", "60s"); code != 0 || !strings.Contains(errs, "no controller answers") || !strings.Contains(out, "PARTITION") {
+		t.Errorf("describe: exit code %d\n%s%s", code, out, errs)
+	}
 	// Who would change something does not go by what is left: nobody tells it what is being moved.
 	if code, out, errs := c.run("", "cluster", "balance", "--timeout", "6s"); code != 1 || !strings.Contains(errs, "error timed-out: ") && !strings.Contains(errs, "NOT_CONTROLLER") {
 		t.Errorf("balance: exit code %d\n%s%s", code, out, errs)

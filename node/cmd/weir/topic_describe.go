@@ -70,6 +70,9 @@ Below the table stands why a partition is not as it should be, and what is being
 				if err != nil {
 					return err
 				}
+				if replicas != nil && replicas.survey.isLost {
+					a.say("no controller answers (`weir cluster health`): what follows is what brokers knew last")
+				}
 				var errs []error
 				for i := range topics {
 					if topics[i].Err != nil {
@@ -93,11 +96,11 @@ func missing(ctx context.Context, ad *admin.Admin, name string, err error) error
 }
 
 func (a *app) describe(ctx context.Context, ad *admin.Admin, t *admin.TopicDescription, replicas *replicaView) error {
-	starts, err := ad.StartOffsets(ctx, t.Name)
+	starts, err := replicas.offsets(ctx, func(ctx context.Context) ([]admin.Offset, error) { return ad.StartOffsets(ctx, t.Name) })
 	if err != nil {
 		return err
 	}
-	ends, err := ad.EndOffsets(ctx, t.Name)
+	ends, err := replicas.offsets(ctx, func(ctx context.Context) ([]admin.Offset, error) { return ad.EndOffsets(ctx, t.Name) })
 	if err != nil {
 		return err
 	}
@@ -188,6 +191,7 @@ type replicaView struct {
 	ends   map[int32]map[admin.Partition]int64 // by node
 	// damaged are replicas that their nodes cannot read.
 	damaged map[int32]map[admin.Partition]bool
+	until   time.Time // when replicas and, without a controller, leaders are waited for no more
 }
 
 // replicaPatience is how long a node may take to tell where its replicas end: one that hangs is left out.
@@ -213,10 +217,17 @@ func lookAtReplicas(ctx context.Context, ad *admin.Admin, topics []admin.TopicDe
 	if v.survey.cluster, err = describeBrokers(ctx, ad); err != nil {
 		return nil, err
 	}
-	if v.survey.moves, err = ad.ListReassignments(ctx); err != nil && !untold(err) && !errors.Is(err, kerr.NotController) {
+	err = ofController(ctx, controllerPatience, func(ctx context.Context) (err error) {
+		v.survey.moves, err = ad.ListReassignments(ctx)
+		return err
+	})
+	switch v.survey.isLost = errors.Is(err, errNoController); {
+	case err == nil, v.survey.isLost, untold(err), errors.Is(err, kerr.NotController):
+	default:
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, replicaPatience)
+	v.until = time.Now().Add(replicaPatience)
+	ctx, cancel := context.WithDeadline(ctx, v.until)
 	defer cancel()
 	var mu sync.Mutex
 	var group sync.WaitGroup
@@ -245,6 +256,20 @@ func lookAtReplicas(ctx context.Context, ad *admin.Admin, topics []admin.TopicDe
 	}
 	group.Wait()
 	return v, nil
+}
+
+// offsets asks leaders for offsets. Without a controller a leader that is gone is not replaced, and is not waited for.
+func (v *replicaView) offsets(ctx context.Context, ask func(context.Context) ([]admin.Offset, error)) ([]admin.Offset, error) {
+	if v == nil || !v.survey.isLost {
+		return ask(ctx)
+	}
+	patient, cancel := context.WithDeadline(ctx, v.until)
+	defer cancel()
+	offsets, err := ask(patient)
+	if err != nil && patient.Err() != nil && ctx.Err() == nil {
+		return nil, nil // they are not known
+	}
+	return offsets, err
 }
 
 // lag is how many records each follower of a partition lacks.
