@@ -107,6 +107,13 @@ func TestWhyABrokerCannotBeReachedIsSaid(t *testing.T) {
 			t.Errorf("%s: exit code %d, wants %s and %q; it says\n%s", c.args, code, c.code, c.says, errs)
 		}
 	}
+	// One that hangs and one that is gone are no reason to fail while another serves.
+	if code, _, errs := weir(t, "", "topic", "ls", "-b", silent+","+closedPort(t)+","+plain.Addr(), "--timeout", "10s"); code != 0 {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+	if code, _, errs := weir(t, "", "topic", "ls", "-b", silent+","+ssh, "--timeout", "1s"); code != 1 || !strings.Contains(errs, silent+": ") || !strings.Contains(errs, ssh+": ") {
+		t.Errorf("exit code %d, not both are blamed: %s", code, errs)
+	}
 	for args, says := range map[string]string{
 		"--ca x":                              "--tls",
 		"--tls --cert x":                      "--cert-key",

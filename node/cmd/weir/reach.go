@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -22,23 +21,24 @@ import (
 	"github.com/weirmq/weir/transport"
 )
 
-// reach tries every broker until one answers, and then whether what that one advertises can be reached: the
+// reach finds a broker that answers, and then whether what that one advertises can be reached: the
 // client would connect there next, and wait for a long time.
 func (k *connection) reach(ctx context.Context, d transport.Dialer) error {
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
-	var errs []error
 	for _, b := range k.brokers {
 		if _, _, err := net.SplitHostPort(b); err != nil {
 			return usage("--brokers takes HOST:PORT, not %q", b)
 		}
-		advertised, err := interview(ctx, d, b)
-		if err == nil {
-			return k.reachAdvertised(ctx, d, b, advertised)
-		}
-		errs = append(errs, fmt.Errorf("%s: %w", b, err))
 	}
-	err := fmt.Errorf("no broker can be reached: %w", errors.Join(errs...))
+	first, failed := firstToAnswer(ctx, k.brokers, func(ctx context.Context, addr string) ([]string, error) { return interview(ctx, d, addr) })
+	if failed == nil {
+		return k.reachAdvertised(ctx, d, first.addr, first.says)
+	}
+	for i, why := range failed {
+		failed[i] = fmt.Errorf("%s: %w", k.brokers[i], why)
+	}
+	err := fmt.Errorf("no broker can be reached: %w", errors.Join(failed...))
 	code := codeOfDial(err, k.tls || k.transport == "quic")
 	fix := ""
 	if code == explain.Unreachable && errors.Is(err, syscall.ECONNREFUSED) {
@@ -47,33 +47,70 @@ func (k *connection) reach(ctx context.Context, d transport.Dialer) error {
 	return fail(code, fix, err)
 }
 
-// reachAdvertised connects to the addresses that a broker advertises, where they are others than its own.
-func (k *connection) reachAdvertised(ctx context.Context, d transport.Dialer, bootstrap string, advertised []string) error {
-	var (
-		mu     sync.Mutex
-		group  sync.WaitGroup
-		failed []error
-		other  int
-	)
-	for _, addr := range advertised {
-		if addr == bootstrap || slices.Contains(k.brokers, addr) {
-			continue
-		}
-		other++
-		group.Go(func() {
-			err := greet(ctx, d, addr)
-			if err == nil {
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			failed = append(failed, fmt.Errorf("it says to use %s, which %s", addr, inWords(err)))
-		})
+// reached is an address that answered, and what it says.
+type reached struct {
+	addr string
+	says []string
+}
+
+// headStart is how long an address is waited for before the next is asked as well: one that hangs is no reason to fail.
+const headStart = 300 * time.Millisecond
+
+// firstToAnswer asks one address after the other, the next when one has failed or has said nothing for a while, and returns the first answer
+// or, if there is none, why not, for each address.
+func firstToAnswer(ctx context.Context, addrs []string, ask func(ctx context.Context, addr string) ([]string, error)) (reached, []error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type outcome struct {
+		of   int
+		says []string
+		err  error
 	}
-	group.Wait() // dialing is bounded
-	// One broker of many that is down is the clients' business. When none can be reached, the addresses are wrong.
-	if other == 0 || len(failed) < len(advertised) {
+	came := make(chan outcome, len(addrs))
+	errs := make([]error, len(addrs))
+	next, underway := 0, 0
+	askNext := func() {
+		if next == len(addrs) {
+			return
+		}
+		of := next
+		next, underway = next+1, underway+1
+		go func() {
+			says, err := ask(ctx, addrs[of])
+			came <- outcome{of, says, err}
+		}()
+	}
+	wait := time.NewTicker(headStart)
+	defer wait.Stop()
+	for askNext(); underway > 0; {
+		select {
+		case o := <-came:
+			if o.err == nil {
+				return reached{addrs[o.of], o.says}, nil
+			}
+			underway--
+			errs[o.of] = o.err
+			askNext()
+		case <-wait.C:
+			askNext()
+		}
+	}
+	return reached{}, errs
+}
+
+// reachAdvertised connects to the addresses that a broker advertises, if they are others than those that were given. One
+// broker of many that is down is the clients' business. When none can be reached, the addresses are wrong.
+func (k *connection) reachAdvertised(ctx context.Context, d transport.Dialer, bootstrap string, advertised []string) error {
+	known := func(addr string) bool { return addr == bootstrap || slices.Contains(k.brokers, addr) }
+	if len(advertised) == 0 || slices.ContainsFunc(advertised, known) {
 		return nil
+	}
+	_, failed := firstToAnswer(ctx, advertised, func(ctx context.Context, addr string) ([]string, error) { return nil, greet(ctx, d, addr) })
+	if failed == nil {
+		return nil
+	}
+	for i, why := range failed {
+		failed[i] = fmt.Errorf("it says to use %s, which %s", advertised[i], inWords(why))
 	}
 	return fail(explain.AdvertisedUnreachable, "", fmt.Errorf("%s answers, but %w", bootstrap, errors.Join(failed...)))
 }
@@ -88,8 +125,18 @@ func greet(ctx context.Context, d transport.Dialer, addr string) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
+	defer hangUp(ctx, conn)()
 	_, err = askVersions(ctx, conn)
 	return err
+}
+
+// hangUp closes a connection when nobody wants its answer any more. Deadlines are the connection's own.
+func hangUp(ctx context.Context, conn transport.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			_ = conn.Close()
+		}
+	})
 }
 
 // inWords says what stands in the way of an address.
@@ -152,6 +199,7 @@ func interview(ctx context.Context, d transport.Dialer, addr string) ([]string, 
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
+	defer hangUp(ctx, conn)()
 
 	known, err := askVersions(ctx, conn)
 	if err != nil {
