@@ -206,22 +206,31 @@ func (t *turn) cordoned(b *metadata.Broker) bool {
 	return len(b.Cordoned) > 0
 }
 
-// place chooses replicas for partitions, from a number on. A broker that is down at the moment gets none.
+// place chooses replicas for partitions, from a number on. A broker that is down gets none, unless those that run are too few: then it gets
+// the last of each partition, and takes its place when it is back. Else nothing could be made in a cluster of three while one restarts.
 func (t *turn) place(id model.TopicID, from, count, factor int) ([][]model.NodeID, *refusal) {
-	var sites []site
+	var running, down []site
 	for b := range t.image().Brokers {
-		if b.Active() && !t.cordoned(b) {
-			sites = append(sites, site{b.ID, b.Rack})
+		switch s := (site{b.ID, b.Rack}); {
+		case t.cordoned(b):
+		case b.Active():
+			running = append(running, s)
+		default:
+			down = append(down, s)
 		}
 	}
-	if len(sites) < factor {
-		return nil, &refusal{kerr.InvalidReplicationFactor, fmt.Sprintf("replication factor: %d, brokers that run and take new partitions: %d", factor, len(sites))}
+	if len(running) == 0 || len(running)+len(down) < factor {
+		return nil, &refusal{kerr.InvalidReplicationFactor, fmt.Sprintf("replication factor: %d, brokers that take new partitions: %d, of which run: %d", factor, len(running)+len(down), len(running))}
 	}
-	r := ringOf(sites)
-	start := int(xxhash.Sum64(id[:]) % uint64(len(r)))
+	first, last := ringOf(running), ringOf(down)
+	missing := max(0, factor-len(running))
+	start := int(xxhash.Sum64(id[:]) % uint64(len(first)))
 	out := make([][]model.NodeID, count)
 	for i := range out {
-		out[i] = r.place(start+from+i, factor)
+		out[i] = first.place(start+from+i, factor-missing)
+		if missing > 0 {
+			out[i] = append(out[i], last.place(start+from+i, missing)...)
+		}
 	}
 	return out, nil
 }

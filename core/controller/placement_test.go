@@ -5,8 +5,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"pgregory.net/rapid"
 
+	"github.com/weirmq/weir/core/effect"
 	"github.com/weirmq/weir/core/model"
 )
 
@@ -86,5 +88,37 @@ func TestABrokerFollowsFew(t *testing.T) {
 	t.Logf("%d pairs; a broker holds %d replicas at most, and 600 on average", pairs, most)
 	if most > 600*13/10 {
 		t.Errorf("a broker holds %d replicas, and 600 on average", most)
+	}
+}
+
+// As in a cluster of three of which one restarts.
+func TestWhatIsMadeWhileBrokersAreDownHasReplicasThere(t *testing.T) {
+	l := newLife(t, 3)
+	l.silence(t, 1, 3)
+	l.topic(t, "t", 9, 3)
+	for i := range model.Partition(9) {
+		p := l.partition("t", i)
+		if len(p.Replicas) != 3 || p.Replicas[2] != 2 || p.Leader != p.Replicas[0] || len(p.ISR) != 2 || p.InSync(2) || len(p.ELR) != 0 {
+			t.Errorf("partition %d: %+v", i, p)
+		}
+	}
+	// Who runs is preferred while there are enough of them.
+	l.topic(t, "u", 9, 2)
+	for i := range model.Partition(9) {
+		if p := l.partition("u", i); p.IsReplica(2) {
+			t.Errorf("partition %d: %+v", i, p)
+		}
+	}
+	l.silence(t, 1)
+	l.topic(t, "v", 1, 3)
+	if p := l.partition("v", 0); p.Leader != 1 || len(p.ISR) != 1 || len(p.Replicas) != 3 {
+		t.Errorf("%+v", p)
+	}
+	l.silence(t)
+	answer := l.ask(t, func(to effect.RequestID, out *effect.Set) {
+		l.c.Create(to, []CreateTopic{{Name: "w", PartitionCount: 1, ReplicationFactor: 3}}, false, out)
+	}).(*effect.TopicsCreated).Topics[0]
+	if answer.Code != kerr.InvalidReplicationFactor.Code {
+		t.Errorf("nobody runs, and a topic was made: %+v", answer)
 	}
 }

@@ -297,6 +297,20 @@ func TestATopicIsMovedAndMovesAreGivenUp(t *testing.T) {
 	}
 }
 
+func TestATopicIsMadeWhileANodeIsDown(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 3)
+	c.stop(3)
+	c.eventually("node 3 is down", func(s statusJSON) bool { return s.Nodes[2].Down })
+	c.do("", "topic", "create", "orders", "--partitions", "6")
+	c.do("a\nb\n", "produce", "orders")
+	c.start(3)
+	c.eventually("three copies of everything", func(s statusJSON) bool { return s.Healthy && s.Partitions == 6 && s.Nodes[2].Replicas == 6 })
+	if got := c.records("orders"); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("%q", got)
+	}
+}
+
 // A throttled move takes its time, and clients that produce meanwhile are not held up by it.
 func TestAMoveIsThrottled(t *testing.T) {
 	t.Parallel()
