@@ -34,6 +34,14 @@ func (b *Broker) propose(p *partition) {
 	}
 }
 
+// proposeAgain looks again at a partition of which a request was under way: what came up meanwhile, also in another leader epoch, was left to
+// the answer.
+func (b *Broker) proposeAgain(p *partition) {
+	if b.partitions.get(p.replica.Partition()) == p {
+		b.propose(p)
+	}
+}
+
 // sendProposals asks the controller for what leaders want. One request is under way at a time.
 func (b *Broker) sendProposals(out *effect.Set) {
 	ps := &b.proposals
@@ -98,14 +106,15 @@ func (b *Broker) proposalsAnswered(a *effect.Answer, out *effect.Set) {
 			s.p.proposing = false
 			if s.current(b) {
 				s.p.replica.Followers().Unanswered()
-				b.propose(s.p)
 			}
+			b.proposeAgain(s.p)
 		}
 		return
 	}
 	for i, s := range sent {
 		s.p.proposing = false
 		if !s.current(b) {
+			b.proposeAgain(s.p)
 			continue
 		}
 		in := &body.Parts[i]
