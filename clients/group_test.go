@@ -197,6 +197,47 @@ func TestWhatWasNotReturnedIsNotCommitted(t *testing.T) {
 	})
 }
 
+func TestWhatCannotBeReadIsNotCommitted(t *testing.T) {
+	for name, alone := range map[string]bool{"in one answer": false, "in an answer of its own": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := serve(t, 1)
+				defer s.close()
+				fillTopic(s, "t", 1, 1)
+				var b record.Builder
+				b.Begin(record.NewOptions(record.CodecGzip))
+				b.Append(record.Record{Value: make([]byte, 1000), Timestamp: 1}) // it inflates to more than it may
+				s.Topic("t").Partitions[0].Append(b.Finish())
+				fillTopic(s, "t", 1, 1)
+				options := []consumer.Option{consumer.WithGroup("g"), consumer.WithTopics("t"), consumer.WithMaxInflatedBytes(100)}
+				if alone {
+					options = append(options, consumer.WithFetchBytes(1<<20, 60))
+				}
+				k, err := consumer.New(s.client(t), options...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				n := 0
+				for bad := false; !bad; {
+					records, err := k.Poll(t.Context())
+					n += len(records)
+					bad = err != nil
+					time.Sleep(time.Second)
+				}
+				if n != 3 {
+					t.Errorf("%d records, not the 3 that come before", n)
+				}
+				if err := k.Close(); err != nil {
+					t.Error(err)
+				}
+				if o := s.Group("g").Offsets[clienttest.Place{Topic: "t"}]; o.Offset != 3 {
+					t.Errorf("committed %d after 3 records", o.Offset)
+				}
+			})
+		})
+	}
+}
+
 func TestAGroupThatRefusesIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, 1)
