@@ -238,6 +238,43 @@ func TestWhatCannotBeReadIsNotCommitted(t *testing.T) {
 	}
 }
 
+func TestNothingOfATopicIsCommittedAfterItWasMadeAnew(t *testing.T) {
+	for name, reset := range map[string]consumer.Reset{"earliest": consumer.ResetEarliest, "latest": consumer.ResetLatest, "none": consumer.ResetNone} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := serve(t, 1)
+				defer s.close()
+				fillTopic(s, "t", 1, 4)
+				k, err := consumer.New(s.client(t), consumer.WithGroup("g"), consumer.WithTopics("t"), consumer.WithReset(reset))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for n := 0; n < 12; {
+					records, err := k.Poll(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					n += len(records)
+				}
+				s.with(func(c *clienttest.Cluster) {
+					c.Delete("t")
+					clear(c.Group("g").Offsets) // as brokers do
+					fillTopic(s, "t", 1, 1)
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+				defer cancel()
+				records, _ := k.Poll(ctx)
+				if err := k.Close(); err != nil {
+					t.Error(err)
+				}
+				if o, some := s.Group("g").Offsets[clienttest.Place{Topic: "t"}]; some && o.Offset != int64(len(records)) {
+					t.Errorf("committed %d after %d records of the new topic", o.Offset, len(records))
+				}
+			})
+		})
+	}
+}
+
 func TestAGroupThatRefusesIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, 1)

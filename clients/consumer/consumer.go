@@ -160,7 +160,7 @@ func (c *Consumer) telling() bool {
 		switch c.events[i].Kind {
 		case machine.EventHalted, machine.EventAssigned, machine.EventRevoking, machine.EventLost, machine.EventGroupFailed:
 			return true
-		case machine.EventReset, machine.EventEnd, machine.EventLeft:
+		case machine.EventReset, machine.EventRemade, machine.EventEnd, machine.EventLeft:
 		}
 	}
 	return false
@@ -221,6 +221,10 @@ func (c *Consumer) hear(events []machine.Event) {
 			}))
 		case machine.EventAssigned, machine.EventRevoking, machine.EventLost:
 			c.g.moved(e)
+		case machine.EventRemade:
+			if c.g != nil {
+				c.g.forget(Partition{e.Topic, int32(e.Partition)})
+			}
 		case machine.EventReset, machine.EventEnd, machine.EventLeft:
 		}
 	}
