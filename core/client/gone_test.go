@@ -131,6 +131,30 @@ func TestACoordinatorThatIsGoneIsLookedForAgain(t *testing.T) {
 	})
 }
 
+// A coordinator holds a JoinGroup until all members have joined, and one that freezes meanwhile looks just like that.
+func TestACoordinatorThatFreezesIsNotWaitedForWithTheOtherMembers(t *testing.T) {
+	k, c := newCrew(t, 3)
+	c.Create("t", 3)
+	usual := func(cfg *client.GroupConfig) {
+		d := client.NewGroupConfig("g")
+		cfg.RequestTimeout, cfg.SessionTimeout, cfg.RebalanceTimeout = d.RequestTimeout, d.SessionTimeout, d.RebalanceTimeout
+		cfg.HeartbeatInterval = 1500 * ms // so long the others let themselves be waited for
+	}
+	k.hire(usual, "t")
+	if !k.run(5000*ms, func() bool { return k.settled("t", 3) }) {
+		t.Fatal("it did not join")
+	}
+	late := k.hire(usual, "t")
+	k.run(100*ms, func() bool { return false })
+	if k.group.State != "PreparingRebalance" {
+		t.Fatalf("nobody is waited for: %+v", k.group)
+	}
+	leaves(k.w, c, func(w *world, id model.NodeID) { w.freeze(id); w.unreachable[id] = true })
+	if !k.run(5000*ms, func() bool { return k.settled("t", 3) && late.m.Generation() >= 0 }) {
+		t.Errorf("it did not join in 5 s: %+v", k.group)
+	}
+}
+
 // A coordinator that the others are cut off from answers clients still: not what must be replicated, and that it is the coordinator.
 func TestACoordinatorThatIsCutOffIsNotAskedWhoCoordinates(t *testing.T) {
 	k, c := newCrew(t, 3)

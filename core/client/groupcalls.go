@@ -73,7 +73,7 @@ func (g *GroupConsumer) find(now model.Time, out *Out) {
 				return err
 			case f.code == 0 && f.node >= 0:
 				g.c.cl.setEndpoint(f.node, f.addr)
-				g.coordinator, g.last = f.node, f.node
+				g.moveTo(now, f.node, out)
 			case f.code == 0 || Retriable(f.code):
 				g.rest(now)
 			default:
@@ -105,6 +105,45 @@ func (g *GroupConsumer) confirm(now model.Time, out *Out) {
 	}
 	g.confirmAt = now + slowAfter
 	g.find(now, out)
+}
+
+// probe asks a coordinator that lets the member wait for others whether it is there. Such a request may be held for as long as a rebalance
+// takes, so that it does not tell; a question that is not answered makes the coordinator one that says nothing.
+func (g *GroupConsumer) probe(now model.Time, out *Out) {
+	e := g.c.cl.endpointOf(g.coordinator)
+	if e == nil || g.probing {
+		return
+	}
+	k := e.conns[coordination]
+	if k == nil || k.state != ready || len(k.pending) == 0 || k.pending[0].key == protocol.KeyHeartbeat {
+		return
+	}
+	if at := max(k.pending[0].at+slowAfter, g.probeAt); now < at {
+		g.wakeAt = soonest(g.wakeAt, at)
+		return
+	}
+	g.probing = true
+	end := func(now model.Time) { g.probing, g.probeAt = false, now+slowAfter }
+	g.c.cl.submit(now, g.coordinator, &groupCall{
+		g: g, node: g.coordinator, which: protocol.KeyFindCoordinator, high: math.MaxInt16,
+		body: func(w *protocol.Writer, version int16) { encodeFindCoordinator(w, version, g.cfg.Group) },
+		response: func(now model.Time, version int16, r *protocol.Reader, _ *Out) error {
+			end(now)
+			_, err := decodeFindCoordinator(r, version, g.cfg.Group)
+			return err
+		},
+		lost: func(now model.Time, _ Reason, _ *Out) { end(now) },
+	}, out)
+}
+
+// moveTo takes a node for the coordinator. What the one before may hold for long is not waited for any more.
+func (g *GroupConsumer) moveTo(now model.Time, node model.NodeID, out *Out) {
+	if e := g.c.cl.endpointOf(g.coordinator); e != nil && g.coordinator != node && g.asked {
+		if k := e.conns[coordination]; k != nil {
+			g.c.cl.lose(now, k, "another coordinates", Lost, true, out)
+		}
+	}
+	g.coordinator, g.last = node, node
 }
 
 // missed deals with a request that got no answer.
@@ -150,6 +189,7 @@ func (g *GroupConsumer) ask(now model.Time, q *groupCall, timeout model.Time, ou
 		g.missed(now, why, out)
 	}
 	g.c.cl.send(now, k, q, timeout, out)
+	g.wakeAt = soonest(g.wakeAt, now+slowAfter) // to probe
 }
 
 // instance is the instance id as versions from 'since' on carry it.

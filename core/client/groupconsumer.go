@@ -91,6 +91,8 @@ type GroupConsumer struct {
 	finding     bool         // a FindCoordinator is under way
 	heldTo      model.Time   // not before: a connection to somebody else than the last is being made; 0 is no wait
 	confirmAt   model.Time   // when one that says nothing may be asked about again
+	probing     bool         // it is asked whether it is there
+	probeAt     model.Time   // not asked that again before
 	asked       bool         // a JoinGroup, SyncGroup, Heartbeat or LeaveGroup is under way
 	retryAt     model.Time
 	failures    int
@@ -312,6 +314,7 @@ func (g *GroupConsumer) settle(now model.Time, out *Out) {
 		return
 	}
 	g.confirm(now, out)
+	g.probe(now, out)
 	g.locate(now, out)
 	if now < g.retryAt {
 		g.wakeAt = soonest(g.wakeAt, g.retryAt)
