@@ -183,3 +183,32 @@ func TestACoordinatorThatIsCutOffIsNotAskedWhoCoordinates(t *testing.T) {
 		t.Errorf("after 2 s the commit came to %+v", k.w.answers)
 	}
 }
+
+// What it had sent to the former is given up then; that is no reason to doubt the new one, and to ask the former.
+func TestAMemberStaysWithTheCoordinatorThatItFound(t *testing.T) {
+	k, c := newCrew(t, 3)
+	c.Create("t", 1)
+	h := k.hire(func(cfg *client.GroupConfig) {
+		cfg.Bootstrap, cfg.RequestTimeout, cfg.SessionTimeout, cfg.HeartbeatInterval = []string{c.Addr(1)}, 30_000*ms, 10_000*ms, 3000*ms
+	}, "t")
+	if !k.run(5000*ms, func() bool { return k.settled("t", 1) }) {
+		t.Fatal("it did not join")
+	}
+	asked := 0
+	k.w.fault = func(_ client.ConnID, node model.NodeID, key protocol.Key) fault {
+		if node == 1 && key == protocol.KeyFindCoordinator {
+			asked++
+		}
+		if node == 1 && (key == protocol.KeyOffsetCommit || key == protocol.KeyHeartbeat) {
+			return hang
+		}
+		return deliver
+	}
+	c.Behind, c.Controller = []model.NodeID{1}, 2
+	k.w.answers = nil
+	p := client.CommitOffset{TopicPartition: client.TopicPartition{Topic: "t"}, LeaderEpoch: -1}
+	k.w.step(h.m, func(out *client.Out) { h.m.Commit(k.w.now, []client.CommitOffset{p}, out) })
+	if !k.run(1500*ms, func() bool { return len(k.w.answers) > 0 }) || !k.w.answers[0].OK() || asked > 0 {
+		t.Errorf("the former was asked %d times who coordinates; the commit came to %+v", asked, k.w.answers)
+	}
+}

@@ -83,7 +83,7 @@ func (g *GroupConsumer) find(now model.Time, out *Out) {
 		},
 		lost: func(now model.Time, why Reason, out *Out) {
 			g.finding = false
-			g.missed(now, why, out)
+			g.missed(now, anyNode, why, out)
 		},
 	}
 	if elsewhere != nil {
@@ -138,21 +138,27 @@ func (g *GroupConsumer) probe(now model.Time, out *Out) {
 
 // moveTo takes a node for the coordinator. What the one before may hold for long is not waited for any more.
 func (g *GroupConsumer) moveTo(now model.Time, node model.NodeID, out *Out) {
-	if e := g.c.cl.endpointOf(g.coordinator); e != nil && g.coordinator != node && g.asked {
-		if k := e.conns[coordination]; k != nil {
-			g.c.cl.lose(now, k, "another coordinates", Lost, true, out)
-		}
-	}
+	former := g.c.cl.endpointOf(g.coordinator)
 	g.coordinator, g.last = node, node
+	if former == nil || former.node == node || !g.asked {
+		return
+	}
+	if k := former.conns[coordination]; k != nil {
+		g.c.cl.lose(now, k, "another coordinates", Lost, true, out)
+	}
 }
 
-// missed deals with a request that got no answer.
-func (g *GroupConsumer) missed(now model.Time, why Reason, out *Out) {
+// missed deals with a request to a node, or to anybody, that got no answer. Of a coordinator that was found meanwhile it says nothing, and
+// the silence of anybody nothing of the coordinator.
+func (g *GroupConsumer) missed(now model.Time, node model.NodeID, why Reason, out *Out) {
 	switch why {
 	case Closed:
 	case Unsupported:
 		g.fail(now, kerr.UnsupportedVersion.Code, out)
 	case Done, Refused, TimedOut, Lost, Malformed:
+		if g.coordinator != anyNode && g.coordinator != node {
+			return
+		}
 		g.coordinator = anyNode
 		g.rest(now)
 	}
@@ -164,18 +170,18 @@ func (g *GroupConsumer) ask(now model.Time, q *groupCall, timeout model.Time, ou
 	k := g.c.cl.open(now, e, coordination, out)
 	if k == nil {
 		if e.conns[coordination] == nil { // it was gone a moment ago
-			g.missed(now, Lost, out)
+			g.missed(now, g.coordinator, Lost, out)
 			g.wakeAt = soonest(g.wakeAt, g.retryAt)
 		}
 		return
 	}
-	response, lost := q.response, q.lost
+	response, lost, node := q.response, q.lost, g.coordinator
 	g.asked = true
-	q.g, q.node, q.high = g, g.coordinator, math.MaxInt16
+	q.g, q.node, q.high = g, node, math.MaxInt16
 	q.response = func(now model.Time, version int16, r *protocol.Reader, out *Out) error {
 		g.asked = false
 		if err := response(now, version, r, out); err != nil {
-			g.missed(now, Malformed, out)
+			g.missed(now, node, Malformed, out)
 			return err
 		}
 		return nil
@@ -186,7 +192,7 @@ func (g *GroupConsumer) ask(now model.Time, q *groupCall, timeout model.Time, ou
 			lost(now, why, out)
 			return
 		}
-		g.missed(now, why, out)
+		g.missed(now, node, why, out)
 	}
 	g.c.cl.send(now, k, q, timeout, out)
 	g.wakeAt = soonest(g.wakeAt, now+slowAfter) // to probe
@@ -408,7 +414,7 @@ func (g *GroupConsumer) locate(now model.Time, out *Out) {
 	}
 	g.fetching = true
 	asked := slices.Clone(g.locating)
-	generation := g.generation
+	generation, node := g.generation, g.coordinator
 	g.c.cl.submit(now, g.coordinator, &groupCall{
 		g: g, node: g.coordinator, which: protocol.KeyOffsetFetch, low: 1, high: offsetsByNameMax,
 		body: func(w *protocol.Writer, version int16) { encodeOffsetFetch(w, version, g.cfg.Group, asked) },
@@ -440,7 +446,7 @@ func (g *GroupConsumer) locate(now model.Time, out *Out) {
 		},
 		lost: func(now model.Time, why Reason, out *Out) {
 			g.fetching = false
-			g.missed(now, why, out)
+			g.missed(now, node, why, out)
 		},
 	}, out)
 }
@@ -530,6 +536,7 @@ func (g *GroupConsumer) sendCommits(now model.Time, out *Out) {
 }
 
 func (g *GroupConsumer) commitCall(x *commit) *groupCall {
+	node := g.coordinator
 	return &groupCall{
 		g: g, node: g.coordinator, which: protocol.KeyOffsetCommit, low: max(2, g.static(7)), high: offsetsByNameMax,
 		body: func(w *protocol.Writer, version int16) { encodeOffsetCommit(w, version, g.cfg.Group, x.who, x.offsets) },
@@ -547,7 +554,9 @@ func (g *GroupConsumer) commitCall(x *commit) *groupCall {
 			case Closed, Unsupported:
 				g.finishCommit(x, Outcome{Reason: why}, nil, out)
 			case Done, Refused, TimedOut, Lost, Malformed:
-				g.coordinator = anyNode
+				if g.coordinator == node {
+					g.coordinator = anyNode
+				}
 				g.delayCommit(now, x, true)
 			}
 		},
