@@ -150,8 +150,19 @@ func TestACoordinatorThatFreezesIsNotWaitedForWithTheOtherMembers(t *testing.T) 
 		t.Fatalf("nobody is waited for: %+v", k.group)
 	}
 	leaves(k.w, c, func(w *world, id model.NodeID) { w.freeze(id); w.unreachable[id] = true })
+	begin, frozen := k.w.now, k.w.fault
+	again := model.Time(0) // when it joins the new one
+	k.w.fault = func(id client.ConnID, node model.NodeID, key protocol.Key) fault {
+		if key == protocol.KeyJoinGroup && again == 0 {
+			again = k.w.now - begin
+		}
+		return frozen(id, node, key)
+	}
 	if !k.run(5000*ms, func() bool { return k.settled("t", 3) && late.m.Generation() >= 0 }) {
 		t.Errorf("it did not join in 5 s: %+v", k.group)
+	}
+	if again > 1300*ms {
+		t.Errorf("the new coordinator was found after %d ms", again/ms)
 	}
 }
 

@@ -103,8 +103,9 @@ func (g *GroupConsumer) confirm(now model.Time, out *Out) {
 		g.wakeAt = soonest(g.wakeAt, g.confirmAt)
 		return
 	}
-	g.confirmAt = now + slowAfter
-	g.find(now, out)
+	if g.find(now, out); g.finding { // else it waits for a moment to ask
+		g.confirmAt = now + slowAfter
+	}
 }
 
 // probe asks a coordinator that lets the member wait for others whether it is there. Such a request may be held for as long as a rebalance
