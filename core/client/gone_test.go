@@ -3,6 +3,8 @@ package client_test
 import (
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/weirmq/weir/core/client"
 	"github.com/weirmq/weir/core/client/clienttest"
 	"github.com/weirmq/weir/core/model"
@@ -72,6 +74,98 @@ func TestALeaderThatIsGoneIsNotWaitedForByAdmins(t *testing.T) {
 			t.Errorf("after %d ms: %+v", took/ms, ans)
 		}
 	})
+}
+
+// freezes has a node say nothing any more, on connections that there are and on new ones.
+func freezes(w *world, id model.NodeID) {
+	w.freeze(id)
+	w.unreachable[id] = true
+}
+
+// Connections that there were are still there when a node freezes.
+func TestANodeThatFreezesIsNotWaitedForByAdmins(t *testing.T) {
+	for name, ask := range map[string]func(w *world, a *client.Admin, out *client.Out) client.OpID{
+		"a leader": func(w *world, a *client.Admin, out *client.Out) client.OpID {
+			return a.ListOffsets(w.now, []client.OffsetQuery{{Topic: "t", Timestamp: client.LatestTimestamp}}, out)
+		},
+		"a coordinator": func(w *world, a *client.Admin, out *client.Out) client.OpID { return a.GroupOffsets(w.now, "g", out) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := clienttest.New(3)
+			c.Create("t", 1)
+			w := newWorld(t, c)
+			a := client.NewAdmin(client.NewAdminConfig(c.Addr(2)))
+			if ans := w.ask(a, func(out *client.Out) client.OpID { return ask(w, a, out) }); !ans.OK() {
+				t.Fatalf("%+v", ans)
+			}
+			leaves(w, c, freezes)
+			begin := w.now
+			ans := w.ask(a, func(out *client.Out) client.OpID { return ask(w, a, out) })
+			if took := w.now - begin; !ans.OK() || took > 3000*ms {
+				t.Errorf("after %d ms: %+v", took/ms, ans)
+			}
+		})
+	}
+}
+
+// onlyTheController has other brokers refuse what only the controller can do.
+func onlyTheController(c *clienttest.Cluster) func(model.NodeID, protocol.Key, string, model.Partition) clienttest.Verdict {
+	return func(at model.NodeID, key protocol.Key, _ string, _ model.Partition) clienttest.Verdict {
+		if (key == protocol.KeyCreateTopics || key == protocol.KeyDeleteTopics) && at != c.Controller {
+			return clienttest.Verdict{Code: kerr.NotController.Code}
+		}
+		return clienttest.Verdict{}
+	}
+}
+
+func TestAControllerThatIsGoneIsNotWaitedFor(t *testing.T) {
+	eachWay(t, func(t *testing.T, vanish func(*world, model.NodeID)) {
+		c := clienttest.New(3)
+		c.Script = onlyTheController(c)
+		w := newWorld(t, c)
+		a := client.NewAdmin(client.NewAdminConfig(c.Addr(2)))
+		leaves(w, c, vanish)
+		begin := w.now
+		ans := w.ask(a, func(out *client.Out) client.OpID {
+			return a.CreateTopics(w.now, []client.NewTopic{{Name: "x", PartitionCount: 1, ReplicationFactor: 1}}, false, out)
+		})
+		if took := w.now - begin; !ans.OK() || took > 3000*ms {
+			t.Errorf("after %d ms: %+v", took/ms, ans)
+		}
+	})
+}
+
+func TestAControllerThatFreezesIsNotWaitedFor(t *testing.T) {
+	c := clienttest.New(3)
+	c.Script = onlyTheController(c)
+	w := newWorld(t, c)
+	a := client.NewAdmin(client.NewAdminConfig(c.Addr(2)))
+	w.fault = func(_ client.ConnID, node model.NodeID, key protocol.Key) fault {
+		if node == 1 && key == protocol.KeyCreateTopics {
+			leaves(w, c, freezes)
+			return hang
+		}
+		return deliver
+	}
+	begin := w.now
+	ans := w.ask(a, func(out *client.Out) client.OpID {
+		return a.CreateTopics(w.now, []client.NewTopic{{Name: "x", PartitionCount: 1, ReplicationFactor: 1}}, false, out)
+	})
+	if took := w.now - begin; !ans.OK() || took > 3000*ms {
+		t.Errorf("after %d ms: %+v", took/ms, ans)
+	}
+}
+
+func TestACoordinatorThatIsCutOffIsNotAskedByAdminsWhoCoordinates(t *testing.T) {
+	c := clienttest.New(3)
+	w := newWorld(t, c)
+	a := client.NewAdmin(client.NewAdminConfig(c.Addr(1)))
+	c.Behind, c.Controller = []model.NodeID{1}, 2
+	begin := w.now
+	ans := w.ask(a, func(out *client.Out) client.OpID { return a.GroupOffsets(w.now, "g", out) })
+	if took := w.now - begin; !ans.OK() || took > 2000*ms {
+		t.Errorf("after %d ms: %+v", took/ms, ans)
+	}
 }
 
 func TestACoordinatorThatIsGoneIsLookedForAgain(t *testing.T) {
@@ -149,7 +243,7 @@ func TestACoordinatorThatFreezesIsNotWaitedForWithTheOtherMembers(t *testing.T) 
 	if k.group.State != "PreparingRebalance" {
 		t.Fatalf("nobody is waited for: %+v", k.group)
 	}
-	leaves(k.w, c, func(w *world, id model.NodeID) { w.freeze(id); w.unreachable[id] = true })
+	leaves(k.w, c, freezes)
 	begin, frozen := k.w.now, k.w.fault
 	again := model.Time(0) // when it joins the new one
 	k.w.fault = func(id client.ConnID, node model.NodeID, key protocol.Key) fault {
