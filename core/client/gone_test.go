@@ -193,6 +193,19 @@ func TestACoordinatorThatIsGoneIsLookedForAgain(t *testing.T) {
 				t.Errorf("it did not join in 5 s: %+v", k.group)
 			}
 		})
+		t.Run("to leave", func(t *testing.T) {
+			k, c := newCrew(t, 3)
+			c.Create("t", 3)
+			h := k.hire(func(cfg *client.GroupConfig) { long(cfg); cfg.Bootstrap = []string{c.Addr(2)} }, "t")
+			if !k.run(5000*ms, func() bool { return k.settled("t", 3) }) {
+				t.Fatal("it did not join")
+			}
+			leaves(k.w, c, vanish)
+			k.w.step(h.m, func(out *client.Out) { h.m.Leave(k.w.now, out) })
+			if !k.run(3000*ms, func() bool { return h.left }) || len(k.group.Members) > 0 {
+				t.Errorf("it left: %v; members after 3 s: %d", h.left, len(k.group.Members))
+			}
+		})
 		t.Run("of a member", func(t *testing.T) {
 			k, c := newCrew(t, 3)
 			topic := c.Create("t", 3)

@@ -368,8 +368,9 @@ func (g *GroupConsumer) leave(now model.Time, out *Out) {
 	}
 	// Not behind a JoinGroup, which may wait for long.
 	g.goodbye = true
-	g.c.cl.submit(now, g.coordinator, &groupCall{
-		g: g, node: g.coordinator, which: protocol.KeyLeaveGroup, high: math.MaxInt16,
+	node := g.coordinator
+	g.c.cl.submit(now, node, &groupCall{
+		g: g, node: node, which: protocol.KeyLeaveGroup, high: math.MaxInt16,
 		body: func(w *protocol.Writer, version int16) {
 			var m protocol.LeaveGroupRequest
 			m.Default()
@@ -384,13 +385,23 @@ func (g *GroupConsumer) leave(now model.Time, out *Out) {
 		response: func(now model.Time, version int16, r *protocol.Reader, out *Out) error {
 			var m protocol.LeaveGroupResponse
 			m.Decode(r, version)
-			g.left(now, out) // whatever it says, there is nothing more to do
-			return r.Finish()
+			if err := r.Finish(); err != nil || !Retriable(m.ErrorCode) || now >= g.leaveBy {
+				g.left(now, out) // whatever else it says, there is nothing more to do
+				return err
+			}
+			g.goodbye = false
+			g.missed(now, node, Refused, out)
+			return nil
 		},
-		// Once is enough: what was not heard, the end of the session tells.
+		// Another may coordinate by now. Who has heard it already does not mind to hear it twice.
 		lost: func(now model.Time, why Reason, out *Out) {
-			if why != Closed {
-				g.left(now, out)
+			switch {
+			case why == Closed:
+			case why == Unsupported || now >= g.leaveBy:
+				g.left(now, out) // the end of the session tells
+			default:
+				g.goodbye = false
+				g.missed(now, node, why, out)
 			}
 		},
 	}, out)

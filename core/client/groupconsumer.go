@@ -115,6 +115,7 @@ type GroupConsumer struct {
 	revoked  []TopicPartition // to be let go by Release
 	changed  bool             // other topics were subscribed to since the last JoinGroup
 	goodbye  bool             // a LeaveGroup is under way
+	leaveBy  model.Time       // after which none is sent again
 
 	commits   []*commit // under way, oldest first
 	committed []CommitOffset
@@ -218,7 +219,7 @@ func (g *GroupConsumer) Leave(now model.Time, out *Out) {
 		return
 	case joining, arranging, syncing, stable, revoking:
 	}
-	g.state, g.retryAt, g.failures = leaving, 0, 0
+	g.state, g.retryAt, g.failures, g.leaveBy = leaving, 0, 0, now+g.cfg.RequestTimeout
 	for _, p := range g.owned {
 		g.c.Pause(p.Topic, p.Partition, true)
 	}
