@@ -330,3 +330,25 @@ func TestAMemberStaysWithTheCoordinatorThatItFound(t *testing.T) {
 		t.Errorf("the former was asked %d times who coordinates; the commit came to %+v", asked, k.w.answers)
 	}
 }
+
+// A change is waited for where it was sent. What comes after it need not be.
+func TestWhatComesAfterARequestThatIsWaitedForIsAskedElsewhere(t *testing.T) {
+	c := clienttest.New(3)
+	c.Create("t", 1)
+	w := newWorld(t, c)
+	a := client.NewAdmin(client.NewAdminConfig(c.Addr(2)))
+	describe := func(out *client.Out) client.OpID { return a.DescribeTopics(w.now, []string{"t"}, out) }
+	if ans := w.ask(a, describe); !ans.OK() {
+		t.Fatalf("%+v", ans)
+	}
+	freezes(w, 2)
+	w.step(a, func(out *client.Out) {
+		a.CreateTopics(w.now, []client.NewTopic{{Name: "x", PartitionCount: 1, ReplicationFactor: 1}}, false, out)
+	})
+	begin := w.now
+	w.answers = nil
+	w.step(a, func(out *client.Out) { describe(out) })
+	if !w.run(3000*ms, func() bool { return len(w.answers) > 0 }, a) || !w.answers[0].OK() {
+		t.Errorf("after %d ms: %+v", (w.now-begin)/ms, w.answers)
+	}
+}
