@@ -532,6 +532,8 @@ func (c *cluster) sendWaiting(now model.Time, out *Out) {
 	for _, w := range calls {
 		if now >= w.deadline {
 			w.call.failed(now, TimedOut, false, out)
+		} else if w.node != anyNode && w.call.misplaced() {
+			w.call.failed(now, Lost, false, out) // while it waited another took over
 		} else if k := c.route(now, w.node, out); k != nil {
 			c.send(now, k, w.call, c.cfg.RequestTimeout, out)
 		} else {

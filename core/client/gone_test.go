@@ -352,3 +352,17 @@ func TestWhatComesAfterARequestThatIsWaitedForIsAskedElsewhere(t *testing.T) {
 		t.Errorf("after %d ms: %+v", (w.now-begin)/ms, w.answers)
 	}
 }
+
+// A broker that has left the cluster leads for a moment longer in what the others say, and has no address.
+func TestALeaderThatNobodyKnowsIsNotWaitedForToBegin(t *testing.T) {
+	c := clienttest.New(3)
+	fill(c.Create("t", 1).Partitions[0], 5, 5, record.CodecNone)
+	w := newWorld(t, c)
+	c.Brokers = c.Brokers[1:]
+	w.after(goneFor, func() { c.Topic("t").Partitions[0].Move(2) })
+	m := consumerFor(c, nil)
+	w.step(m, func(out *client.Out) { m.Assign(w.now, []client.Assignment{{Topic: "t"}}, out) })
+	if got := w.drain(m, 3000*ms, func(n int) bool { return n == 25 }); len(got) != 25 {
+		t.Errorf("%d of 25 records came in 3 s", len(got))
+	}
+}
