@@ -197,6 +197,84 @@ func TestWhatWasNotReturnedIsNotCommitted(t *testing.T) {
 	})
 }
 
+func TestWhatCannotBeReadIsNotCommitted(t *testing.T) {
+	for name, alone := range map[string]bool{"in one answer": false, "in an answer of its own": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := serve(t, 1)
+				defer s.close()
+				fillTopic(s, "t", 1, 1)
+				var b record.Builder
+				b.Begin(record.NewOptions(record.CodecGzip))
+				b.Append(record.Record{Value: make([]byte, 1000), Timestamp: 1}) // it inflates to more than it may
+				s.Topic("t").Partitions[0].Append(b.Finish())
+				fillTopic(s, "t", 1, 1)
+				options := []consumer.Option{consumer.WithGroup("g"), consumer.WithTopics("t"), consumer.WithMaxInflatedBytes(100)}
+				if alone {
+					options = append(options, consumer.WithFetchBytes(1<<20, 60))
+				}
+				k, err := consumer.New(s.client(t), options...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				n := 0
+				for bad := false; !bad; {
+					records, err := k.Poll(t.Context())
+					n += len(records)
+					bad = err != nil
+					time.Sleep(time.Second)
+				}
+				if n != 3 {
+					t.Errorf("%d records, not the 3 that come before", n)
+				}
+				if err := k.Close(); err != nil {
+					t.Error(err)
+				}
+				if o := s.Group("g").Offsets[clienttest.Place{Topic: "t"}]; o.Offset != 3 {
+					t.Errorf("committed %d after 3 records", o.Offset)
+				}
+			})
+		})
+	}
+}
+
+func TestNothingOfATopicIsCommittedAfterItWasMadeAnew(t *testing.T) {
+	for name, reset := range map[string]consumer.Reset{"earliest": consumer.ResetEarliest, "latest": consumer.ResetLatest, "none": consumer.ResetNone} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := serve(t, 1)
+				defer s.close()
+				fillTopic(s, "t", 1, 4)
+				k, err := consumer.New(s.client(t), consumer.WithGroup("g"), consumer.WithTopics("t"), consumer.WithReset(reset))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for n := 0; n < 12; {
+					records, err := k.Poll(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					n += len(records)
+				}
+				s.with(func(c *clienttest.Cluster) {
+					c.Delete("t")
+					clear(c.Group("g").Offsets) // as brokers do
+					fillTopic(s, "t", 1, 1)
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+				defer cancel()
+				records, _ := k.Poll(ctx)
+				if err := k.Close(); err != nil {
+					t.Error(err)
+				}
+				if o, some := s.Group("g").Offsets[clienttest.Place{Topic: "t"}]; some && o.Offset != int64(len(records)) {
+					t.Errorf("committed %d after %d records of the new topic", o.Offset, len(records))
+				}
+			})
+		})
+	}
+}
+
 func TestAGroupThatRefusesIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, 1)

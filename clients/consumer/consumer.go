@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -159,7 +160,7 @@ func (c *Consumer) telling() bool {
 		switch c.events[i].Kind {
 		case machine.EventHalted, machine.EventAssigned, machine.EventRevoking, machine.EventLost, machine.EventGroupFailed:
 			return true
-		case machine.EventReset, machine.EventEnd, machine.EventLeft:
+		case machine.EventReset, machine.EventRemade, machine.EventEnd, machine.EventLeft:
 		}
 	}
 	return false
@@ -220,6 +221,10 @@ func (c *Consumer) hear(events []machine.Event) {
 			}))
 		case machine.EventAssigned, machine.EventRevoking, machine.EventLost:
 			c.g.moved(e)
+		case machine.EventRemade:
+			if c.g != nil {
+				c.g.forget(Partition{e.Topic, int32(e.Partition)})
+			}
 		case machine.EventReset, machine.EventEnd, machine.EventLeft:
 		}
 	}
@@ -259,12 +264,18 @@ func (c *Consumer) take(ctx context.Context) (taken, error) {
 	}
 }
 
-// decode appends the chunks' records. A batch that cannot be read halts its partition.
+// decode appends the chunks' records. A batch that cannot be read halts its partition: what comes after it is not returned, and nothing
+// from there on is committed.
 func (c *Consumer) decode(dst []Record, t *taken) []Record {
+	var halted []Partition
 	for i := range t.chunks {
 		k := &t.chunks[i]
+		p := Partition{k.Topic, int32(k.Partition)}
+		if slices.Contains(halted, p) {
+			continue
+		}
 		stop := c.stops.of(k.Topic, k.Partition)
-		c.g.returnedTo(k.Topic, int32(k.Partition), int64(min(k.Next, stop)))
+		next := k.Next
 		err := c.decoder.Each(k, func(r *record.Record) {
 			if r.Offset >= stop {
 				return
@@ -277,9 +288,11 @@ func (c *Consumer) decode(dst []Record, t *taken) []Record {
 		if err != nil {
 			c.errs = append(c.errs, err)
 			if bad, ok := errors.AsType[*machine.DecodeError](err); ok {
+				next, halted = bad.Offset, append(halted, p)
 				c.d.Do(context.Background(), func(model.Time, *machine.Out) { c.m.Halt(bad.Topic, bad.Partition, bad.Offset) })
 			}
 		}
+		c.g.returnedTo(k.Topic, p.Partition, int64(min(next, stop)))
 	}
 	return dst
 }

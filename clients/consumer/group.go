@@ -306,12 +306,12 @@ func (c *Consumer) beginCommit(ctx context.Context, offsets []machine.CommitOffs
 }
 
 // stillOurs leaves out partitions that the group took away, or that Poll has not heard the newest of: to
-// commit them would be to speak in the name of another. It runs on the loop.
+// commit them would be to speak in the name of another, or of another topic under the same name. It runs on the loop.
 func (c *Consumer) stillOurs(offsets []machine.CommitOffset) []machine.CommitOffset {
 	owned := c.g.m.Owned()
 	return slices.DeleteFunc(slices.Clone(offsets), func(o machine.CommitOffset) bool {
 		return !slices.Contains(owned, o.TopicPartition) || slices.ContainsFunc(c.events, func(e machine.Event) bool {
-			moved := e.Kind == machine.EventAssigned || e.Kind == machine.EventLost
+			moved := e.Kind == machine.EventAssigned || e.Kind == machine.EventLost || e.Kind == machine.EventRemade
 			return moved && e.Topic == o.Topic && e.Partition == o.Partition
 		})
 	})

@@ -69,6 +69,9 @@ type op struct {
 	failures int
 	calls    int  // requests under way
 	atHead   bool // must go to the controller
+	// confirming: it is asked who coordinates, while the coordinator owes an answer. Not again before confirmAt.
+	confirming bool
+	confirmAt  model.Time
 	// exposed: an attempt that changes something ended without an answer.
 	exposed  bool
 	lastCode int16
@@ -170,6 +173,11 @@ func (a *Admin) begin(now model.Time, o *op, out *Out) OpID {
 		return o.id
 	}
 	a.ops = append(a.ops, o)
+	if o.kind == listOffsets || o.kind == deleteRecords {
+		for _, name := range o.names {
+			a.cl.topics.want(name) // who leads is asked again when a leader says nothing
+		}
+	}
 	a.try(now, o, out)
 	a.settle(now, out)
 	return o.id
@@ -191,7 +199,7 @@ func (a *Admin) try(now model.Time, o *op, out *Out) {
 		return
 	}
 	o.calls++
-	a.cl.submit(now, node, &opCall{a: a, op: o}, out)
+	a.cl.submit(now, node, &opCall{a: a, op: o, node: node}, out)
 }
 
 // empty reports whether nothing is left to ask.
@@ -226,6 +234,13 @@ func (a *Admin) finish(o *op, how Outcome, out *Out) {
 		return
 	}
 	a.ops = slices.Delete(a.ops, i, i+1)
+	if o.kind == listOffsets || o.kind == deleteRecords {
+		for _, name := range o.names {
+			if !slices.ContainsFunc(a.ops, func(y *op) bool { return y.queries != nil && slices.Contains(y.names, name) }) {
+				a.cl.topics.drop(name)
+			}
+		}
+	}
 	if !how.OK() {
 		// Nothing certain can be said while a request is under way either.
 		how.Definite = !o.exposed && o.calls == 0
@@ -311,6 +326,9 @@ func (a *Admin) settle(now model.Time, out *Out) {
 				i--
 			}
 		}
+	}
+	for _, o := range a.ops {
+		a.confirm(now, o, out)
 	}
 	a.cl.tickRefresh(now, out)
 	a.cl.sendWaiting(now, out)

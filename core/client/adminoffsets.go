@@ -97,7 +97,18 @@ func (q *queryCall) key() protocol.Key {
 	return protocol.KeyListOffsets
 }
 
-func (q *queryCall) misplaced() bool { return false }
+// misplaced reports whether another broker leads a partition of it by now.
+func (q *queryCall) misplaced() bool {
+	return slices.ContainsFunc(q.queries, func(i int) bool {
+		x := &q.op.queries[i]
+		t := q.a.cl.topics.find(x.Topic)
+		if x.Reason != Lost || t == nil {
+			return false
+		}
+		leader, _ := t.leaderOf(x.Partition)
+		return leader != anyNode && leader != q.node
+	})
+}
 
 func (q *queryCall) versions() (int16, int16) {
 	for _, i := range q.queries {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"math"
 	"slices"
 	"strconv"
 
@@ -408,7 +409,7 @@ func (c *cluster) disconnected(now model.Time, id ConnID, detail string, out *Ou
 // desert gives up connections whose answers are late and asked for elsewhere by now.
 func (c *cluster) desert(now model.Time, out *Out) {
 	for i := 0; i < len(c.conns); {
-		if k := c.conns[i]; k.slow && len(k.pending) > 0 && k.pending[0].call.misplaced() {
+		if k := c.conns[i]; k.slow && k.misplaced() {
 			c.lose(now, k, "no answer so far, and others lead", Lost, true, out)
 			i = 0
 			continue
@@ -456,17 +457,16 @@ func (c *cluster) tick(now model.Time, out *Out) {
 				c.disappoint(now, k.endpoint.node, Lost, out)
 			}
 		}
-		if len(k.pending) > 0 && now >= k.pending[0].slowAt && k.state == ready {
-			p := &k.pending[0]
-			k.slow = true
-			p.slowAt = now + slowAgain
-			if k.traffic == control && p.call.misplaced() {
-				c.patience = min(2*c.patience, c.cfg.RequestTimeout)
-				c.lose(now, k, "no answer so far, others may", Lost, true, out)
+		if k.traffic == control && k.state == ready {
+			if c.tickControl(now, k, out) {
 				i = 0
 				continue
 			}
-			if k.traffic != control && p.call.misplaced() {
+		} else if len(k.pending) > 0 && now >= k.pending[0].slowAt && k.state == ready {
+			p := &k.pending[0]
+			k.slow = true
+			p.slowAt = now + slowAgain
+			if p.call.misplaced() {
 				c.lose(now, k, "no answer so far, and others lead", Lost, true, out)
 				i = 0
 				continue
@@ -479,6 +479,49 @@ func (c *cluster) tick(now model.Time, out *Out) {
 	c.sendWaiting(now, out)
 }
 
+// tickControl gives up what others can answer when that is late, and the connection with it if nothing else waits there. It reports whether
+// the connection is lost.
+func (c *cluster) tickControl(now model.Time, k *conn, out *Out) bool {
+	given := false
+	for i := 0; i < len(k.pending); i++ {
+		p := &k.pending[i]
+		if p.slowAt == 0 || now < p.slowAt {
+			continue
+		}
+		p.slowAt = now + slowAgain
+		k.slow = k.slow || i == 0
+		if !p.call.misplaced() {
+			if i == 0 {
+				c.doubt(k.endpoint.addr)
+			}
+			continue
+		}
+		if !given {
+			given = true
+			c.patience = min(2*c.patience, c.cfg.RequestTimeout)
+		}
+		if !slices.ContainsFunc(k.pending, func(p pending) bool { return !p.call.misplaced() }) {
+			c.lose(now, k, "no answer so far, others may", Lost, true, out)
+			return true
+		}
+		q := p.call
+		p.call, p.slowAt = abandoned{q.key()}, 0
+		q.failed(now, Lost, true, out)
+		c.doubt(k.endpoint.addr)
+	}
+	return false
+}
+
+// abandoned is a call that is asked for elsewhere, while others wait for this very broker.
+type abandoned struct{ which protocol.Key }
+
+func (q abandoned) key() protocol.Key                                        { return q.which }
+func (q abandoned) versions() (int16, int16)                                 { return 0, math.MaxInt16 }
+func (q abandoned) encode(*protocol.Writer, int16)                           {}
+func (q abandoned) answered(model.Time, int16, *protocol.Reader, *Out) error { return nil }
+func (q abandoned) failed(model.Time, Reason, bool, *Out)                    {}
+func (q abandoned) misplaced() bool                                          { return true }
+
 // sendWaiting sends the control calls that can be sent, and fails those whose time is up.
 func (c *cluster) sendWaiting(now model.Time, out *Out) {
 	if len(c.waiting) == 0 {
@@ -489,6 +532,8 @@ func (c *cluster) sendWaiting(now model.Time, out *Out) {
 	for _, w := range calls {
 		if now >= w.deadline {
 			w.call.failed(now, TimedOut, false, out)
+		} else if w.node != anyNode && w.call.misplaced() {
+			w.call.failed(now, Lost, false, out) // while it waited another took over
 		} else if k := c.route(now, w.node, out); k != nil {
 			c.send(now, k, w.call, c.cfg.RequestTimeout, out)
 		} else {
@@ -508,8 +553,10 @@ func (c *cluster) deadline() model.Time {
 		if k.isDoubtful() {
 			d = soonest(d, k.doubtAt)
 		}
-		if len(k.pending) > 0 && k.state == ready {
-			d = soonest(d, k.pending[0].slowAt)
+		for i := range k.pending {
+			if k.state == ready && (i == 0 || k.traffic == control) {
+				d = soonest(d, k.pending[i].slowAt)
+			}
 		}
 	}
 	for i := range c.waiting {

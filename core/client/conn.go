@@ -76,6 +76,16 @@ func (k *conn) shift() pending {
 	return p
 }
 
+// misplaced reports whether the oldest request that is not abandoned is.
+func (k *conn) misplaced() bool {
+	for i := range k.pending {
+		if _, given := k.pending[i].call.(abandoned); !given {
+			return k.pending[i].call.misplaced()
+		}
+	}
+	return false
+}
+
 // version is the newest version of a key that both sides speak.
 func (k *conn) version(q call) (int16, bool) {
 	key := q.key()

@@ -124,6 +124,9 @@ const (
 	EventHalted EventKind = iota + 1
 	// EventReset: the position was out of range; consuming goes on at Offset.
 	EventReset
+	// EventRemade: the topic was deleted and made anew. Poll gives no more of the former one, in which the position was Offset. Where it goes
+	// on says EventReset, or EventHalted if it does not.
+	EventRemade
 	// EventEnd: all records up to Offset, the end of the partition, were taken by Poll. It is said again
 	// when more records have come and were taken.
 	EventEnd
@@ -142,7 +145,7 @@ const (
 )
 
 var eventNames = [...]string{
-	EventHalted: "halted", EventReset: "reset", EventEnd: "end", EventAssigned: "assigned", EventRevoking: "revoking", EventLost: "lost",
+	EventHalted: "halted", EventReset: "reset", EventRemade: "remade", EventEnd: "end", EventAssigned: "assigned", EventRevoking: "revoking", EventLost: "lost",
 	EventGroupFailed: "group failed", EventLeft: "left",
 }
 
@@ -553,12 +556,11 @@ func (c *Consumer) metadataUpdated(now model.Time, out *Out) {
 		}
 		if x.incarnation != x.topic.incarnation {
 			x.incarnation, x.endNoted = x.topic.incarnation, model.NoOffset
+			out.Events = append(out.Events, Event{Kind: EventRemade, Topic: x.topic.name, Partition: x.partition, Offset: x.position})
 			if x.state == fetching {
 				c.outOfRange(x, out)
 			}
-			if x.state == locating {
-				c.forget(x)
-			}
+			c.forget(x)
 		}
 	}
 }

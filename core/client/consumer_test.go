@@ -203,3 +203,31 @@ func TestConsumerForgetsTheTopicThatWasMadeAnew(t *testing.T) {
 		t.Errorf("%d records of the new topic, %+v", len(got), at)
 	}
 }
+
+// It is halted then, and says so; whoever was given more of the former would take it for the new one's.
+func TestConsumerThatDoesNotResetForgetsTheTopicThatWasMadeAnewToo(t *testing.T) {
+	c := clienttest.New(1)
+	fill(c.Create("t", 1).Partitions[0], 10, 5, record.CodecNone)
+	w := newWorld(t, c)
+	m := consumerFor(c, func(cfg *client.ConsumerConfig) { cfg.Reset, cfg.FetchBytesMax = client.ResetNone, 200 })
+	w.step(m, func(out *client.Out) { m.Assign(w.now, []client.Assignment{{Topic: "t"}}, out) })
+	w.run(2000*ms, m.Available, m)
+	w.step(m, func(out *client.Out) { m.Poll(w.now, 1, out) })
+	w.run(500*ms, func() bool { return false }, m) // more is fetched that nobody takes
+	w.events_ = nil
+	c.Delete("t")
+	fill(c.Create("t", 1).Partitions[0], 1, 5, record.CodecNone)
+	w.step(m, func(out *client.Out) { m.Poll(w.now, 1, out) }) // makes room, so that it is asked for
+	w.run(3000*ms, func() bool { return len(w.events_) > 1 }, m)
+	if len(w.events_) != 2 || w.events_[0].Kind != client.EventRemade || w.events_[1].Kind != client.EventHalted || w.events_[1].Code != kerr.OffsetOutOfRange.Code {
+		t.Errorf("events %+v", w.events_)
+	}
+	if at, _ := m.Position("t", 0); m.Available() || !at.Halted || at.Offset != model.NoOffset || at.HighWatermark != model.NoOffset {
+		t.Errorf("of the former topic: records %v, %+v", m.Available(), at)
+	}
+	w.chunks = nil
+	w.step(m, func(out *client.Out) { m.Seek(w.now, "t", 0, client.Start{}, out) })
+	if got := w.drain(m, 3000*ms, func(n int) bool { return n >= 5 }); len(got) != 5 || got[0].Offset != 0 {
+		t.Errorf("%d records of the new topic after a seek", len(got))
+	}
+}

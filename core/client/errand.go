@@ -21,6 +21,8 @@ type errand struct {
 	to      target
 	node    model.NodeID // toNode; the coordinator, once known
 	group   string       // toCoordinator
+	last    model.NodeID // that was the coordinator, anyNode before the first
+	held    bool         // it waits for a connection to somebody else than the last
 	key     protocol.Key
 	low     int16 // the first version that can say what is asked
 	high    int16 // the last version to use, 0 for no limit
@@ -79,6 +81,7 @@ const (
 
 // run begins an errand.
 func (a *Admin) run(now model.Time, e errand, out *Out) OpID {
+	e.last = anyNode
 	return a.begin(now, &op{kind: anErrand, errand: e}, out)
 }
 
@@ -100,18 +103,83 @@ func (a *Admin) tryErrand(now model.Time, o *op, out *Out) {
 		}
 	case toCoordinator:
 		if e.node = a.coordinatorOf(e.group); e.node == anyNode {
-			e.stage = theCoordinator
+			a.findCoordinatorFor(now, o, out)
+			return
 		}
-		node = e.node
+		node, e.last = e.node, e.node
 	}
 	o.calls++
-	a.cl.submit(now, node, &errandCall{a: a, op: o, stage: e.stage}, out)
+	a.cl.submit(now, node, &errandCall{a: a, op: o, node: node, stage: e.stage}, out)
 }
+
+// findCoordinatorFor asks who coordinates: not the last one that did if there is another to ask, for it may be cut off from the others.
+func (a *Admin) findCoordinatorFor(now model.Time, o *op, out *Out) {
+	e := &o.errand
+	e.stage = theCoordinator
+	q := &errandCall{a: a, op: o, node: anyNode, stage: theCoordinator}
+	if last := a.cl.endpointOf(e.last); last != nil {
+		k, underway := a.cl.another(now, last.addr, out)
+		if e.held = underway && k == nil && !e.held; e.held {
+			o.waiting, o.retryAt = true, now+heldFor
+			return
+		}
+		if k != nil {
+			o.calls++
+			a.cl.send(now, k, q, a.cfg.RequestTimeout, out)
+			return
+		}
+	}
+	o.calls++
+	a.cl.submit(now, anyNode, q, out)
+}
+
+// confirm asks whether a coordinator that says nothing still is one.
+func (a *Admin) confirm(now model.Time, o *op, out *Out) {
+	e := &o.errand
+	if o.kind != anErrand || e.to != toCoordinator || e.stage != theRequest || o.calls == 0 || o.confirming || now < o.confirmAt {
+		return
+	}
+	at := a.cl.endpointOf(e.node)
+	if at == nil || !a.cl.silent(now, at.addr) {
+		return
+	}
+	if k, _ := a.cl.another(now, at.addr, out); k != nil {
+		o.confirming, o.confirmAt = true, now+slowAfter
+		a.cl.send(now, k, &confirmCall{a: a, op: o}, a.cfg.RequestTimeout, out)
+	}
+}
+
+// confirmCall asks who coordinates while an answer of the coordinator's is late.
+type confirmCall struct {
+	a  *Admin
+	op *op
+}
+
+func (q *confirmCall) key() protocol.Key        { return protocol.KeyFindCoordinator }
+func (q *confirmCall) misplaced() bool          { return true }
+func (q *confirmCall) versions() (int16, int16) { return 0, math.MaxInt16 }
+
+func (q *confirmCall) encode(w *protocol.Writer, version int16) {
+	encodeFindCoordinator(w, version, q.op.errand.group)
+}
+
+func (q *confirmCall) answered(_ model.Time, version int16, r *protocol.Reader, _ *Out) error {
+	q.op.confirming = false
+	c, err := decodeFindCoordinator(r, version, q.op.errand.group)
+	if err == nil && c.code == 0 && c.node >= 0 {
+		q.a.cl.setEndpoint(c.node, c.addr)
+		q.a.setCoordinator(q.op.errand.group, c.node)
+	}
+	return err
+}
+
+func (q *confirmCall) failed(model.Time, Reason, bool, *Out) { q.op.confirming = false }
 
 // errandCall is one attempt at one stage of an errand.
 type errandCall struct {
 	a     *Admin
 	op    *op
+	node  model.NodeID // who is asked, anyNode if anybody will do
 	stage stage
 }
 
@@ -126,9 +194,19 @@ func (q *errandCall) key() protocol.Key {
 	}
 }
 
-// misplaced: what anybody can answer can be asked elsewhere.
+// misplaced: what anybody can answer can be asked elsewhere, and another may coordinate or be the controller by now.
 func (q *errandCall) misplaced() bool {
-	return q.stage != theRequest || q.op.errand.to == toAnybody && !q.op.errand.changes
+	e := &q.op.errand
+	switch {
+	case q.stage != theRequest:
+		return true
+	case e.to == toCoordinator:
+		now := q.a.coordinatorOf(e.group)
+		return now != anyNode && now != q.node
+	case e.to == toController && q.node != anyNode:
+		return q.a.cl.controller >= 0 && q.a.cl.controller != q.node
+	}
+	return e.to == toAnybody && !e.changes
 }
 
 func (q *errandCall) versions() (int16, int16) {
@@ -216,6 +294,7 @@ func (q *errandCall) judge(now model.Time, code int16, message string, out *Out)
 	switch code {
 	case kerr.NotCoordinator.Code, kerr.CoordinatorNotAvailable.Code:
 		a.setCoordinator(o.errand.group, anyNode)
+		a.cl.wantRefresh() // to know others to ask
 	case kerr.NotController.Code:
 		o.atHead = true
 		a.cl.wantRefresh()
@@ -238,8 +317,11 @@ func (q *errandCall) failed(now model.Time, why Reason, sent bool, out *Out) {
 	o.calls--
 	if q.stage == theRequest {
 		o.exposed = o.exposed || sent && o.errand.changes
-		if o.errand.to == toCoordinator && why != Closed && why != Unsupported {
+		if o.errand.to == toCoordinator && why != Closed && why != Unsupported && a.coordinatorOf(o.errand.group) == q.node {
 			a.setCoordinator(o.errand.group, anyNode) // it may have moved
+		}
+		if q.node != anyNode {
+			a.cl.wantRefresh() // the controller may be another by now, and a node elsewhere
 		}
 	}
 	if why == Unsupported || why == Closed {

@@ -73,7 +73,7 @@ func (g *GroupConsumer) find(now model.Time, out *Out) {
 				return err
 			case f.code == 0 && f.node >= 0:
 				g.c.cl.setEndpoint(f.node, f.addr)
-				g.coordinator, g.last = f.node, f.node
+				g.moveTo(now, f.node, out)
 			case f.code == 0 || Retriable(f.code):
 				g.rest(now)
 			default:
@@ -83,7 +83,7 @@ func (g *GroupConsumer) find(now model.Time, out *Out) {
 		},
 		lost: func(now model.Time, why Reason, out *Out) {
 			g.finding = false
-			g.missed(now, why, out)
+			g.missed(now, anyNode, why, out)
 		},
 	}
 	if elsewhere != nil {
@@ -103,17 +103,63 @@ func (g *GroupConsumer) confirm(now model.Time, out *Out) {
 		g.wakeAt = soonest(g.wakeAt, g.confirmAt)
 		return
 	}
-	g.confirmAt = now + slowAfter
-	g.find(now, out)
+	if g.find(now, out); g.finding { // else it waits for a moment to ask
+		g.confirmAt = now + slowAfter
+	}
 }
 
-// missed deals with a request that got no answer.
-func (g *GroupConsumer) missed(now model.Time, why Reason, out *Out) {
+// probe asks a coordinator that lets the member wait for others whether it is there. Such a request may be held for as long as a rebalance
+// takes, so that it does not tell; a question that is not answered makes the coordinator one that says nothing.
+func (g *GroupConsumer) probe(now model.Time, out *Out) {
+	e := g.c.cl.endpointOf(g.coordinator)
+	if e == nil || g.probing {
+		return
+	}
+	k := e.conns[coordination]
+	if k == nil || k.state != ready || len(k.pending) == 0 || k.pending[0].key == protocol.KeyHeartbeat {
+		return
+	}
+	if at := max(k.pending[0].at+slowAfter, g.probeAt); now < at {
+		g.wakeAt = soonest(g.wakeAt, at)
+		return
+	}
+	g.probing = true
+	end := func(now model.Time) { g.probing, g.probeAt = false, now+slowAfter }
+	g.c.cl.submit(now, g.coordinator, &groupCall{
+		g: g, node: g.coordinator, which: protocol.KeyFindCoordinator, high: math.MaxInt16,
+		body: func(w *protocol.Writer, version int16) { encodeFindCoordinator(w, version, g.cfg.Group) },
+		response: func(now model.Time, version int16, r *protocol.Reader, _ *Out) error {
+			end(now)
+			_, err := decodeFindCoordinator(r, version, g.cfg.Group)
+			return err
+		},
+		lost: func(now model.Time, _ Reason, _ *Out) { end(now) },
+	}, out)
+}
+
+// moveTo takes a node for the coordinator. What the one before may hold for long is not waited for any more.
+func (g *GroupConsumer) moveTo(now model.Time, node model.NodeID, out *Out) {
+	former := g.c.cl.endpointOf(g.coordinator)
+	g.coordinator, g.last = node, node
+	if former == nil || former.node == node || !g.asked {
+		return
+	}
+	if k := former.conns[coordination]; k != nil {
+		g.c.cl.lose(now, k, "another coordinates", Lost, true, out)
+	}
+}
+
+// missed deals with a request to a node, or to anybody, that got no answer. Of a coordinator that was found meanwhile it says nothing, and
+// the silence of anybody nothing of the coordinator.
+func (g *GroupConsumer) missed(now model.Time, node model.NodeID, why Reason, out *Out) {
 	switch why {
 	case Closed:
 	case Unsupported:
 		g.fail(now, kerr.UnsupportedVersion.Code, out)
 	case Done, Refused, TimedOut, Lost, Malformed:
+		if g.coordinator != anyNode && g.coordinator != node {
+			return
+		}
 		g.coordinator = anyNode
 		g.rest(now)
 	}
@@ -125,18 +171,18 @@ func (g *GroupConsumer) ask(now model.Time, q *groupCall, timeout model.Time, ou
 	k := g.c.cl.open(now, e, coordination, out)
 	if k == nil {
 		if e.conns[coordination] == nil { // it was gone a moment ago
-			g.missed(now, Lost, out)
+			g.missed(now, g.coordinator, Lost, out)
 			g.wakeAt = soonest(g.wakeAt, g.retryAt)
 		}
 		return
 	}
-	response, lost := q.response, q.lost
+	response, lost, node := q.response, q.lost, g.coordinator
 	g.asked = true
-	q.g, q.node, q.high = g, g.coordinator, math.MaxInt16
+	q.g, q.node, q.high = g, node, math.MaxInt16
 	q.response = func(now model.Time, version int16, r *protocol.Reader, out *Out) error {
 		g.asked = false
 		if err := response(now, version, r, out); err != nil {
-			g.missed(now, Malformed, out)
+			g.missed(now, node, Malformed, out)
 			return err
 		}
 		return nil
@@ -147,9 +193,10 @@ func (g *GroupConsumer) ask(now model.Time, q *groupCall, timeout model.Time, ou
 			lost(now, why, out)
 			return
 		}
-		g.missed(now, why, out)
+		g.missed(now, node, why, out)
 	}
 	g.c.cl.send(now, k, q, timeout, out)
+	g.wakeAt = soonest(g.wakeAt, now+slowAfter) // to probe
 }
 
 // instance is the instance id as versions from 'since' on carry it.
@@ -321,8 +368,9 @@ func (g *GroupConsumer) leave(now model.Time, out *Out) {
 	}
 	// Not behind a JoinGroup, which may wait for long.
 	g.goodbye = true
-	g.c.cl.submit(now, g.coordinator, &groupCall{
-		g: g, node: g.coordinator, which: protocol.KeyLeaveGroup, high: math.MaxInt16,
+	node := g.coordinator
+	g.c.cl.submit(now, node, &groupCall{
+		g: g, node: node, which: protocol.KeyLeaveGroup, high: math.MaxInt16,
 		body: func(w *protocol.Writer, version int16) {
 			var m protocol.LeaveGroupRequest
 			m.Default()
@@ -337,13 +385,23 @@ func (g *GroupConsumer) leave(now model.Time, out *Out) {
 		response: func(now model.Time, version int16, r *protocol.Reader, out *Out) error {
 			var m protocol.LeaveGroupResponse
 			m.Decode(r, version)
-			g.left(now, out) // whatever it says, there is nothing more to do
-			return r.Finish()
+			if err := r.Finish(); err != nil || !Retriable(m.ErrorCode) || now >= g.leaveBy {
+				g.left(now, out) // whatever else it says, there is nothing more to do
+				return err
+			}
+			g.goodbye = false
+			g.missed(now, node, Refused, out)
+			return nil
 		},
-		// Once is enough: what was not heard, the end of the session tells.
+		// Another may coordinate by now. Who has heard it already does not mind to hear it twice.
 		lost: func(now model.Time, why Reason, out *Out) {
-			if why != Closed {
-				g.left(now, out)
+			switch {
+			case why == Closed:
+			case why == Unsupported || now >= g.leaveBy:
+				g.left(now, out) // the end of the session tells
+			default:
+				g.goodbye = false
+				g.missed(now, node, why, out)
 			}
 		},
 	}, out)
@@ -368,7 +426,7 @@ func (g *GroupConsumer) locate(now model.Time, out *Out) {
 	}
 	g.fetching = true
 	asked := slices.Clone(g.locating)
-	generation := g.generation
+	generation, node := g.generation, g.coordinator
 	g.c.cl.submit(now, g.coordinator, &groupCall{
 		g: g, node: g.coordinator, which: protocol.KeyOffsetFetch, low: 1, high: offsetsByNameMax,
 		body: func(w *protocol.Writer, version int16) { encodeOffsetFetch(w, version, g.cfg.Group, asked) },
@@ -400,7 +458,7 @@ func (g *GroupConsumer) locate(now model.Time, out *Out) {
 		},
 		lost: func(now model.Time, why Reason, out *Out) {
 			g.fetching = false
-			g.missed(now, why, out)
+			g.missed(now, node, why, out)
 		},
 	}, out)
 }
@@ -490,6 +548,7 @@ func (g *GroupConsumer) sendCommits(now model.Time, out *Out) {
 }
 
 func (g *GroupConsumer) commitCall(x *commit) *groupCall {
+	node := g.coordinator
 	return &groupCall{
 		g: g, node: g.coordinator, which: protocol.KeyOffsetCommit, low: max(2, g.static(7)), high: offsetsByNameMax,
 		body: func(w *protocol.Writer, version int16) { encodeOffsetCommit(w, version, g.cfg.Group, x.who, x.offsets) },
@@ -507,7 +566,9 @@ func (g *GroupConsumer) commitCall(x *commit) *groupCall {
 			case Closed, Unsupported:
 				g.finishCommit(x, Outcome{Reason: why}, nil, out)
 			case Done, Refused, TimedOut, Lost, Malformed:
-				g.coordinator = anyNode
+				if g.coordinator == node {
+					g.coordinator = anyNode
+				}
 				g.delayCommit(now, x, true)
 			}
 		},

@@ -91,6 +91,8 @@ type GroupConsumer struct {
 	finding     bool         // a FindCoordinator is under way
 	heldTo      model.Time   // not before: a connection to somebody else than the last is being made; 0 is no wait
 	confirmAt   model.Time   // when one that says nothing may be asked about again
+	probing     bool         // it is asked whether it is there
+	probeAt     model.Time   // not asked that again before
 	asked       bool         // a JoinGroup, SyncGroup, Heartbeat or LeaveGroup is under way
 	retryAt     model.Time
 	failures    int
@@ -113,6 +115,7 @@ type GroupConsumer struct {
 	revoked  []TopicPartition // to be let go by Release
 	changed  bool             // other topics were subscribed to since the last JoinGroup
 	goodbye  bool             // a LeaveGroup is under way
+	leaveBy  model.Time       // after which none is sent again
 
 	commits   []*commit // under way, oldest first
 	committed []CommitOffset
@@ -216,7 +219,7 @@ func (g *GroupConsumer) Leave(now model.Time, out *Out) {
 		return
 	case joining, arranging, syncing, stable, revoking:
 	}
-	g.state, g.retryAt, g.failures = leaving, 0, 0
+	g.state, g.retryAt, g.failures, g.leaveBy = leaving, 0, 0, now+g.cfg.RequestTimeout
 	for _, p := range g.owned {
 		g.c.Pause(p.Topic, p.Partition, true)
 	}
@@ -312,6 +315,7 @@ func (g *GroupConsumer) settle(now model.Time, out *Out) {
 		return
 	}
 	g.confirm(now, out)
+	g.probe(now, out)
 	g.locate(now, out)
 	if now < g.retryAt {
 		g.wakeAt = soonest(g.wakeAt, g.retryAt)

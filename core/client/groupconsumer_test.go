@@ -121,7 +121,7 @@ func (c *crew) events(h *hand, events []client.Event) {
 			}
 		case client.EventGroupFailed:
 			h.failed = e.Code
-		case client.EventRevoking, client.EventEnd, client.EventReset, client.EventHalted:
+		case client.EventRevoking, client.EventEnd, client.EventReset, client.EventRemade, client.EventHalted:
 		}
 	}
 }

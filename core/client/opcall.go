@@ -13,8 +13,9 @@ import (
 
 // opCall is one attempt at an op: the request itself, or the metadata that it needs first.
 type opCall struct {
-	a  *Admin
-	op *op
+	a    *Admin
+	op   *op
+	node model.NodeID // who was the controller, anyNode if anybody will do
 }
 
 func (q *opCall) key() protocol.Key {
@@ -28,8 +29,11 @@ func (q *opCall) key() protocol.Key {
 	}
 }
 
-// misplaced: what only asks can be asked elsewhere; what changes something had better be waited for.
+// misplaced: what only asks can be asked elsewhere; what changes something had better be waited for, unless the controller is another by now.
 func (q *opCall) misplaced() bool {
+	if q.node != anyNode && q.a.cl.controller >= 0 && q.a.cl.controller != q.node {
+		return true
+	}
 	return q.op.kind != createTopics && q.op.kind != deleteTopics
 }
 
@@ -185,6 +189,9 @@ func (q *opCall) failed(now model.Time, why Reason, sent bool, out *Out) {
 	if why == Unsupported || why == Closed {
 		a.finish(o, Outcome{Reason: why}, out)
 		return
+	}
+	if q.node != anyNode {
+		a.cl.wantRefresh() // the controller may be another by now
 	}
 	a.again(now, o)
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weirmq/weir/clients/admin"
@@ -149,6 +150,24 @@ func TestARecordIsKnownByItsNumber(t *testing.T) {
 	if _, _, ok := l.read(nil, &consumer.Record{}); ok {
 		t.Error("an empty record was taken")
 	}
+}
+
+// Whoever does not get into the group at all is given nothing, too.
+func TestAMemberThatIsGivenNothingIsAFinding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for first, found := range map[time.Duration]bool{silenceMax - time.Second: false, silenceMax + time.Second: true} {
+			l := &load{partitions: 1, gaps: newGaps(1)}
+			m := newMember(l)
+			m.begin()
+			time.Sleep(first)
+			m.given(0, 0)
+			m.end()
+			time.Sleep(2 * silenceMax)
+			if c := m.judged(); (len(l.faults) > 0) != found || c.SilenceMs != ms(first) || c.Read != 1 {
+				t.Errorf("the first record after %v: %+v, %q", first, c, l.faults)
+			}
+		}
+	})
 }
 
 func TestTheVerdict(t *testing.T) {

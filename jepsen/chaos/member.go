@@ -40,8 +40,10 @@ const (
 	memberGroup = "chaos"
 	// commitInterval is short, so that commits meet faults.
 	commitInterval = 200 * time.Millisecond
-	// silenceMax is what no fault excuses: three times the session of a member.
-	silenceMax = 30 * time.Second
+	// memberSession is shorter than usual: what nobody will hear of again holds up a group for so long.
+	memberSession, memberHeartbeat = 10 * time.Second, 3 * time.Second
+	// silenceMax is what no fault excuses.
+	silenceMax = 3 * memberSession
 )
 
 func newMember(l *load) *member {
@@ -50,8 +52,10 @@ func newMember(l *load) *member {
 
 // read reads until ctx ends.
 func (m *member) read(ctx context.Context) error {
+	m.begin()
 	c, err := consumer.New(m.load.cl, consumer.WithTopics(m.load.topic), consumer.WithGroup(memberGroup), consumer.WithStart(consumer.Earliest),
-		consumer.WithReset(consumer.ResetNone), consumer.WithCommitInterval(commitInterval), consumer.WithOnRebalance(m.rebalanced))
+		consumer.WithReset(consumer.ResetNone), consumer.WithCommitInterval(commitInterval), consumer.WithSession(memberSession, memberHeartbeat),
+		consumer.WithOnRebalance(m.rebalanced))
 	if err != nil {
 		return err
 	}
@@ -85,6 +89,13 @@ func (m *member) rebalanced(what consumer.Change, parts []consumer.Partition) {
 	for _, p := range parts {
 		m.fresh[p.Partition] = true
 	}
+}
+
+// begin is called when records are sent: until it is given the first, it is given nothing.
+func (m *member) begin() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.readAt = time.Now()
 }
 
 // given takes in a record.

@@ -126,6 +126,7 @@ func (c *consumer) events(now model.Time, line *Line) {
 				c.machine.Seek(now, c.topic, e.Partition, client.Start{}, &line.Out)
 			}
 		case client.EventEnd: // the end moves all the time
+		case client.EventRemade: // EventReset says the rest
 		case client.EventAssigned, client.EventRevoking, client.EventLost, client.EventGroupFailed, client.EventLeft: // groups'
 		}
 	}
