@@ -181,8 +181,8 @@ func TestAStrangerIsNotLetThrough(t *testing.T) {
 		say(t, c, says)
 		if says == "" {
 			_ = c.Close() // it says nothing, ever
-		} else if err := c.(*net.TCPConn).CloseWrite(); err != nil {
-			t.Fatal(err)
+		} else {
+			_ = c.(*net.TCPConn).CloseWrite() // perhaps it has been hung up on already
 		}
 		accepted := make(chan bool, 1)
 		go func() { _, err := w.listener.Accept(); accepted <- err == nil }()
