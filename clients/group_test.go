@@ -197,6 +197,59 @@ func TestWhatWasNotReturnedIsNotCommitted(t *testing.T) {
 	})
 }
 
+// Nothing more comes, and the group is to know how far it is.
+func TestWhatWasReturnedIsCommittedWhilePollWaits(t *testing.T) {
+	t.Run("now and then", func(t *testing.T) { commitsWhilePollWaits(t, time.Second) })
+	t.Run("with every Poll", func(t *testing.T) { commitsWhilePollWaits(t, 0) })
+}
+
+func commitsWhilePollWaits(t *testing.T, every time.Duration) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, 1)
+		defer s.close()
+		fillTopic(s, "t", 1, 3)
+		k, err := consumer.New(s.client(t), consumer.WithGroup("g"), consumer.WithTopics("t"), consumer.WithCommitInterval(every))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer k.Close()
+		committed := func() (offset int64, commits int) {
+			s.with(func(c *clienttest.Cluster) {
+				offset, commits = c.Group("g").Offsets[clienttest.Place{Topic: "t"}].Offset, c.Group("g").Commits
+			})
+			return offset, commits
+		}
+		n := 0
+		for n < 9 {
+			records, err := k.Poll(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += len(records)
+		}
+		// What the last Poll returned may not have been dealt with until Poll is called again.
+		time.Sleep(time.Minute)
+		if at, _ := committed(); at >= 9 {
+			t.Errorf("committed %d, and nobody has asked for more", at)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := k.Poll(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		at, commits := committed()
+		if at != 9 {
+			t.Errorf("committed %d after 9 records", at)
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, _ = k.Poll(ctx)
+		if _, more := committed(); more != commits {
+			t.Errorf("%d commits of what was committed", more-commits)
+		}
+	})
+}
+
 func TestWhatCannotBeReadIsNotCommitted(t *testing.T) {
 	for name, alone := range map[string]bool{"in one answer": false, "in an answer of its own": true} {
 		t.Run(name, func(t *testing.T) {

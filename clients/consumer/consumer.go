@@ -253,14 +253,24 @@ func (c *Consumer) take(ctx context.Context) (taken, error) {
 			return taken{}, client.ErrClosed
 		}
 	}
-	select {
-	case t := <-c.waiting:
-		c.waiting = nil
-		return t, nil
-	case <-ctx.Done():
-		return taken{}, context.Cause(ctx)
-	case <-c.d.Done():
-		return taken{}, client.ErrClosed
+	for {
+		due, stop := c.g.commitDue()
+		select {
+		case t := <-c.waiting:
+			stop()
+			c.waiting = nil
+			return t, nil
+		case <-due:
+			if err := c.commitWaiting(ctx); err != nil && ctx.Err() != nil {
+				return taken{}, context.Cause(ctx)
+			}
+		case <-ctx.Done():
+			stop()
+			return taken{}, context.Cause(ctx)
+		case <-c.d.Done():
+			stop()
+			return taken{}, client.ErrClosed
+		}
 	}
 }
 

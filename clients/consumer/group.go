@@ -47,14 +47,16 @@ type membership struct {
 	// Poll's:
 	committedAt time.Time
 	committing  *commitUnderway // of Poll's own; nil: none
+	due         *time.Timer     // of the next, while Poll waits
 	releasing   bool
 	changes     []moves // not told yet
 
 	mu sync.Mutex // held for moments
 	// next is where the user's reading goes on: after what Poll returned and was not given back. Positions of
 	// the machine may be further, for a Poll may have been given up on.
-	next map[Partition]int64
-	done map[Partition]int64 // what of it is committed
+	next   map[Partition]int64
+	done   map[Partition]int64 // what of it is committed
+	behind bool                // there may be more in next than in done
 }
 
 // moves are partitions to which one thing happened.
@@ -126,7 +128,7 @@ func (g *membership) returnedTo(topic string, partition int32, next int64) {
 	if g.next == nil {
 		g.next, g.done = map[Partition]int64{}, map[Partition]int64{}
 	}
-	g.next[Partition{topic, partition}] = next
+	g.next[Partition{topic, partition}], g.behind = next, true
 }
 
 // returned notes that Poll returns records that were given back once.
@@ -146,7 +148,7 @@ func (g *membership) unread(records []Record) {
 	for i := range records {
 		p := Partition{records[i].Topic, records[i].Partition}
 		if next, ok := g.next[p]; ok {
-			g.next[p] = min(next, records[i].Offset)
+			g.next[p], g.behind = min(next, records[i].Offset), true
 		}
 	}
 }
@@ -161,6 +163,7 @@ func (g *membership) progress() []machine.CommitOffset {
 			offsets = append(offsets, commitOf(p, next))
 		}
 	}
+	g.behind = len(offsets) > 0
 	return offsets
 }
 
@@ -208,25 +211,61 @@ func (c *Consumer) beforePoll(ctx context.Context) error {
 // but partitions are let go of when their commit has an outcome.
 func (c *Consumer) commitNow(ctx context.Context) error {
 	g := c.g
+	switch {
+	case g.releasing:
+		g.committedAt = time.Now()
+		return c.Commit(ctx)
+	case time.Since(g.committedAt) >= g.every:
+		return c.commitBeside(ctx, func() bool { return true })
+	}
+	return nil
+}
+
+// commitPause keeps a Poll that waits, of a member that commits with every Poll, from asking in a circle whether it may.
+const commitPause = 10 * time.Millisecond
+
+// commitDue is when Poll, which waits for records, is to commit what it returned before: a partition may be quiet for long.
+func (g *membership) commitDue() (due <-chan time.Time, stop func()) {
+	if g == nil || g.notCommitting || !g.isBehind() {
+		return nil, func() {}
+	}
+	d := max(time.Until(g.committedAt.Add(g.every)), commitPause)
+	if g.due == nil {
+		g.due = time.NewTimer(d)
+	} else {
+		g.due.Reset(d)
+	}
+	return g.due.C, func() { g.due.Stop() }
+}
+
+func (g *membership) isBehind() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.behind
+}
+
+// commitWaiting commits while Poll waits, unless something has been given to it that it has not looked at: that may be the news that a
+// partition is another's.
+func (c *Consumer) commitWaiting(ctx context.Context) error {
+	return c.commitBeside(ctx, func() bool { return c.waiter != nil })
+}
+
+// commitBeside begins a commit if none of Poll's own is under way, and may is true on the loop.
+func (c *Consumer) commitBeside(ctx context.Context, may func() bool) error {
+	g := c.g
+	g.committedAt = time.Now()
 	if g.committing != nil {
 		select {
 		case ans := <-g.committing.came:
 			g.settled(g.committing.offsets, &ans)
 			g.committing = nil
 		default:
+			return nil
 		}
 	}
-	switch {
-	case g.releasing:
-		g.committedAt = time.Now()
-		return c.Commit(ctx)
-	case g.committing == nil && time.Since(g.committedAt) >= g.every:
-		g.committedAt = time.Now()
-		x, err := c.beginCommit(ctx, g.progress())
-		g.committing = x
-		return err
-	}
-	return nil
+	x, err := c.beginCommit(ctx, g.progress(), may)
+	g.committing = x
+	return err
 }
 
 // Commit commits what Poll has returned, for all partitions, and waits for the outcome. Only members of a
@@ -264,7 +303,7 @@ func (c *Consumer) commit(ctx context.Context, offsets []machine.CommitOffset) e
 	if c.g == nil {
 		return errNoGroup
 	}
-	x, err := c.beginCommit(ctx, offsets)
+	x, err := c.beginCommit(ctx, offsets, func() bool { return true })
 	if err != nil {
 		return err
 	}
@@ -279,10 +318,15 @@ func (c *Consumer) commit(ctx context.Context, offsets []machine.CommitOffset) e
 	}
 }
 
-func (c *Consumer) beginCommit(ctx context.Context, offsets []machine.CommitOffset) (*commitUnderway, error) {
+// beginCommit is nil without an error if the loop may not.
+func (c *Consumer) beginCommit(ctx context.Context, offsets []machine.CommitOffset, may func() bool) (*commitUnderway, error) {
 	came := make(chan machine.Answer, 1)
+	begun := false
 	// The answer may come in the same turn, before anybody could wait for it: so the waiter is first.
 	if !c.d.Do(ctx, func(now model.Time, out *machine.Out) {
+		if begun = may(); !begun {
+			return
+		}
 		offsets = c.stillOurs(offsets)
 		n := len(out.Answers)
 		op := c.g.m.Commit(now, offsets, out)
@@ -301,6 +345,9 @@ func (c *Consumer) beginCommit(ctx context.Context, offsets []machine.CommitOffs
 			return nil, context.Cause(ctx)
 		}
 		return nil, client.ErrClosed
+	}
+	if !begun {
+		return nil, nil
 	}
 	return &commitUnderway{offsets, came}, nil
 }

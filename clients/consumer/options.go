@@ -105,7 +105,8 @@ func WithRebalanceTimeout(d time.Duration) Option {
 	return func(c *config) { c.group.RebalanceTimeout = model.Time(d) }
 }
 
-// WithCommitInterval is how often a member commits, in Poll, what earlier Polls returned. Poll does not wait for the outcome. Default 5 s.
+// WithCommitInterval is how often a member commits, in Poll, what earlier Polls returned, also while Poll waits for records. It does not wait
+// for the outcome. Default 5 s.
 func WithCommitInterval(d time.Duration) Option { return func(c *config) { c.commitEvery = d } }
 
 // WithoutAutoCommit leaves committing to Commit and CommitRecords. Default off: Poll commits what earlier
