@@ -427,8 +427,8 @@ func (g *GroupConsumer) locate(now model.Time, out *Out) {
 	g.fetching = true
 	asked := slices.Clone(g.locating)
 	generation, node := g.generation, g.coordinator
-	g.c.cl.submit(now, g.coordinator, &groupCall{
-		g: g, node: g.coordinator, which: protocol.KeyOffsetFetch, low: 1, high: offsetsByNameMax,
+	g.c.cl.submit(now, node, &groupCall{
+		g: g, node: node, which: protocol.KeyOffsetFetch, low: 1, high: offsetsByNameMax,
 		body: func(w *protocol.Writer, version int16) { encodeOffsetFetch(w, version, g.cfg.Group, asked) },
 		response: func(now model.Time, version int16, r *protocol.Reader, out *Out) error {
 			g.fetching = false
@@ -550,7 +550,7 @@ func (g *GroupConsumer) sendCommits(now model.Time, out *Out) {
 func (g *GroupConsumer) commitCall(x *commit) *groupCall {
 	node := g.coordinator
 	return &groupCall{
-		g: g, node: g.coordinator, which: protocol.KeyOffsetCommit, low: max(2, g.static(7)), high: offsetsByNameMax,
+		g: g, node: node, which: protocol.KeyOffsetCommit, low: max(2, g.static(7)), high: offsetsByNameMax,
 		body: func(w *protocol.Writer, version int16) { encodeOffsetCommit(w, version, g.cfg.Group, x.who, x.offsets) },
 		response: func(now model.Time, version int16, r *protocol.Reader, out *Out) error {
 			done, code := decodeOffsetCommit(nil, r, version)
