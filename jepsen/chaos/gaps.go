@@ -68,8 +68,8 @@ func (g *gaps) begun(fault int) {
 	g.fault = fault
 }
 
-// now is the fault that began last.
-func (g *gaps) now() int {
+// lastFault is the fault that began last; 0: none has.
+func (g *gaps) lastFault() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.fault

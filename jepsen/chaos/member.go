@@ -129,7 +129,7 @@ func (m *member) end() {
 func (m *member) heard() {
 	now := time.Now()
 	if d := now.Sub(m.readAt); !m.ended && !m.readAt.IsZero() && d > m.longest {
-		m.longest, m.fault = d, m.load.gaps.now()
+		m.longest, m.fault = d, m.load.gaps.lastFault()
 	}
 	m.readAt = now
 }

@@ -45,7 +45,7 @@ type Kind struct {
 }
 
 func (r *Run) report(took time.Duration) *Report {
-	group := r.member.judged()
+	group := r.member.judged() // first: it may be a finding
 	rep := &Report{
 		Group: group,
 		Seed:  r.o.Seed, Nodes: len(r.cluster.Nodes), Rate: r.o.Rate, Seconds: took.Seconds(), Counts: r.load.ledger.Counts(),

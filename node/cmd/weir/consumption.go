@@ -152,14 +152,22 @@ func chosenTopics(ctx context.Context, ad *admin.Admin, names []string, regex bo
 		case t.Err != nil:
 			return nil, fail(explain.TopicNotFound, topicHint(ctx, ad, t.Name), fmt.Errorf("there is no topic %q", t.Name))
 		}
-		for _, p := range partitions {
-			if p < 0 || int(p) >= len(t.Partitions) {
-				return nil, fail(explain.PartitionNotFound, "leave out --partition to read all",
-					fmt.Errorf("%s has partitions 0 to %d, not %d", t.Name, len(t.Partitions)-1, p))
-			}
+		if err := hasPartitions(t, partitions); err != nil {
+			return nil, err
 		}
 	}
 	return topics, nil
+}
+
+// hasPartitions is the failure that a topic lacks one of the partitions that were named.
+func hasPartitions(t *admin.TopicDescription, partitions []int32) error {
+	for _, p := range partitions {
+		if p < 0 || int(p) >= len(t.Partitions) {
+			return fail(explain.PartitionNotFound, "leave out --partition to mean all",
+				fmt.Errorf("%s has partitions 0 to %d, not %d", t.Name, len(t.Partitions)-1, p))
+		}
+	}
+	return nil
 }
 
 // sayLeaderless names the partitions that nobody serves at the moment, if there are any: reading them waits until

@@ -32,12 +32,13 @@ type planner struct {
 	leads    map[int32]int // preferred leaders
 	at       map[admin.Partition][]int32
 	parts    []admin.Partition // in order
-	is       map[admin.Partition]*admin.PartitionDescription
+	// described are the partitions as they are.
+	described map[admin.Partition]*admin.PartitionDescription
 }
 
 // newPlanner begins with what the moves under way lead to. Nodes that are down, and those that are closed, get nothing.
 func newPlanner(s *survey, closed ...int32) *planner {
-	p := &planner{s: s, rack: map[int32]string{}, replicas: map[int32]int{}, leads: map[int32]int{}, at: map[admin.Partition][]int32{}, is: map[admin.Partition]*admin.PartitionDescription{}}
+	p := &planner{s: s, rack: map[int32]string{}, replicas: map[int32]int{}, leads: map[int32]int{}, at: map[admin.Partition][]int32{}, described: map[admin.Partition]*admin.PartitionDescription{}}
 	for _, b := range s.cluster.Brokers {
 		p.rack[b.ID] = b.Rack
 		if !b.Fenced && !slices.Contains(closed, b.ID) {
@@ -51,7 +52,7 @@ func newPlanner(s *survey, closed ...int32) *planner {
 		if m := s.move(t.Name, d.Partition); m != nil {
 			target = without(m.Replicas, m.Removing...)
 		}
-		p.at[tp], p.is[tp], p.parts = target, d, append(p.parts, tp)
+		p.at[tp], p.described[tp], p.parts = target, d, append(p.parts, tp)
 		p.count(target, 1)
 	})
 	return p
@@ -158,7 +159,7 @@ func (p *planner) replicate(parts map[admin.Partition]bool, factor int) error {
 // leastNeeded is the replica to give up first: one that is down or not in sync, then one whose rack has another, then one that does
 // not lead, then the one of the node that holds most.
 func (p *planner) leastNeeded(tp admin.Partition, replicas []int32) int32 {
-	d := p.is[tp]
+	d := p.described[tp]
 	rank := func(n int32) (r [4]int) {
 		if p.s.runs(n) && slices.Contains(d.ISR, n) {
 			r[0] = 1

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"path"
 	"slices"
 
@@ -10,7 +9,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weirmq/weir/clients/admin"
-	"github.com/weirmq/weir/node/explain"
 )
 
 // moving says what topic move is to do.
@@ -106,11 +104,8 @@ func (o *moving) choose(ctx context.Context, ad *admin.Admin, s *survey, names [
 				continue
 			}
 			found = true
-			for _, p := range o.partitions {
-				if p < 0 || int(p) >= len(t.Partitions) {
-					return nil, fail(explain.PartitionNotFound, "leave out --partition to move all",
-						fmt.Errorf("%s has partitions 0 to %d, not %d", t.Name, len(t.Partitions)-1, p))
-				}
+			if err := hasPartitions(t, o.partitions); err != nil {
+				return nil, err
 			}
 			for k := range t.Partitions {
 				if p := t.Partitions[k].Partition; len(o.partitions) == 0 || slices.Contains(o.partitions, p) {
