@@ -238,29 +238,38 @@ func readable(p *partition, from model.Offset, by model.NodeID) int64 {
 	return p.replica.ReadableBytes(from)
 }
 
-// fetchedBy lets leaders know how far a follower is, which may move high watermarks: by every part of a fetch, for a
-// follower names a partition once while it has nothing new to say of it.
+// fetchedBy lets leaders know how far a follower is: by every part of a fetch, for a follower names a partition once while it
+// has nothing new to say of it.
 func (b *Broker) fetchedBy(ev *Fetch, out *effect.Set) {
-	if ev.Replica == model.NoNode {
-		return
-	}
 	for i := range ev.Parts {
-		part := &ev.Parts[i]
-		p, code := b.find(part.Topic, part.Partition)
-		if code != 0 || b.fetchCode(p, part, ev.reader()) != 0 || p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
-			continue // refused, or it has something else there
-		}
-		before := p.replica.Bounds().HighWatermark
-		advanced, _ := p.replica.FetchedBy(ev.Replica, ev.BrokerEpoch, part.Offset, b.now, out)
-		if advanced {
-			b.wakeFrom(p, before, out)
-		}
-		p.replica.Followers().Starts(ev.Replica, ev.BrokerEpoch, part.LogStartOffset)
-		b.deletionsAdvance(p, out)
-		if !p.replica.Followers().Complete() {
-			b.propose(p)
-		}
+		b.takeIn(ev, &ev.Parts[i], out)
 	}
+}
+
+// takeIn lets the leader of a partition know how far a follower is there, which may move the high watermark. It returns the
+// leadership that has heard of it, NoLeaderEpoch if none has.
+func (b *Broker) takeIn(ev *Fetch, part *FetchPart, out *effect.Set) model.LeaderEpoch {
+	if ev.Replica == model.NoNode {
+		return model.NoLeaderEpoch
+	}
+	p, code := b.find(part.Topic, part.Partition)
+	if code != 0 || b.fetchCode(p, part, ev.reader()) != 0 || p.replica.Diverges(part.LastFetchedEpoch, part.Offset) {
+		return model.NoLeaderEpoch // refused, or it has something else there
+	}
+	before := p.replica.Bounds().HighWatermark
+	advanced, code := p.replica.FetchedBy(ev.Replica, ev.BrokerEpoch, part.Offset, b.now, out)
+	if advanced {
+		b.wakeFrom(p, before, out)
+	}
+	p.replica.Followers().Starts(ev.Replica, ev.BrokerEpoch, part.LogStartOffset)
+	b.deletionsAdvance(p, out)
+	if !p.replica.Followers().Complete() {
+		b.propose(p)
+	}
+	if code != 0 {
+		return model.NoLeaderEpoch
+	}
+	return p.replica.LeaderEpoch()
 }
 
 // wakeFrom tells the fetches of clients that wait at a partition that its high watermark has moved on from before.

@@ -56,8 +56,10 @@ type entry struct {
 	index   int // in session.list
 	// What the client was told last, or what a replica has said since that it knows; NoOffset if it must be told again.
 	highWatermark, lastStableOffset, logStartOffset model.Offset
-	queued                                          bool
-	before, behind                                  *entry // in the queue
+	// heardIn is the leadership that has taken in how far the replica is; NoLeaderEpoch if none has, as of clients.
+	heardIn        model.LeaderEpoch
+	queued         bool
+	before, behind *entry // in the queue
 }
 
 // fetchSessions are all sessions of a broker.
@@ -135,9 +137,9 @@ func (b *Broker) poll(s *fetchSession, ev *Fetch, out *effect.Set) {
 			b.dropEntry(e)
 		}
 	}
-	b.fetchedBy(ev, out)
 	for i := range ev.Parts {
-		if !b.putEntry(s, &ev.Parts[i]) {
+		heardIn := b.takeIn(ev, &ev.Parts[i], out)
+		if !b.putEntry(s, &ev.Parts[i], heardIn) {
 			b.endSession(s, out)
 			out.Reads = append(out.Reads, effect.Read{To: ev.To, Fetch: &effect.FetchReply{Code: kerr.FetchSessionIDNotFound.Code}})
 			return
@@ -198,6 +200,14 @@ func (b *Broker) tell(e *entry) (t telling) {
 	b.answerPart(&t.bounds, e.at, &e.want, e.session.reader)
 	if e.at == nil {
 		_, t.bounds.Code = b.find(e.want.Topic, e.want.Partition)
+	}
+	if t.bounds.Code == 0 && t.bounds.Diverging == nil && e.session.reader.replica != model.NoNode && e.heardIn != e.at.replica.LeaderEpoch() {
+		// This node led only after the poll that named the partition. A replica takes what is answered without an error for
+		// heard, and would not name a quiet partition again: it says it again after this.
+		t.bounds = effect.FetchPart{
+			Partition: t.bounds.Partition, Code: kerr.UnknownLeaderEpoch.Code,
+			HighWatermark: model.NoOffset, LastStableOffset: model.NoOffset, LogStartOffset: model.NoOffset,
+		}
 	}
 	t.code = t.bounds.Code
 	t.readable = t.code == 0 && t.bounds.From < t.bounds.To
@@ -262,11 +272,14 @@ func (b *Broker) beginSession(ev *Fetch, reply *effect.FetchReply, out *effect.S
 	}
 	ss.add(s)
 	for i := range ev.Parts {
-		if !b.putEntry(s, &ev.Parts[i]) {
+		part, heardIn := &reply.Parts[i], model.NoLeaderEpoch
+		if p, _ := b.find(ev.Parts[i].Topic, ev.Parts[i].Partition); p != nil && part.Code == 0 && part.Diverging == nil {
+			heardIn = p.replica.LeaderEpoch() // when the fetch came; it would have been answered when another began to lead
+		}
+		if !b.putEntry(s, &ev.Parts[i], heardIn) {
 			b.endSession(s, out)
 			return 0
 		}
-		part := &reply.Parts[i]
 		e := s.entries[entryName{ev.Parts[i].Topic, ev.Parts[i].Partition}]
 		e.tellBounds(part)
 	}
@@ -313,8 +326,9 @@ func (ss *fetchSessions) smaller(entries int, created model.Time) *fetchSession 
 	return found
 }
 
-// putEntry takes in what a client says of one partition. It reports false if there is no room for it.
-func (b *Broker) putEntry(s *fetchSession, want *FetchPart) bool {
+// putEntry takes in what a client says of one partition, and the leadership that has heard how far a replica is. It reports
+// false if there is no room for it.
+func (b *Broker) putEntry(s *fetchSession, want *FetchPart, heardIn model.LeaderEpoch) bool {
 	name := entryName{want.Topic, want.Partition}
 	e := s.entries[name]
 	if e == nil {
@@ -329,7 +343,7 @@ func (b *Broker) putEntry(s *fetchSession, want *FetchPart) bool {
 			p.watch(e)
 		}
 	}
-	e.want = *want
+	e.want, e.heardIn = *want, heardIn
 	if s.reader.replica != model.NoNode && want.HighWatermark != effect.HighWatermarkUnknown {
 		// It says what it knows (KIP-1166). What it was told meanwhile it does not take in if it has heard of another leadership.
 		e.highWatermark, e.logStartOffset = want.HighWatermark, want.LogStartOffset

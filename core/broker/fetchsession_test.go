@@ -538,6 +538,62 @@ func TestSessionTellsAReplicaAgainWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
+// A poll that names a partition may be answered with so much else that nothing is said of it. If this node begins to lead it
+// then, the replica is not told that all is well: it would take its place for heard, and not say it again of a quiet partition.
+func TestSessionHasAReplicaSayAgainWhatNobodyLedThen(t *testing.T) {
+	create := func(f *follows, name string) TopicRef {
+		f.step(&CreateTopics{To: f.ask(), Topics: []controller.CreateTopic{{
+			Name: name, PartitionCount: -1, ReplicationFactor: -1, Assignments: []controller.Assignment{{Replicas: []model.NodeID{1, 2}}},
+		}}})
+		return TopicRef{ID: f.b.view.Named(name).ID, ByID: true}
+	}
+	twin := newFollows(t) // knows the ids before they are there
+	create(twin, "busy")
+	quiet := FetchPart{Topic: create(twin, "quiet"), LastFetchedEpoch: -1, BytesMax: 1 << 20}
+
+	f := newFollows(t)
+	busy := FetchPart{Topic: create(f, "busy"), LastFetchedEpoch: -1, BytesMax: 1 << 20}
+	var out effect.Set
+	f.b.Step(f.now, &Produce{To: f.ask(), Acks: 1, Parts: []ProducePart{{
+		Topic: busy.Topic, Header: record.Header{RecordCount: 1, SizeBytes: 100, ProducerID: -1},
+	}}}, &out)
+	f.inFlight = append(f.inFlight, out.Appends...)
+	f.step(&Completed{effect.Completions{Appended: f.durable(1)}})
+
+	poll := &Fetch{BytesMax: 50, BytesMin: 1, Replica: 2, BrokerEpoch: f.b.view.Broker(2).Epoch, ByID: true}
+	ask := func(parts ...FetchPart) []effect.FetchPart {
+		t.Helper()
+		var out effect.Set
+		poll.To, poll.Parts = f.ask(), parts
+		f.b.Step(f.now, poll, &out)
+		reply := only(t, out)
+		poll.SessionID = reply.SessionID
+		poll.SessionEpoch++
+		return reply.Parts
+	}
+	ask(busy)
+	if got := ask(busy, quiet); len(got) != 1 || got[0].Partition.Topic != busy.Topic.ID {
+		t.Fatalf("the answer is not full: %v", got)
+	}
+	create(f, "quiet")
+	p, _ := f.b.find(quiet.Topic, 0)
+	if p == nil {
+		t.Fatal("ids differ")
+	}
+	if got := ask(at(busy, 1, 1)); got[0].Partition.Topic != quiet.Topic.ID || got[0].Code != kerr.UnknownLeaderEpoch.Code {
+		t.Fatalf("what was not heard is answered with %v", got)
+	}
+	if p.replica.Followers().Has(2, 0) {
+		t.Fatal("this node believes to have heard of node 2")
+	}
+	if got := ask(quiet); len(got) != 1 || got[0].Code != 0 || !p.replica.Followers().Has(2, 0) {
+		t.Errorf("said again, it is not heard: %v", got)
+	}
+	if got := ask(); len(got) != 0 {
+		t.Errorf("there is more to tell: %v", got)
+	}
+}
+
 // at is a part of a replica that has everything up to an offset, and knows it to be committed up to another.
 func at(part FetchPart, offset, highWatermark model.Offset) FetchPart {
 	part.Offset, part.LastFetchedEpoch, part.HighWatermark = offset, 0, highWatermark
