@@ -69,7 +69,7 @@ func (w *world) applied(view *metadata.View) {
 					Key: check.Key{Topic: t.Name, Partition: int32(i)}, Node: int(was.leader), Epoch: int32(was.epoch), Until: int64(w.now),
 				})
 			}
-			w.checkClean(t, i, p, known)
+			w.checkClean(t, i, p, was, known)
 			w.checkLost(t, i, p)
 			w.checkReplicas(t, i, p)
 			w.checkCandidates(view, t, i, p)
@@ -77,12 +77,14 @@ func (w *world) applied(view *metadata.View) {
 	}
 }
 
-// checkClean notes where a leader was elected that may lack what was acknowledged, and verifies that this is where it may.
-func (w *world) checkClean(t *metadata.Topic, i model.Partition, p *metadata.Partition, known bool) {
+// checkClean notes where a leader was elected that may lack what was acknowledged, and verifies that this is where it may. Of
+// what a batch of metadata changes only the end is seen: where somebody led in between, it may have been anybody.
+func (w *world) checkClean(t *metadata.Topic, i model.Partition, p *metadata.Partition, was reign, known bool) {
 	ls, tp := &w.leaders, model.TopicPartition{Topic: t.ID, Partition: i}
 	before := ls.candidates[tp]
 	ls.candidates[tp] = slices.Concat(p.ISR, p.ELR)
-	if !w.mayBeUnclean(t.Name) || !p.Recovering && (!known || p.Leader == model.NoNode || slices.Contains(before, p.Leader)) {
+	between := known && p.LeaderEpoch > was.epoch+1
+	if !w.mayBeUnclean(t.Name) || !p.Recovering && !between && (!known || p.Leader == model.NoNode || slices.Contains(before, p.Leader)) {
 		return
 	}
 	w.fire(FaultUnclean)
