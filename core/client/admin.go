@@ -115,7 +115,8 @@ func (a *Admin) DeleteTopics(now model.Time, names []string, out *Out) OpID {
 	return a.begin(now, &op{kind: deleteTopics, names: slices.Clone(names)}, out)
 }
 
-// DescribeTopics asks for topics by name, or for all of them when names is nil.
+// DescribeTopics asks for topics by name, or for all of them when names is nil. One that is unknown is asked for three times more:
+// brokers learn of a new topic at different times.
 func (a *Admin) DescribeTopics(now model.Time, names []string, out *Out) OpID {
 	return a.begin(now, &op{kind: describeTopics, names: slices.Clone(names), all: names == nil}, out)
 }

@@ -30,6 +30,45 @@ func (w *world) ask(a *client.Admin, request func(out *client.Out) client.OpID) 
 	return w.answers[len(w.answers)-1]
 }
 
+// Brokers learn of a new topic at different times: one that the asked does not know is asked for again before it is told to be
+// unknown, and what else is asked for is told beside it.
+func TestAdminAsksAgainForATopicThatIsUnknown(t *testing.T) {
+	for _, how := range []struct {
+		key      protocol.Key
+		describe func(a *client.Admin, w *world, out *client.Out) client.OpID
+	}{
+		{protocol.KeyMetadata, func(a *client.Admin, w *world, out *client.Out) client.OpID {
+			return a.DescribeTopics(w.now, []string{"old", "x"}, out)
+		}},
+		{protocol.KeyDescribeTopicPartitions, func(a *client.Admin, w *world, out *client.Out) client.OpID {
+			return a.DescribePartitions(w.now, []string{"old", "x"}, nil, out)
+		}},
+	} {
+		for _, unknown := range []int{1, 3, 4} {
+			c := clienttest.New(3)
+			c.Create("old", 1)
+			c.Create("x", 2)
+			w, a, asked := newWorld(t, c), adminFor(c), 0
+			began := w.now
+			c.Script = func(_ model.NodeID, key protocol.Key, topic string, _ model.Partition) clienttest.Verdict {
+				if key == how.key && topic == "x" {
+					if asked++; asked <= unknown {
+						return clienttest.Verdict{Code: kerr.UnknownTopicOrPartition.Code}
+					}
+				}
+				return clienttest.Verdict{}
+			}
+			ans := w.ask(a, func(out *client.Out) client.OpID { return how.describe(a, w, out) })
+			if !ans.OK() || len(ans.Described) != 2 || len(ans.Described[0].Partitions) != 1 || w.now-began > 800*ms {
+				t.Fatalf("%s: unknown %d times: %+v after %d ms", how.key, unknown, ans, (w.now-began)/ms)
+			}
+			if x := ans.Described[1]; (x.Code == 0) != (unknown < 4) || (len(x.Partitions) == 2) != (unknown < 4) {
+				t.Errorf("%s: unknown %d times: %+v", how.key, unknown, x)
+			}
+		}
+	}
+}
+
 func TestAdminManagesTopics(t *testing.T) {
 	c := clienttest.New(3)
 	w := newWorld(t, c)

@@ -17,10 +17,11 @@ type PartitionCursor struct {
 }
 
 // DescribePartitions describes topics with what Metadata does not tell, page by page: from a cursor on, nil for the start.
+// One that is unknown is asked for again, as by DescribeTopics.
 func (a *Admin) DescribePartitions(now model.Time, names []string, from *PartitionCursor, out *Out) OpID {
 	names = slices.Sorted(slices.Values(names))
 	return a.run(now, errand{
-		to: toAnybody, key: protocol.KeyDescribeTopicPartitions,
+		to: toAnybody, key: protocol.KeyDescribeTopicPartitions, tells: true,
 		encode: encoding(func(m *protocol.DescribeTopicPartitionsRequest, _ int16, _ int32) {
 			for _, n := range names {
 				protocol.Add(&m.Topics).Name = n
@@ -57,8 +58,13 @@ func takePage(a *Answer, m *protocol.DescribeTopicPartitionsResponse, from *Part
 			return kerr.UnknownServerError.Code, "the next page of the description would not lie behind this one"
 		}
 	}
+	if slices.ContainsFunc(a.Described, unknownTopic) {
+		return kerr.UnknownTopicOrPartition.Code, ""
+	}
 	return 0, ""
 }
+
+func unknownTopic(d TopicDescription) bool { return d.Code == kerr.UnknownTopicOrPartition.Code }
 
 // compare orders by topic, then partition, as pages are.
 func (c *PartitionCursor) compare(o *PartitionCursor) int {

@@ -27,6 +27,7 @@ type errand struct {
 	low     int16 // the first version that can say what is asked
 	high    int16 // the last version to use, 0 for no limit
 	changes bool  // it changes something
+	tells   bool  // which topics are unknown is part of the answer
 	encode  func(w *protocol.Writer, version int16, timeoutMs int32)
 	// decode reads the answer into a. A code that allows for it is tried again; part of the answer may be
 	// overwritten then.
@@ -304,6 +305,9 @@ func (q *errandCall) judge(now model.Time, code int16, message string, out *Out)
 		o.lastCode = code
 		a.again(now, o)
 		return
+	}
+	if unknown && o.errand.tells {
+		code, message = 0, ""
 	}
 	how := o.judge(code, message)
 	if !how.OK() && !how.Definite {

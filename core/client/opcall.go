@@ -209,6 +209,11 @@ func (a *Admin) describe(now model.Time, o *op, m *protocol.MetadataResponse, ou
 		described = append(described, describeTopic(&m.Topics[i]))
 	}
 	slices.SortFunc(described, func(x, y TopicDescription) int { return strings.Compare(x.Name, y.Name) })
+	if o.kind == describeTopics && !o.all && o.failures < unknownTriesMax && slices.ContainsFunc(described, unknownTopic) {
+		o.lastCode = kerr.UnknownTopicOrPartition.Code
+		a.again(now, o)
+		return
+	}
 	switch o.kind {
 	case describeCluster:
 		o.answer.Cluster = ClusterDescription{ID: m.ClusterID.Value, Controller: model.NodeID(m.ControllerID)}

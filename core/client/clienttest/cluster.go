@@ -72,7 +72,7 @@ func New(n int) *Cluster {
 	}
 	for _, k := range []protocol.Key{
 		protocol.KeyProduce, protocol.KeyFetch, protocol.KeyListOffsets, protocol.KeyMetadata,
-		protocol.KeyAPIVersions, protocol.KeyCreateTopics, protocol.KeyDeleteTopics, protocol.KeyInitProducerID,
+		protocol.KeyAPIVersions, protocol.KeyCreateTopics, protocol.KeyDeleteTopics, protocol.KeyDescribeTopicPartitions, protocol.KeyInitProducerID,
 		protocol.KeyFindCoordinator, protocol.KeyJoinGroup, protocol.KeySyncGroup, protocol.KeyHeartbeat, protocol.KeyLeaveGroup,
 		protocol.KeyOffsetCommit, protocol.KeyOffsetFetch,
 	} {
@@ -172,6 +172,11 @@ func (c *Cluster) Handle(at model.NodeID, frame []byte) (answer []byte, empty bo
 		m.Decode(&r, h.Version)
 		must(r.Finish())
 		body = c.metadata(at, &m, h.Version)
+	case protocol.KeyDescribeTopicPartitions:
+		var m protocol.DescribeTopicPartitionsRequest
+		m.Decode(&r, h.Version)
+		must(r.Finish())
+		body = c.describeTopicPartitions(&m)
 	case protocol.KeyCreateTopics:
 		var m protocol.CreateTopicsRequest
 		m.Decode(&r, h.Version)

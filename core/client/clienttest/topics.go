@@ -70,6 +70,32 @@ func (c *Cluster) metadata(at model.NodeID, m *protocol.MetadataRequest, version
 	return &a
 }
 
+// describeTopicPartitions describes what is named, on one page.
+func (c *Cluster) describeTopicPartitions(m *protocol.DescribeTopicPartitionsRequest) *protocol.DescribeTopicPartitionsResponse {
+	var a protocol.DescribeTopicPartitionsResponse
+	a.Default()
+	for i := range m.Topics {
+		name := m.Topics[i].Name
+		x, t := protocol.Add(&a.Topics), c.Topic(name)
+		x.Name = protocol.String(name)
+		if v := c.script(0, protocol.KeyDescribeTopicPartitions, name, 0); v.Code != 0 {
+			x.ErrorCode = v.Code
+			continue
+		}
+		if t == nil {
+			x.ErrorCode = kerr.UnknownTopicOrPartition.Code
+			continue
+		}
+		x.TopicID = protocol.UUID(t.ID)
+		for i, p := range t.Partitions {
+			y := protocol.Add(&x.Partitions)
+			y.PartitionIndex, y.LeaderID, y.LeaderEpoch = int32(i), int32(p.Leader), int32(p.Epoch)
+			y.ReplicaNodes, y.IsrNodes = []int32{int32(p.Leader)}, []int32{int32(p.Leader)}
+		}
+	}
+	return &a
+}
+
 func (c *Cluster) createTopics(at model.NodeID, m *protocol.CreateTopicsRequest) *protocol.CreateTopicsResponse {
 	var a protocol.CreateTopicsResponse
 	a.Default()
