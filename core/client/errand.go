@@ -22,7 +22,7 @@ type errand struct {
 	node    model.NodeID // toNode; the coordinator, once known
 	group   string       // toCoordinator
 	last    model.NodeID // that was the coordinator, anyNode before the first
-	held    bool         // it waits for a connection to somebody else than the last
+	heldTo  model.Time   // not before: a connection to somebody else than the last is being made; 0 is no wait
 	key     protocol.Key
 	low     int16 // the first version that can say what is asked
 	high    int16 // the last version to use, 0 for no limit
@@ -117,21 +117,16 @@ func (a *Admin) tryErrand(now model.Time, o *op, out *Out) {
 func (a *Admin) findCoordinatorFor(now model.Time, o *op, out *Out) {
 	e := &o.errand
 	e.stage = theCoordinator
-	q := &errandCall{a: a, op: o, node: anyNode, stage: theCoordinator}
+	var k *conn
 	if last := a.cl.endpointOf(e.last); last != nil {
-		k, underway := a.cl.another(now, last.addr, out)
-		if e.held = underway && k == nil && !e.held; e.held {
-			o.waiting, o.retryAt = true, now+heldFor
-			return
-		}
-		if k != nil {
-			o.calls++
-			a.cl.send(now, k, q, a.cfg.RequestTimeout, out)
+		var held bool
+		if k, held = a.cl.elsewhere(now, last.addr, &e.heldTo, out); held {
+			o.waiting, o.retryAt = true, e.heldTo
 			return
 		}
 	}
 	o.calls++
-	a.cl.submit(now, anyNode, q, out)
+	a.cl.submitVia(now, k, &errandCall{a: a, op: o, node: anyNode, stage: theCoordinator}, out)
 }
 
 // confirm asks whether a coordinator that says nothing still is one.

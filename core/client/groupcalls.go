@@ -47,20 +47,15 @@ func (g *GroupConsumer) find(now model.Time, out *Out) {
 		g.wakeAt = soonest(g.wakeAt, g.retryAt)
 		return
 	}
-	var elsewhere *conn
+	var k *conn
 	if e := g.c.cl.endpointOf(g.last); e != nil {
-		var underway bool
-		if elsewhere, underway = g.c.cl.another(now, e.addr, out); underway && elsewhere == nil {
-			if g.heldTo == 0 {
-				g.heldTo = now + heldFor
-			}
-			if now < g.heldTo {
-				g.wakeAt = soonest(g.wakeAt, g.heldTo)
-				return
-			}
+		var held bool
+		if k, held = g.c.cl.elsewhere(now, e.addr, &g.heldTo, out); held {
+			g.wakeAt = soonest(g.wakeAt, g.heldTo)
+			return
 		}
 	}
-	g.finding, g.heldTo = true, 0
+	g.finding = true
 	q := &groupCall{
 		g: g, node: anyNode, which: protocol.KeyFindCoordinator, high: math.MaxInt16,
 		body: func(w *protocol.Writer, version int16) { encodeFindCoordinator(w, version, g.cfg.Group) },
@@ -86,11 +81,7 @@ func (g *GroupConsumer) find(now model.Time, out *Out) {
 			g.missed(now, anyNode, why, out)
 		},
 	}
-	if elsewhere != nil {
-		g.c.cl.send(now, elsewhere, q, g.cfg.RequestTimeout, out)
-		return
-	}
-	g.c.cl.submit(now, anyNode, q, out)
+	g.c.cl.submitVia(now, k, q, out)
 }
 
 // confirm asks whether a coordinator that says nothing still is one. Until then it is taken for it: it may just be slow.

@@ -117,7 +117,7 @@ func (c *cluster) doubt(addr string) {
 	c.wantRefresh()
 }
 
-// heldFor is how long a refresh waits for a connection to a broker that is not in doubt.
+// heldFor is how long what is better asked of another broker waits for a connection to one.
 const heldFor = second / 20
 
 func (c *cluster) refreshDeadline() model.Time {
@@ -134,12 +134,11 @@ func (c *cluster) tickRefresh(now model.Time, out *Out) {
 		return
 	}
 	r := &c.refresh
-	var elsewhere *conn
+	var k *conn
 	if r.doubted || r.started && now-r.at < 2*c.cfg.RetryBackoffMax {
 		// Who was asked may be cut off from the others, and know nothing of what has happened since.
-		var underway bool
-		if elsewhere, underway = c.another(now, r.asked, out); underway && r.doubted && r.heldTo == 0 {
-			r.heldTo = now + heldFor
+		var held bool
+		if k, held = c.elsewhere(now, r.asked, &r.heldTo, out); held && r.doubted {
 			return
 		}
 	}
@@ -150,11 +149,29 @@ func (c *cluster) tickRefresh(now model.Time, out *Out) {
 		r.streak = 0
 	}
 	r.wanted, r.underway, r.started, r.at, r.doubted, r.heldTo = false, true, true, now, false, 0
-	if elsewhere != nil {
-		c.send(now, elsewhere, &refreshCall{cluster: c}, c.cfg.RequestTimeout, out)
+	c.submitVia(now, k, &refreshCall{cluster: c}, out)
+}
+
+// elsewhere is a ready connection to a broker at another address than addr, nil if there is none. While one is on its way the
+// caller waits for it, at most until heldTo, which is set with the first word of it and cleared with the last.
+func (c *cluster) elsewhere(now model.Time, addr string, heldTo *model.Time, out *Out) (k *conn, held bool) {
+	k, underway := c.another(now, addr, out)
+	if underway && *heldTo == 0 {
+		*heldTo = now + heldFor
+	}
+	if held = underway && now < *heldTo; !held {
+		*heldTo = 0
+	}
+	return k, held
+}
+
+// submitVia sends a call over a connection, nil for one to anybody.
+func (c *cluster) submitVia(now model.Time, k *conn, q call, out *Out) {
+	if k != nil {
+		c.send(now, k, q, c.cfg.RequestTimeout, out)
 		return
 	}
-	c.submit(now, anyNode, &refreshCall{cluster: c}, out)
+	c.submit(now, anyNode, q, out)
 }
 
 // another is a ready control connection to a broker at another address, and to one that is not silent if any is not: with
