@@ -46,7 +46,7 @@ func (s *stops) reached(m *machine.Consumer) bool {
 		return false
 	}
 	positions := m.Positions(nil)
-	all := len(positions) > 0 && !m.Unknown()
+	all := len(positions) > 0 && !m.AwaitsPartitions()
 	for i := range positions {
 		p := &positions[i]
 		k := key{p.Topic, p.Partition}

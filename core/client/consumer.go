@@ -472,8 +472,8 @@ func (x *part) describe() Position {
 	}
 }
 
-// Unknown reports whether the partitions of a followed topic are yet to be learnt.
-func (c *Consumer) Unknown() bool {
+// AwaitsPartitions reports whether the partitions of a followed topic are yet to be learnt.
+func (c *Consumer) AwaitsPartitions() bool {
 	return slices.ContainsFunc(c.followed, func(f follow) bool { return f.count == 0 && !f.refused })
 }
 
