@@ -39,8 +39,9 @@ type writer struct {
 }
 
 func newLoad(ctx context.Context, kafka []string, partitions int, backoff time.Duration) (*load, error) {
+	// The node that is asked may not have heard of the topic yet: that it is unknown there is no reason to give up.
 	client, err := kgo.NewClient(kgo.SeedBrokers(kafka...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.MetadataMinAge(backoff), kgo.RetryBackoffFn(func(int) time.Duration { return backoff }), kgo.ConnIdleTimeout(idleMax))
+		kgo.MetadataMinAge(backoff), kgo.RetryBackoffFn(func(int) time.Duration { return backoff }), kgo.ConnIdleTimeout(idleMax), kgo.UnknownTopicRetries(-1))
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +123,10 @@ func (l *load) leads(ctx context.Context) (by map[int]int, inSync bool, err erro
 	topics, err := l.admin.ListTopics(ctx, topic)
 	if err != nil {
 		return nil, false, err
+	}
+	// Who has not heard of the topic yet knows of no partition.
+	if known := len(topics[topic].Partitions); known < len(l.writers) {
+		return nil, false, fmt.Errorf("the node that was asked knows %d of %d partitions", known, len(l.writers))
 	}
 	by, inSync = map[int]int{}, true
 	for _, p := range topics[topic].Partitions {

@@ -72,22 +72,26 @@ func (r *rounds) roll(ctx context.Context) error {
 	return nil
 }
 
-// leading draws one of the nodes that lead.
+// leading draws one of the nodes that lead. The node that is asked may not know yet what another has told.
 func (r *rounds) leading(ctx context.Context) (node int, err error) {
-	by, _, err := r.load.leads(ctx)
-	var leaders []int
-	for n := 1; n <= 3; n++ {
-		if by[n] > 0 {
-			leaders = append(leaders, n)
+	for begin := time.Now(); ; {
+		by, _, err := r.load.leads(ctx)
+		var leaders []int
+		for n := 1; n <= 3; n++ {
+			if by[n] > 0 {
+				leaders = append(leaders, n)
+			}
+		}
+		if len(leaders) > 0 {
+			return leaders[r.random.IntN(len(leaders))], nil
+		}
+		if time.Since(begin) > syncPatience {
+			return 0, errors.Join(fmt.Errorf("nobody leads anything for %v", syncPatience), err)
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return 0, err
 		}
 	}
-	if err == nil && len(leaders) == 0 {
-		err = errors.New("nobody leads anything")
-	}
-	if err != nil {
-		return 0, err
-	}
-	return leaders[r.random.IntN(len(leaders))], nil
 }
 
 // without is one round: it takes a node away, sees every partition written again, and brings the node back.
