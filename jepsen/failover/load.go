@@ -146,6 +146,31 @@ func (l *load) close() {
 	l.client.Close()
 }
 
+// ends is where the partitions end. It is asked for again while a node that is asked does not know all of them.
+func (l *load) ends(ctx context.Context) (map[int32]int64, error) {
+	for begin := time.Now(); ; {
+		listed, err := l.admin.ListEndOffsets(ctx, topic)
+		ends := map[int32]int64{}
+		for _, w := range l.writers {
+			end, found := listed.Lookup(topic, w.partition)
+			if err == nil && !found {
+				err = fmt.Errorf("nobody says where partition %d ends", w.partition)
+			}
+			err = errors.Join(err, end.Err)
+			ends[w.partition] = end.Offset
+		}
+		if err == nil {
+			return ends, nil
+		}
+		if time.Since(begin) > syncPatience {
+			return nil, err
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+}
+
 // verify ends the load and reads everything back: what was acknowledged is there, once and in order.
 func (l *load) verify(ctx context.Context) error {
 	l.stop()
@@ -153,17 +178,14 @@ func (l *load) verify(ctx context.Context) error {
 	if err := l.failed(); err != nil {
 		return err
 	}
-	ends, err := l.admin.ListEndOffsets(ctx, topic)
+	ends, err := l.ends(ctx)
 	if err != nil {
 		return err
 	}
 	assigned, left := map[int32]kgo.Offset{}, 0
-	for _, w := range l.writers {
-		end, _ := ends.Lookup(topic, w.partition)
-		if left += int(end.Offset); end.Err != nil {
-			return end.Err
-		}
-		assigned[w.partition] = kgo.NewOffset().AtStart()
+	for p, end := range ends {
+		left += int(end)
+		assigned[p] = kgo.NewOffset().AtStart()
 	}
 	reader, err := kgo.NewClient(kgo.SeedBrokers(l.kafka...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: assigned}))
 	if err != nil {
