@@ -267,7 +267,7 @@ func TestShutdownAnswersWhatWasAsked(t *testing.T) {
 	go consumeQuietly(client(t, n, kgo.ConsumeTopics("load"), kgo.FetchMaxWait(20*time.Second), kgo.FetchMinBytes(1<<30)))
 
 	acked := make(chan *kgo.Record, 1<<20)
-	done := make(chan struct{})
+	first, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		for i := 0; ; i++ {
@@ -276,9 +276,16 @@ func TestShutdownAnswersWhatWasAsked(t *testing.T) {
 			if err != nil {
 				return
 			}
-			acked <- r
+			if acked <- r; i == 0 {
+				close(first)
+			}
 		}
 	}()
+	select {
+	case <-first:
+	case <-done:
+		t.Fatal("nothing was acknowledged before the shutdown")
+	}
 	time.Sleep(300 * time.Millisecond)
 	begin := time.Now()
 	dir := n.DataDir()
@@ -299,9 +306,6 @@ func TestShutdownAnswersWhatWasAsked(t *testing.T) {
 	for r := range acked {
 		want[r.Partition] = append(want[r.Partition], r)
 		count++
-	}
-	if count == 0 {
-		t.Fatal("nothing was acknowledged before the shutdown")
 	}
 	read := consume(t, n, "load", count)
 	for p, records := range want {
@@ -441,6 +445,7 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 	c.Limits.FrameTimeout = 200 * time.Millisecond
 	n := start(t, c)
 	for name, sent := range map[string]string{"silent": "", "half a request": "\x00\x00\x00\x10\x00\x12"} {
+		begin := time.Now()
 		conn, err := net.Dial("tcp", n.KafkaAddr())
 		if err != nil {
 			t.Fatal(err)
@@ -449,7 +454,6 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
-		begin := time.Now()
 		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("%s: %v", name, err)
 		}
