@@ -54,14 +54,25 @@ func (o *shifting) limit(ctx context.Context, ad *admin.Admin) (lift func() erro
 	if o.throttle == 0 {
 		return func() error { return nil }, nil
 	}
-	settings, err := ad.DescribeConfigs(ctx, admin.OfCluster(), rateName)
+	// Another node than the controller may not have heard yet of what was set a moment ago, and that would be gone for good.
+	cluster, err := ad.DescribeCluster(ctx)
+	if err != nil {
+		return nil, err
+	}
+	whose := admin.OfCluster()
+	if cluster.Controller >= 0 {
+		whose = admin.OfBroker(cluster.Controller)
+	}
+	settings, err := ad.DescribeConfigs(ctx, whose, rateName)
 	if err != nil {
 		return nil, err
 	}
 	before := admin.Unset(rateName)
 	for _, set := range settings {
-		if set.Name == rateName && set.Source == "cluster" {
-			before = admin.Set(rateName, set.Value)
+		for _, of := range set.Synonyms {
+			if set.Name == rateName && of.Source == "cluster" {
+				before = admin.Set(rateName, of.Value)
+			}
 		}
 	}
 	if err := ad.AlterConfigs(ctx, admin.OfCluster(), admin.Set(rateName, strconv.FormatInt(o.throttle, 10))); err != nil {
