@@ -92,7 +92,8 @@ func (x *production) run(ctx context.Context, from recordReader) error {
 	}()
 	// What was taken is written, also when the user has stopped. The producer gives up by itself when the time is over,
 	// and is left to say of what.
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), x.flags.timeout+time.Second)
+	const grace = 10 * time.Second
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), x.flags.timeout+grace)
 	defer cancel()
 	err = errors.Join(err, x.producer.Close(closing))
 	stop()
