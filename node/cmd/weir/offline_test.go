@@ -57,13 +57,19 @@ func TestAnOfflinePartitionIsShownAtOnce(t *testing.T) {
 	b.Stop()
 	damage(t, dir, "precious")
 	b.Restart()
-	code, _, errs := weir(t, "", "consume", "t", "-p", "1", "--offset", "start", "-e", "-b", b.Addr(), "--timeout", "500ms") // finds the damage
+	var code int
+	var out, errs string
+	// The first finds the damage.
+	withTimeEnough("consume t -p 1 --offset start -e --timeout TIME", func(args []string) bool {
+		code, _, errs = weir(t, "", append(args, "-b", b.Addr())...)
+		return strings.Contains(errs, "t/1 has no leader")
+	})
 	if code != 1 || !strings.Contains(errs, "t/1 has no leader") {
 		t.Errorf("who found the damage was told\n%s", errs)
 	}
 
 	begin := time.Now()
-	out := do("", "topic", "describe", "t")
+	out = do("", "topic", "describe", "t")
 	if !strings.Contains(out, "0          1") || !strings.Contains(out, "offline") {
 		t.Errorf("describe says\n%s", out)
 	}
@@ -79,11 +85,17 @@ func TestAnOfflinePartitionIsShownAtOnce(t *testing.T) {
 	if took := time.Since(begin); took > 15*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	code, out, errs = weir(t, "", "consume", "t", "--offset", "start", "--until", "end", "-b", b.Addr(), "--timeout", "1s")
+	withTimeEnough("consume t --offset start --until end --timeout TIME", func(args []string) bool {
+		code, out, errs = weir(t, "", append(args, "-b", b.Addr())...)
+		return out == "fine\n" && strings.Contains(errs, "t/1 has no leader")
+	})
 	if code != 1 || out != "fine\n" || !strings.Contains(errs, "t/1 has no leader") {
 		t.Errorf("consume: exit code %d, %q\n%s", code, out, errs)
 	}
-	code, _, errs = weir(t, "x\n", "produce", "t", "-p", "1", "-b", b.Addr(), "--timeout", "500ms")
+	withTimeEnough("produce t -p 1 --timeout TIME", func(args []string) bool {
+		code, _, errs = weir(t, "x\n", append(args, "-b", b.Addr())...)
+		return strings.Contains(errs, "error timed-out:")
+	})
 	if code != 1 || !strings.Contains(errs, "error timed-out:") || strings.Contains(errs, "closed") {
 		t.Errorf("produce: exit code %d\n%s", code, errs)
 	}
