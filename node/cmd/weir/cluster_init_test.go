@@ -3,8 +3,11 @@ package main
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,11 +18,51 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write the examples in docs anew instead of comparing them")
 
+// freePorts is the first of so many ports in a row that nobody has.
+func freePorts(t *testing.T, count int) int {
+	t.Helper()
+	isFree := func(port int) bool {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return false
+		}
+		defer l.Close()
+		u, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			return false
+		}
+		return u.Close() == nil
+	}
+	for range 200 {
+		addr, err := broker.FreeAddr()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, text, _ := net.SplitHostPort(addr)
+		first, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		free := 1
+		for free < count && isFree(first+free) {
+			free++
+		}
+		if free == count {
+			return first
+		}
+	}
+	t.Fatalf("there are no %d ports in a row that are free", count)
+	return 0
+}
+
 // What weir cluster init writes starts as it is: three processes that trust each other over QUIC.
 func TestWhatClusterInitWritesIsACluster(t *testing.T) {
 	t.Parallel()
 	bin, dir := buildWeir(t), filepath.Join(t.TempDir(), "cluster")
-	code, out, errs := weir(t, "", "cluster", "init", "--dir", dir, "--port", "31310", "--nodes-port", "31320", "--http-port", "31330", "--output", "json")
+	first := freePorts(t, 9)
+	code, out, errs := weir(t, "", "cluster", "init", "--dir", dir, "--port", fmt.Sprint(first), "--nodes-port", fmt.Sprint(first+3),
+		"--http-port", fmt.Sprint(first+6), "--output", "json")
 	if code != 0 {
 		t.Fatal(errs)
 	}
