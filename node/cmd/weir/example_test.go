@@ -196,6 +196,25 @@ func tryExample(t *testing.T, bin, line string) {
 	}
 }
 
+// heard is what a process has said so far.
+type heard struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (h *heard) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.Write(p)
+}
+
+func (h *heard) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.String()
+}
+
 func TestCtrlCIsAnOrderlyEnd(t *testing.T) {
 	t.Parallel()
 	bin := buildWeir(t)
@@ -203,7 +222,7 @@ func TestCtrlCIsAnOrderlyEnd(t *testing.T) {
 	on(t, b)("", "topic", "create", "t")
 	on(t, b)("1\n2\n", "produce", "t")
 	for _, args := range []string{"consume t --offset start", "consume t --group g", "produce t"} {
-		c := child(t, 20*time.Second, bin, append(strings.Fields(args), "-b", b.Addr())...)
+		c := child(t, 60*time.Second, bin, append(strings.Fields(args), "-b", b.Addr())...)
 		in, err := c.StdinPipe() // stays open: nothing but the signal ends the command
 		if err != nil {
 			t.Fatal(err)
@@ -211,12 +230,18 @@ func TestCtrlCIsAnOrderlyEnd(t *testing.T) {
 		if _, err := in.Write([]byte("3\nhalf a line")); err != nil {
 			t.Fatal(err)
 		}
-		var out, errs bytes.Buffer
+		var out heard
+		var errs bytes.Buffer
 		c.Stdout, c.Stderr = &out, &errs
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		eventually(t, args+" is at work", func() bool {
+			if strings.HasPrefix(args, "consume") {
+				return out.String() == "1\n2\n"
+			}
+			return strings.HasSuffix(on(t, b)("", "consume", "t", "-e"), "3\n")
+		})
 		if err := c.Process.Signal(syscall.SIGINT); err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +264,7 @@ func TestAPipeThatEndsEndsTheCommand(t *testing.T) {
 	b := weirtest.Start(t)
 	on(t, b)("", "topic", "create", "t")
 	on(t, b)(strings.Repeat(strings.Repeat("x", 1000)+"\n", 3000), "produce", "t")
-	c := child(t, 20*time.Second, "sh", "-c", bin+" consume t --offset start -b "+b.Addr()+" | head -n 1")
+	c := child(t, 60*time.Second, "sh", "-c", bin+" consume t --offset start -b "+b.Addr()+" | head -n 1")
 	out, err := c.Output()
 	if err != nil || len(out) != 1001 {
 		t.Errorf("%d bytes, %v", len(out), err)
