@@ -16,44 +16,46 @@ import (
 )
 
 func TestAGapIsChargedToTheLastFault(t *testing.T) {
-	t.Parallel()
-	g := newGaps(2)
-	g.begin()
-	g.acked(0, time.Now())
-	g.acked(1, time.Now())
-	g.begun(1)
-	time.Sleep(250 * time.Millisecond)
-	g.acked(0, time.Now())
-	g.acked(0, time.Now())
-	if one, before := g.of(1), g.of(0); one < 250*time.Millisecond || before > 200*time.Millisecond {
-		t.Errorf("fault 1: %v, before it %v", one, before)
-	}
-	// The other partition is silent still.
-	if p, since := g.silent(); p != 1 || since < 250*time.Millisecond || g.worstNow() < since {
-		t.Errorf("partition %d is silent for %v, the worst gap is %v", p, since, g.worstNow())
-	}
-	g.end()
-	time.Sleep(time.Millisecond)
-	if worst := g.worstNow(); worst > g.ended.Sub(g.zero) {
-		t.Errorf("a gap of %v after the load has ended", worst)
-	}
-	before := time.Now()
-	g.acked(0, before)
-	if p, found := g.silentSince(before); !found || p != 1 {
-		t.Errorf("partition %d has been silent, %v", p, found)
-	}
-	g.acked(1, before)
-	if p, found := g.silentSince(before); found {
-		t.Errorf("partition %d has been silent", p)
-	}
-	for _, l := range g.longest() {
-		if l.Fault != 1 || l.Ms < 250 || l.Partition > 1 {
-			t.Errorf("%+v", l)
+	synctest.Test(t, func(t *testing.T) {
+		g := newGaps(2)
+		g.begin()
+		g.acked(0, time.Now())
+		g.acked(1, time.Now())
+		g.begun(1)
+		time.Sleep(250 * time.Millisecond)
+		g.acked(0, time.Now())
+		g.acked(0, time.Now())
+		if one, before := g.of(1), g.of(0); one != 250*time.Millisecond || before != 0 {
+			t.Errorf("fault 1: %v, before it %v", one, before)
 		}
-	}
-	if n := len(g.longest()); n != 2 {
-		t.Errorf("%d gaps", n)
-	}
+		// The other partition is silent still.
+		if p, since := g.silent(); p != 1 || since < 250*time.Millisecond || g.worstNow() < since {
+			t.Errorf("partition %d is silent for %v, the worst gap is %v", p, since, g.worstNow())
+		}
+		g.end()
+		time.Sleep(time.Millisecond)
+		if worst := g.worstNow(); worst > g.ended.Sub(g.zero) {
+			t.Errorf("a gap of %v after the load has ended", worst)
+		}
+		before := time.Now()
+		time.Sleep(time.Millisecond)
+		g.acked(0, before)
+		if p, found := g.silentSince(before); !found || p != 1 {
+			t.Errorf("partition %d has been silent, %v", p, found)
+		}
+		g.acked(1, before)
+		if p, found := g.silentSince(before); found {
+			t.Errorf("partition %d has been silent", p)
+		}
+		for _, l := range g.longest() {
+			if l.Fault != 1 || l.Ms < 250 || l.Partition > 1 {
+				t.Errorf("%+v", l)
+			}
+		}
+		if n := len(g.longest()); n != 2 {
+			t.Errorf("%d gaps", n)
+		}
+	})
 }
 
 // Every kind of fault comes, on every node, the same with the same seed.
