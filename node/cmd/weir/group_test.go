@@ -80,9 +80,7 @@ func TestGroupsAreDescribedMovedAndDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer busy.Close()
-	for !strings.Contains(do("", "group", "ls", "busy"), "Stable") {
-		time.Sleep(20 * time.Millisecond)
-	}
+	eventually(t, "the group is stable", func() bool { return strings.Contains(do("", "group", "ls", "busy"), "Stable") })
 	fails("error group-not-empty: group \"busy\" has 1 member,", "group", "seek", "busy", "--to", "start", "--execute")
 	busy.Close()
 	fails("did you mean billing?", "group", "describe", "biling")
@@ -91,10 +89,7 @@ func TestGroupsAreDescribedMovedAndDeleted(t *testing.T) {
 	}
 	fails("where to?", "group", "seek", "billing")
 	c.Close()
-	deadline := time.Now().Add(30 * time.Second)
-	for !strings.Contains(do("", "group", "ls"), "Empty") && time.Now().Before(deadline) {
-		time.Sleep(50 * time.Millisecond)
-	}
+	eventually(t, "the group is empty", func() bool { return strings.Contains(do("", "group", "ls", "billing"), "Empty") })
 
 	saved := do("", "group", "offsets", "billing")
 	if saved != "t 0 3\nt 1 2\n" {
