@@ -180,7 +180,7 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 	d.full.Store(true)
 	refused := 0
 	for range 50 { // what was set aside for the journal may take a few
-		if offset, err := send(cl, "while full", 2*time.Second); err != nil {
+		if offset, err := send(cl, "while full", 30*time.Second); err != nil {
 			refused++
 		} else {
 			want = offset

@@ -26,6 +26,9 @@ import (
 	"github.com/weirmq/weir/transport/memory"
 )
 
+// patience is how long a call may take that must be answered: far longer than it does.
+const patience = 20 * time.Second
+
 // calledNode is a node that others call, over TCP and QUIC as well, and the memory network that it is on.
 func calledNode(t *testing.T, change func(*config.Config)) (*Node, *memory.Network, effect.Address) {
 	t.Helper()
@@ -113,7 +116,7 @@ func (c *caller) answer() effect.Answer {
 	select {
 	case a := <-c.answers:
 		return a
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * patience):
 		c.t.Fatal("no answer came")
 		return effect.Answer{}
 	}
@@ -129,14 +132,14 @@ func TestNodesCallEachOtherOverEveryTransport(t *testing.T) {
 	} {
 		t.Run(to.Transport.String(), func(t *testing.T) {
 			for i := range 20 {
-				id := c.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
+				id := c.ask(effect.LaneControl, to, patience, heartbeat())
 				a := c.answer()
 				if h, ok := a.Body.(*effect.BrokerHeartbeatAnswered); a.ID != id || a.From != 2 || !ok || effect.CodeName(h.Code) != "BROKER_ID_NOT_REGISTERED" {
 					t.Fatalf("call %d: %v", i, &a)
 				}
 			}
 			// A large message goes out and comes back in one piece: an envelope that may not be opened says so.
-			c.ask(effect.LaneForward, to, 5*time.Second, &effect.Forward{Request: make([]byte, 3<<20)})
+			c.ask(effect.LaneForward, to, patience, &effect.Forward{Request: make([]byte, 3<<20)})
 			if a := c.answer(); a.Failure != effect.CallOK || a.Body.(*effect.Forwarded).Code == 0 {
 				t.Fatalf("%v", &a)
 			}
@@ -154,12 +157,12 @@ func TestANodeOnTLSIsCalled(t *testing.T) {
 		c.TLS, c.TLSCertificate, c.TLSKey = true, path, filepath.Join(filepath.Dir(path), "dev-key.pem")
 	})
 	c := newCaller(t, n, nil, nil)
-	c.ask(effect.LaneControl, nodesAddress(t, n, effect.TransportTLS), 5*time.Second, heartbeat())
+	c.ask(effect.LaneControl, nodesAddress(t, n, effect.TransportTLS), patience, heartbeat())
 	if a := c.answer(); a.Failure != effect.CallOK {
 		t.Fatalf("%v", &a)
 	}
 	// Without TLS nothing is said to it, and the answer says what went wrong.
-	c.ask(effect.LaneQuorum, nodesAddress(t, n, effect.TransportTCP), 5*time.Second, heartbeat())
+	c.ask(effect.LaneQuorum, nodesAddress(t, n, effect.TransportTCP), patience, heartbeat())
 	if a := c.answer(); a.Failure != effect.CallUnreachable || !strings.Contains(a.Detail, "has not said that it is node 2") {
 		t.Fatalf("%v", &a)
 	}
@@ -187,7 +190,7 @@ func TestLanesDoNotWaitForEachOther(t *testing.T) {
 func TestTheWrongNodeIsRefusedAndTheLogSaysSo(t *testing.T) {
 	n, network, to := calledNode(t, func(c *config.Config) { c.NodeID = 3 })
 	c := newCaller(t, n, network, nil)
-	c.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
+	c.ask(effect.LaneControl, to, patience, heartbeat())
 	if a := c.answer(); a.Failure != effect.CallRefused || !strings.Contains(a.Detail, "this is node 3") {
 		t.Errorf("%v", &a)
 	}
@@ -195,7 +198,7 @@ func TestTheWrongNodeIsRefusedAndTheLogSaysSo(t *testing.T) {
 		t.Error(why)
 	}
 	other := newCaller(t, n, network, func(config *link.Config) { config.ClusterID = "another" })
-	other.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
+	other.ask(effect.LaneControl, to, patience, heartbeat())
 	if a := other.answer(); a.Failure != effect.CallRefused || !strings.Contains(a.Detail, "of cluster") {
 		t.Errorf("%v", &a)
 	}
@@ -212,7 +215,7 @@ func TestCallsToNobodyAreAnsweredAndPaced(t *testing.T) {
 	_ = gone.Close()
 	begin := time.Now()
 	for range 4 { // waits of 0, 20, 40 and 80 ms
-		c.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
+		c.ask(effect.LaneControl, to, patience, heartbeat())
 		if a := c.answer(); a.Failure != effect.CallUnreachable || !strings.Contains(a.Detail, "refused") {
 			t.Fatalf("%v", &a)
 		}
@@ -220,7 +223,7 @@ func TestCallsToNobodyAreAnsweredAndPaced(t *testing.T) {
 	if took := time.Since(begin); took < 140*time.Millisecond {
 		t.Errorf("four calls in a row were answered within %v", took)
 	}
-	c.ask(effect.LaneControl, effect.Address{Host: "x", Transport: effect.Transport(77)}, 5*time.Second, heartbeat())
+	c.ask(effect.LaneControl, effect.Address{Host: "x", Transport: effect.Transport(77)}, patience, heartbeat())
 	if a := c.answer(); a.Failure != effect.CallUnreachable || !strings.Contains(a.Detail, "transport 77") {
 		t.Errorf("%v", &a)
 	}
@@ -235,7 +238,7 @@ func TestANodeThatNeverAnswersIsGivenUp(t *testing.T) {
 	}
 	defer silent.Close()
 	c := newCaller(t, n, network, func(config *link.Config) { config.ConnectTimeout = 50e6 })
-	c.ask(effect.LaneControl, effect.Address{Host: "silent", Port: 1, Transport: effect.TransportMemory}, 5*time.Second, heartbeat())
+	c.ask(effect.LaneControl, effect.Address{Host: "silent", Port: 1, Transport: effect.TransportMemory}, patience, heartbeat())
 	if a := c.answer(); a.Failure != effect.CallUnreachable || !strings.Contains(a.Detail, "in time") {
 		t.Errorf("%v", &a)
 	}
@@ -244,7 +247,7 @@ func TestANodeThatNeverAnswersIsGivenUp(t *testing.T) {
 func TestALostNodeIsCalledAgainWhenItIsBack(t *testing.T) {
 	n, network, to := calledNode(t, nil)
 	c := newCaller(t, n, network, nil)
-	c.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
+	c.ask(effect.LaneControl, to, patience, heartbeat())
 	if a := c.answer(); a.Failure != effect.CallOK {
 		t.Fatalf("%v", &a)
 	}
@@ -252,7 +255,7 @@ func TestALostNodeIsCalledAgainWhenItIsBack(t *testing.T) {
 		conn.close()
 	}
 	for deadline := time.Now().Add(30 * time.Second); ; {
-		c.ask(effect.LaneControl, to, time.Second, heartbeat())
+		c.ask(effect.LaneControl, to, patience, heartbeat())
 		a := c.answer()
 		if a.Failure == effect.CallOK {
 			return
@@ -267,7 +270,7 @@ func TestAnIdleLinkIsClosedAndForgotten(t *testing.T) {
 	n, network, to := calledNode(t, nil)
 	c := newCaller(t, n, network, func(config *link.Config) { config.IdleTimeout = 30e6 })
 	for range 3 {
-		c.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
+		c.ask(effect.LaneControl, to, patience, heartbeat())
 		if a := c.answer(); a.Failure != effect.CallOK {
 			t.Fatalf("%v", &a)
 		}
@@ -322,7 +325,7 @@ func TestAResponseBeyondTheLimitEndsTheConnection(t *testing.T) {
 		}
 	}()
 	c := newCaller(t, n, network, nil)
-	c.ask(effect.LaneControl, effect.Address{Host: "rogue", Port: 1, Transport: effect.TransportMemory}, 5*time.Second, heartbeat())
+	c.ask(effect.LaneControl, effect.Address{Host: "rogue", Port: 1, Transport: effect.TransportMemory}, patience, heartbeat())
 	if a := c.answer(); a.Failure != effect.CallUnreachable || !strings.Contains(a.Detail, fmt.Sprint(1<<31-1)) {
 		t.Errorf("%v", &a)
 	}
@@ -344,7 +347,7 @@ func TestClientsTakeNoNodesConnection(t *testing.T) {
 	}
 	c := newCaller(t, n, network, nil)
 	for i := range 20 {
-		c.ask(effect.LaneFetch(i), to, 5*time.Second, heartbeat())
+		c.ask(effect.LaneFetch(i), to, patience, heartbeat())
 	}
 	for range 20 {
 		if a := c.answer(); a.Failure != effect.CallOK {
@@ -356,7 +359,7 @@ func TestClientsTakeNoNodesConnection(t *testing.T) {
 func TestNobodyGreetsAsANodeWhereClientsListen(t *testing.T) {
 	n, network, _ := calledNode(t, nil)
 	c := newCaller(t, n, network, nil)
-	c.ask(effect.LaneControl, addressOf(t, n.KafkaAddr(), effect.TransportTCP), 5*time.Second, heartbeat())
+	c.ask(effect.LaneControl, addressOf(t, n.KafkaAddr(), effect.TransportTCP), patience, heartbeat())
 	if a := c.answer(); a.Failure != effect.CallUnreachable {
 		t.Errorf("%v", &a)
 	}
@@ -366,7 +369,7 @@ func TestNobodyGreetsAsANodeWhereClientsListen(t *testing.T) {
 func TestClientsThatTakeAllDoNotCutNodesOff(t *testing.T) {
 	n, network, to := calledNode(t, nil)
 	c := newCaller(t, n, network, nil)
-	c.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
+	c.ask(effect.LaneControl, to, patience, heartbeat())
 	if a := c.answer(); a.Failure != effect.CallOK {
 		t.Fatalf("%v", &a)
 	}
@@ -381,8 +384,8 @@ func TestClientsThatTakeAllDoNotCutNodesOff(t *testing.T) {
 		turns = append(turns, n.enterCostly(hog))
 	}
 	for i := range 200 {
-		c.ask(effect.LaneControl, to, 5*time.Second, heartbeat())
-		c.ask(effect.LaneControl, to, 5*time.Second, &effect.QuorumMessages{Messages: [][]byte{make([]byte, 100_000)}})
+		c.ask(effect.LaneControl, to, patience, heartbeat())
+		c.ask(effect.LaneControl, to, patience, &effect.QuorumMessages{Messages: [][]byte{make([]byte, 100_000)}})
 		for range 2 {
 			if a := c.answer(); a.Failure != effect.CallOK {
 				t.Fatalf("call %d: %v", i, &a)
@@ -412,7 +415,7 @@ func TestANodesHeldBytesAreGivenBackWhateverEndsItsConnection(t *testing.T) {
 	for round := range 20 {
 		c := newCaller(t, n, network, nil)
 		for range 30 {
-			c.ask(effect.LaneQuorum, to, 5*time.Second, &effect.QuorumMessages{Messages: [][]byte{make([]byte, 20_000)}})
+			c.ask(effect.LaneQuorum, to, patience, &effect.QuorumMessages{Messages: [][]byte{make([]byte, 20_000)}})
 		}
 		time.Sleep(time.Duration(round) * time.Millisecond / 4)
 		if round%2 == 0 {
@@ -470,7 +473,7 @@ func TestTwoNodesCallEachOtherAtOnce(t *testing.T) {
 			to := []effect.Address{nodesAddress(t, them, effect.TransportTCP), nodesAddress(t, them, effect.TransportQUIC)}
 			body := &effect.HeartbeatBroker{Broker: model.NodeID(i + 1)}
 			for k := range count {
-				us.c.call(&effect.Call{To: model.NodeID(2 - i), Address: to[k%2], Lane: effect.LaneFetch(k % 2), ID: effect.CallID(k), Timeout: 5e9, Body: body})
+				us.c.call(&effect.Call{To: model.NodeID(2 - i), Address: to[k%2], Lane: effect.LaneFetch(k % 2), ID: effect.CallID(k), Timeout: model.Time(patience), Body: body})
 			}
 			for range count {
 				select {
