@@ -146,10 +146,10 @@ func (m *matrix) run(weir, dir string, trials []*trial, parallel int) (err error
 	}
 	defer func() {
 		if b.Running() {
-			err = errors.Join(err, b.Stop(15*time.Second))
+			err = errors.Join(err, b.Stop(time.Minute))
 		}
 	}()
-	if err := b.Ready(10 * time.Second); err != nil {
+	if err := b.Ready(time.Minute); err != nil {
 		return err
 	}
 	go m.tap.serve(b.Kafka)
