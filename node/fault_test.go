@@ -27,8 +27,10 @@ type faultyDisk struct {
 	storage.Disk
 	failSyncs atomic.Bool
 	full      atomic.Bool
-	// slowSyncs makes each sync take long. written counts bytes since the last, writtenMax is the most.
+	// slowSyncs makes each sync take long, and until somebody waits for it. written counts bytes since the last, writtenMax is
+	// the most.
 	slowSyncs           atomic.Bool
+	somebodyWaits       func() bool
 	written, writtenMax atomic.Int64
 	logs                *observer.ObservedLogs // of the node on it
 }
@@ -67,6 +69,9 @@ func (f *faultyFile) Sync() error {
 			f.d.writtenMax.Store(n)
 		}
 		time.Sleep(100 * time.Millisecond)
+		for deadline := time.Now().Add(30 * time.Second); !f.d.somebodyWaits() && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
 	}
 	return f.File.Sync()
 }
@@ -279,6 +284,7 @@ func TestProducersTakeTurnsAtTheDisk(t *testing.T) {
 	if _, err := send(kafkaClient(t, n), "first", 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
+	d.somebodyWaits = func() bool { return n.metrics.ProduceTurns.Load() > 0 }
 	d.slowSyncs.Store(true)
 	d.written.Store(0)
 	type outcome struct {
