@@ -4,6 +4,7 @@ import (
 	"context"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -89,10 +90,27 @@ func (o *moving) check() error {
 	return o.shifting.check()
 }
 
+// hearOf asks for a topic by its name, if the node that listed all of them had not heard of it: of a name, unlike of a list, it is
+// asked again until it has had the time.
+func (s *survey) hearOf(ctx context.Context, ad *admin.Admin, name string) error {
+	if strings.ContainsAny(name, `*?[\`) || slices.ContainsFunc(s.topics, func(t admin.TopicDescription) bool { return t.Name == name }) {
+		return nil
+	}
+	topics, err := describePartitions(ctx, ad, name)
+	if err != nil {
+		return err
+	}
+	s.topics = append(s.topics, slices.DeleteFunc(topics, func(t admin.TopicDescription) bool { return t.Err != nil })...)
+	return nil
+}
+
 // choose are the partitions that names, patterns and --partition mean.
 func (o *moving) choose(ctx context.Context, ad *admin.Admin, s *survey, names []string) (map[admin.Partition]bool, error) {
 	chosen := map[admin.Partition]bool{}
 	for _, name := range names {
+		if err := s.hearOf(ctx, ad, name); err != nil {
+			return nil, err
+		}
 		found := false
 		for i := range s.topics {
 			t := &s.topics[i]
