@@ -131,8 +131,9 @@ func (a *app) drain(ctx context.Context, ad *admin.Admin, s *survey, id int32, l
 		return err
 	}
 	// What was made or moved meanwhile may hold more of the node than was known: until nothing does.
+	done := map[admin.Partition][]int32{}
 	for {
-		if s, err = look(ctx, ad); err != nil {
+		if s, err = lookPast(ctx, ad, done); err != nil {
 			return err
 		}
 		replicas = newPlanner(s, id)
@@ -149,6 +150,9 @@ func (a *app) drain(ctx context.Context, ad *admin.Admin, s *survey, id int32, l
 		if !o.wait {
 			return a.print(&out, "%s of node %d are being moved; `weir cluster status` shows how far it is\n", amount(out.Replicas, "replica"), id)
 		}
+		for _, shift := range shifts {
+			done[admin.Partition{Topic: shift.Topic, Partition: shift.Partition}] = shift.To
+		}
 		if len(shifts) == 0 { // somebody else's moves
 			if err := pause(ctx); err != nil {
 				return err
@@ -157,6 +161,30 @@ func (a *app) drain(ctx context.Context, ad *admin.Admin, s *survey, id int32, l
 	}
 	return a.print(&out, "node %d holds nothing any more (%s and %s moved); `weir node remove %d` takes it out of the cluster\n",
 		id, amount(out.Leads, "leader"), amount(out.Replicas, "replica"), id)
+}
+
+// lookPast takes a survey once who is asked has heard that moves have ended. The controller says that they have, and any node where
+// replicas are: one that is behind tells of the former ones and the new ones together, and who plans by that adds copies.
+func lookPast(ctx context.Context, ad *admin.Admin, done map[admin.Partition][]int32) (*survey, error) {
+	const patience = 10 * time.Second // somebody else may have moved them on
+	for begin := time.Now(); ; {
+		s, err := look(ctx, ad)
+		if err != nil {
+			return nil, err
+		}
+		behind := false
+		s.partitions(func(t *admin.TopicDescription, p *admin.PartitionDescription) {
+			to, moved := done[admin.Partition{Topic: t.Name, Partition: p.Partition}]
+			told := shift{From: p.Replicas, To: to}
+			behind = behind || moved && s.move(t.Name, p.Partition) == nil && !told.keepsReplicas()
+		})
+		if !behind || time.Since(begin) > patience {
+			return s, nil
+		}
+		if err := pause(ctx); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // holds reports whether a node holds anything, or is to.
