@@ -180,7 +180,10 @@ func (t *trial) share(column, prefix, group string, members []*trial, afterwards
 				return err
 			}
 		}
-		return w.awaitAll(members, write)
+		if err := w.awaitAll(members, write); err != nil {
+			return fmt.Errorf("%w\nthe coordinator knows it as %s", err, t.groupState(group))
+		}
+		return nil
 	})
 	var mark int
 	var owed [groupPartitions]int64 // what the victim committed
@@ -238,6 +241,22 @@ func (t *trial) share(column, prefix, group string, members []*trial, afterwards
 		return errors.Join(errs...)
 	})
 	afterwards(written, stepOf)
+}
+
+// groupState is what the coordinator says of a group, to tell whose fault it is that it came no further.
+func (m *matrix) groupState(group string) string {
+	ctx, cancel := m.context()
+	defer cancel()
+	groups, err := m.admin.DescribeGroups(ctx, group)
+	if err != nil {
+		return err.Error()
+	}
+	g := groups[group]
+	text := fmt.Sprintf("%s, protocol %q, error %v", g.State, g.Protocol, g.Err)
+	for _, member := range g.Members {
+		text += fmt.Sprintf("\n%s of %s", member.MemberID, member.ClientHost)
+	}
+	return text
 }
 
 // awaitAll waits until each member has been given records since all three are there. It goes on writing, so

@@ -168,6 +168,8 @@ func (m *matrix) run(weir, dir string, trials []*trial, parallel int) (err error
 	})
 	if !b.Running() {
 		err = fmt.Errorf("the broker ended:\n%s", b.Log())
+	} else if _, failed := m.counts(); failed > 0 {
+		fmt.Printf("the end of the broker's log:\n%s\n", b.Log())
 	}
 	return err
 }

@@ -56,6 +56,7 @@ func (t *tap) close() error { return t.listener.Close() }
 func (t *tap) pass(client net.Conn) {
 	broker, err := net.Dial("tcp", t.broker)
 	if err != nil {
+		fmt.Printf("the broker cannot be reached for a client: %v\n", err)
 		_ = client.Close()
 		return
 	}
