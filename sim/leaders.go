@@ -78,17 +78,24 @@ func (w *world) applied(view *metadata.View) {
 }
 
 // checkClean notes where a leader was elected that may lack what was acknowledged, and verifies that this is where it may. Of
-// what a batch of metadata changes only the end is seen: where somebody led in between, it may have been anybody.
+// what a batch of metadata changes only the end is seen: where somebody led in between, and others may lead after it than before,
+// it may have been anybody.
 func (w *world) checkClean(t *metadata.Topic, i model.Partition, p *metadata.Partition, was reign, known bool) {
 	ls, tp := &w.leaders, model.TopicPartition{Topic: t.ID, Partition: i}
 	before := ls.candidates[tp]
 	ls.candidates[tp] = slices.Concat(p.ISR, p.ELR)
-	between := known && p.LeaderEpoch > was.epoch+1
-	if !w.mayBeUnclean(t.Name) || !p.Recovering && !between && (!known || p.Leader == model.NoNode || slices.Contains(before, p.Leader)) {
+	if !w.mayBeUnclean(t.Name) {
 		return
 	}
-	w.fire(FaultUnclean)
-	ls.unclean[check.Key{Topic: t.Name, Partition: int32(i)}] = true
+	seen := p.Recovering || known && p.Leader != model.NoNode && !slices.Contains(before, p.Leader)
+	hidden := known && p.LeaderEpoch > was.epoch+1 &&
+		slices.ContainsFunc(ls.candidates[tp], func(n model.NodeID) bool { return !slices.Contains(before, n) })
+	if seen {
+		w.fire(FaultUnclean)
+	}
+	if seen || hidden {
+		ls.unclean[check.Key{Topic: t.Name, Partition: int32(i)}] = true
+	}
 }
 
 // mayBeUnclean reports whether somebody may ask for a leader that lacks something, for a topic.

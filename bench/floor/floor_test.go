@@ -30,7 +30,7 @@ func TestWhatIsWrittenReadsBack(t *testing.T) {
 			addr := l.Addr().String()
 			_ = l.Close()
 			go func() { _ = run(addr, t.TempDir(), c) }() // ends with the test's process
-			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			for {
 				conn, err := net.Dial("tcp", addr)

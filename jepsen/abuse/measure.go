@@ -132,9 +132,6 @@ func (l *logLines) has(codes []string) bool {
 	return !slices.ContainsFunc(codes, func(code string) bool { return l.byCode[code] == 0 })
 }
 
-// startPatience and stopPatience are how long the broker may take: far longer than it does on a machine that has nothing else to do.
-const startPatience, stopPatience = 60 * time.Second, 60 * time.Second
-
 func measure(ctx context.Context, o options, c attackCase, dir string) (r result, err error) {
 	r = result{name: c.name}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -169,14 +166,14 @@ func measure(ctx context.Context, o options, c attackCase, dir string) (r result
 	}
 	defer func() {
 		if b.Running() {
-			if stopped := b.Stop(stopPatience); stopped != nil {
+			if stopped := b.Stop(20 * time.Second); stopped != nil {
 				err = errors.Join(err, stopped)
 			}
 		} else {
 			err = errors.Join(err, fmt.Errorf("the broker died:\n%s", b.Log()))
 		}
 	}()
-	if err := b.Ready(startPatience); err != nil {
+	if err := b.Ready(10 * time.Second); err != nil {
 		return r, err
 	}
 	v, err := newVictim(ctx, b.Kafka)

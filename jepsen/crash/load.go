@@ -126,7 +126,7 @@ func (l *load) createTopics() error {
 		return err
 	}
 	defer cl.Close()
-	ctx, cancel := timeout(time.Minute)
+	ctx, cancel := timeout(10 * time.Second)
 	defer cancel()
 	for _, t := range topics {
 		configs := map[string]*string{}

@@ -116,7 +116,7 @@ func (n *nemesis) start(clean bool) error {
 
 // checkNothingReplayed holds a start after a clean shutdown against what the broker says about it.
 func (n *nemesis) checkNothingReplayed() error {
-	e, err := n.recovered(30 * time.Second)
+	e, err := n.recovered(10 * time.Second)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 const topic = "failover"
@@ -39,15 +40,17 @@ type writer struct {
 }
 
 func newLoad(ctx context.Context, kafka []string, partitions int, backoff time.Duration) (*load, error) {
-	// The node that is asked may not have heard of the topic yet: that it is unknown there is no reason to give up.
 	client, err := kgo.NewClient(kgo.SeedBrokers(kafka...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.MetadataMinAge(backoff), kgo.RetryBackoffFn(func(int) time.Duration { return backoff }), kgo.ConnIdleTimeout(idleMax), kgo.UnknownTopicRetries(-1))
+		kgo.MetadataMinAge(backoff), kgo.RetryBackoffFn(func(int) time.Duration { return backoff }), kgo.ConnIdleTimeout(idleMax))
 	if err != nil {
 		return nil, err
 	}
 	l := &load{kafka: kafka, client: client, admin: kadm.NewClient(client)}
 	created, err := l.admin.CreateTopic(ctx, int32(partitions), 3, nil, topic)
-	if err = errors.Join(err, created.Err); err != nil {
+	if err = errors.Join(err, created.Err); err == nil {
+		err = allKnow(ctx, client, partitions)
+	}
+	if err != nil {
 		client.Close()
 		return nil, err
 	}
@@ -60,6 +63,33 @@ func newLoad(ctx context.Context, kafka []string, partitions int, backoff time.D
 		l.workers.Go(func() { w.write(ctx, sending, client) })
 	}
 	return l, nil
+}
+
+// allKnow waits until each node has heard of the new topic. From then on none may say that it is unknown: the client that writes
+// gives up after some such answers, as it does by default.
+func allKnow(ctx context.Context, client *kgo.Client, partitions int) error {
+	m := kmsg.NewPtrMetadataRequest()
+	t := kmsg.NewMetadataRequestTopic()
+	t.Topic = kmsg.StringPtr(topic)
+	m.Topics = append(m.Topics, t)
+	for _, node := range client.SeedBrokers() {
+		for begin := time.Now(); ; {
+			answer, err := node.Request(ctx, m)
+			if err == nil {
+				if told := answer.(*kmsg.MetadataResponse).Topics; len(told) == 1 && len(told[0].Partitions) == partitions {
+					break
+				}
+				err = errors.New("a node has not heard of the new topic")
+			}
+			if time.Since(begin) > syncPatience {
+				return err
+			}
+			if err := pause(ctx, 20*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (w *writer) write(ctx, sending context.Context, client *kgo.Client) {

@@ -178,7 +178,7 @@ func (a *adapter) close() error {
 		for range p.lines {
 		}
 	}()
-	return p.stop(false, time.Minute)
+	return p.stop(false, 15*time.Second)
 }
 
 // lastBytes keeps the end of what was written to it.

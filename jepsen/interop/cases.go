@@ -114,7 +114,7 @@ func refused(err error, words ...string) error {
 
 // eventually repeats a look at what need not be seen at once.
 func eventually(look func() error) error {
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(10 * time.Second)
 	for {
 		err := look()
 		if err == nil || time.Now().After(deadline) {

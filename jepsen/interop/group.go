@@ -235,7 +235,7 @@ func (t *trial) share(column, prefix, group string, members []*trial, afterwards
 		var errs []error
 		for i, p := range w.members {
 			if i != 1 {
-				errs = append(errs, p.stop(members[i].member != nil, time.Minute))
+				errs = append(errs, p.stop(members[i].member != nil, 20*time.Second))
 			}
 		}
 		return errors.Join(errs...)

@@ -130,7 +130,7 @@ func runCommands(o options, dir string) (passed, failed int, err error) {
 			err = errors.Join(err, b.Kill())
 		}
 	}()
-	if err := b.Ready(time.Minute); err != nil {
+	if err := b.Ready(10 * time.Second); err != nil {
 		return 0, 0, err
 	}
 	s, err := newSuite(o.weir, dir, b)
@@ -149,7 +149,7 @@ func runCommands(o options, dir string) (passed, failed int, err error) {
 	s.byLine(files)
 	s.exact(files)
 	s.whole(files)
-	s.try("the broker stops cleanly", func() error { return b.Stop(time.Minute) })
+	s.try("the broker stops cleanly", func() error { return b.Stop(15 * time.Second) })
 	if s.failed > 0 {
 		err = fmt.Errorf("the end of the broker's log:\n%s", b.Log())
 	}

@@ -146,10 +146,10 @@ func (m *matrix) run(weir, dir string, trials []*trial, parallel int) (err error
 	}
 	defer func() {
 		if b.Running() {
-			err = errors.Join(err, b.Stop(time.Minute))
+			err = errors.Join(err, b.Stop(15*time.Second))
 		}
 	}()
-	if err := b.Ready(time.Minute); err != nil {
+	if err := b.Ready(10 * time.Second); err != nil {
 		return err
 	}
 	go m.tap.serve(b.Kafka)

@@ -102,10 +102,14 @@ func (c *smallCluster) do(stdin string, args ...string) string {
 	return out
 }
 
-// fails runs a command that must fail with a code, and says something. Whichever node is asked may not have heard yet why.
+// fails runs a command that must fail with a code, and says something. Whichever node is asked may not have heard yet why, but
+// it must not succeed.
 func (c *smallCluster) fails(code, says string, args ...string) {
 	c.t.Helper()
-	c.becomes(func(exit int, _, errs string) bool {
+	c.becomes(func(exit int, out, errs string) bool {
+		if exit == 0 {
+			c.t.Fatalf("weir %s did not fail with %s:\n%s%s", strings.Join(args, " "), code, out, errs)
+		}
 		return exit == 1 && strings.Contains(errs, "error "+code+": ") && strings.Contains(errs, says)
 	}, args...)
 }

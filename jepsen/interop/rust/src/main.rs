@@ -16,7 +16,6 @@ use rdkafka::admin::{
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
@@ -271,15 +270,8 @@ impl Client {
             if Instant::now() > deadline {
                 return Err(format!("only {} records arrived", records.len()).into());
             }
-            let m = match consumer.poll(Duration::from_secs(1)) {
-                None => continue,
-                // librdkafka says so when a connection ended before the next is there, and connects anew by itself.
-                Some(Err(e @ KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown))) => {
-                    eprintln!("{e}");
-                    continue;
-                }
-                Some(m) => m?,
-            };
+            let Some(m) = consumer.poll(Duration::from_secs(1)) else { continue };
+            let m = m?;
             let headers: Vec<Value> = m
                 .headers()
                 .map(|hs| hs.iter().map(|h| json!({ "n": h.key, "v": text(h.value) })).collect())
